@@ -1,0 +1,442 @@
+//! The policy of one service: validated settings. A constructor is the only way in.
+
+use crate::id::AlarmName;
+use crate::words::{Mode, Signal};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Longest bake: CodeDeploy gives AfterAllowTraffic an hour, Snapback answers five minutes before that.
+pub const MAX_BAKE: Duration = Duration::from_secs(55 * 60);
+/// Longest deadline of the checks before traffic: a function lives at most 15 minutes and needs a reserve to answer.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(14 * 60);
+/// Probes that one policy may name.
+pub const MAX_PROBES: usize = 20;
+/// Alarms that one policy may name, over all signals: one page of DescribeAlarms.
+pub const MAX_ALARMS: usize = 100;
+
+/// What a red alarm means when it was red before the deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedAlarms {
+    /// It does not stop the deployment; it judges only worsening.
+    Exempt,
+    /// The deployment is refused.
+    Block,
+}
+
+/// What to do when nobody can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutEvidence {
+    /// Go on, with a warning on the record.
+    PassWithWarning,
+    /// Wait for better evidence, at most until the deadline.
+    Hold,
+    /// Refuse.
+    Fail,
+}
+
+/// What to do when a hold reaches its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtDeadline {
+    /// Answer `Failed`.
+    Fail,
+    /// Answer `Succeeded`, with a warning on the record.
+    PassWithWarning,
+}
+
+/// What a probe's answer must look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expect {
+    /// `statusCode` of the answer (Lambda) or HTTP status; `None`: any answer that is no error.
+    pub status: Option<u16>,
+    /// Slowest acceptable answer.
+    pub within: Option<Duration>,
+}
+
+/// How a probe reaches the new version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// Invokes the new version by its version number; `payload` is JSON text.
+    Invoke {
+        /// JSON text sent as the event.
+        payload: String,
+    },
+    /// GET of a URL.
+    Http {
+        /// Absolute https URL; loopback http only on a rehearsal's stage (checked where it is called).
+        url: String,
+    },
+    /// Invokes a team's own check function.
+    Function {
+        /// Function ARN.
+        arn: String,
+        /// JSON text sent as the event.
+        payload: String,
+    },
+}
+
+/// One check of the new version before it gets traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// How it reaches the version.
+    pub kind: ProbeKind,
+    /// What the answer must look like.
+    pub expect: Expect,
+    /// Calls per check, 1 to 100; each must be good.
+    pub times: u32,
+}
+
+impl Probe {
+    /// Short name for records and messages, for example `invoke` or `http https://…`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.kind {
+            ProbeKind::Invoke { .. } => "invoke".to_owned(),
+            ProbeKind::Http { url } => format!("http {url}"),
+            ProbeKind::Function { arn, .. } => format!("function {arn}"),
+        }
+    }
+}
+
+/// Settings of the checks before traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeforeTraffic {
+    /// Time for all checks, from the start of the hook.
+    pub deadline: Duration,
+    /// Meaning of alarms that are red already.
+    pub red_alarms: RedAlarms,
+    /// Checks of the new version, run side by side.
+    pub probes: Vec<Probe>,
+}
+
+/// Settings of one signal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignalPolicy {
+    /// Raw customer-impact alarms of this signal.
+    pub alarms: Vec<AlarmName>,
+    /// Overrides the policy's mode for this signal.
+    pub mode: Option<Mode>,
+}
+
+/// What a missing answer means, by kind of absence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoEvidence {
+    /// There is too little to tell.
+    pub silence: WithoutEvidence,
+    /// Snapback could not look.
+    pub unreachable: WithoutEvidence,
+}
+
+/// All settings, unchecked; [`Policy::new`] checks them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Service name for records, metrics and messages.
+    pub service: String,
+    /// How far Snapback may go.
+    pub mode: Mode,
+    /// Checks before traffic.
+    pub before_traffic: BeforeTraffic,
+    /// Customer impact, by kind.
+    pub signals: BTreeMap<Signal, SignalPolicy>,
+    /// How long alarms are watched after all traffic has moved; zero: not at all.
+    pub bake: Duration,
+    /// How often the sweep looks.
+    pub tick: Duration,
+    /// What missing evidence means.
+    pub no_evidence: NoEvidence,
+    /// What the end of a hold means.
+    pub at_deadline: AtDeadline,
+    /// How long a revision that was rolled back is refused; zero: not at all.
+    pub refuse_for: Duration,
+    /// ARN of the SNS topic that people read.
+    pub notify: Option<String>,
+}
+
+/// A setting that is out of its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("policy field `{field}` is {value}, allowed is {allowed}")]
+pub struct OutOfRange {
+    /// Path of the field as people write it, for example `before_traffic.deadline`.
+    pub field: String,
+    /// What was found.
+    pub value: String,
+    /// What would be right.
+    pub allowed: String,
+}
+
+/// Validated settings of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy(Settings);
+
+impl Policy {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// Names the first field that is out of range, its value and what is allowed.
+    pub fn new(settings: Settings) -> Result<Self, OutOfRange> {
+        name("service", &settings.service)?;
+        duration(
+            "before_traffic.deadline",
+            settings.before_traffic.deadline,
+            2 * SECOND,
+            MAX_DEADLINE,
+        )?;
+        count(
+            "before_traffic.probes",
+            settings.before_traffic.probes.len(),
+            0,
+            MAX_PROBES,
+        )?;
+        for (index, probe) in settings.before_traffic.probes.iter().enumerate() {
+            let times = usize::try_from(probe.times).unwrap_or(usize::MAX);
+            count(
+                &format!("before_traffic.probes[{index}].times"),
+                times,
+                1,
+                100,
+            )?;
+            if let Some(within) = probe.expect.within {
+                let field = format!("before_traffic.probes[{index}].expect.within");
+                duration(
+                    &field,
+                    within,
+                    Duration::from_millis(1),
+                    settings.before_traffic.deadline,
+                )?;
+            }
+        }
+        count(
+            "signals",
+            settings
+                .signals
+                .values()
+                .map(|signal| signal.alarms.len())
+                .sum(),
+            0,
+            MAX_ALARMS,
+        )?;
+        duration("bake", settings.bake, Duration::ZERO, MAX_BAKE)?;
+        duration("tick", settings.tick, SECOND, MINUTE)?;
+        duration(
+            "refuse_for",
+            settings.refuse_for,
+            Duration::ZERO,
+            720 * 60 * MINUTE,
+        )?;
+        if let Some(topic) = &settings.notify
+            && !(topic.starts_with("arn:") && topic.contains(":sns:"))
+        {
+            return Err(out_of_range("notify.sns", topic, "the ARN of an SNS topic"));
+        }
+        Ok(Self(settings))
+    }
+
+    /// What holds for a deployment group without a policy parameter: mode `advise`, no probes, no bake, only the group's
+    /// own alarms.
+    #[must_use]
+    pub fn without_parameter(service: &str) -> Self {
+        Self(Settings {
+            service: service.to_owned(),
+            mode: Mode::Advise,
+            before_traffic: BeforeTraffic {
+                deadline: 2 * MINUTE,
+                red_alarms: RedAlarms::Exempt,
+                probes: Vec::new(),
+            },
+            signals: BTreeMap::new(),
+            bake: Duration::ZERO,
+            tick: 10 * SECOND,
+            no_evidence: NoEvidence {
+                silence: WithoutEvidence::PassWithWarning,
+                unreachable: WithoutEvidence::Hold,
+            },
+            at_deadline: AtDeadline::Fail,
+            refuse_for: 24 * 60 * MINUTE,
+            notify: None,
+        })
+    }
+
+    /// The mode that holds for `signal`: its own, or the policy's.
+    #[must_use]
+    pub fn mode_of(&self, signal: Option<Signal>) -> Mode {
+        signal
+            .and_then(|signal| self.0.signals.get(&signal))
+            .and_then(|signal| signal.mode)
+            .unwrap_or(self.0.mode)
+    }
+
+    /// The signal to which the policy assigns `alarm`.
+    #[must_use]
+    pub fn signal_of(&self, alarm: &AlarmName) -> Option<Signal> {
+        self.0
+            .signals
+            .iter()
+            .find(|(_, policy)| policy.alarms.contains(alarm))
+            .map(|(signal, _)| *signal)
+    }
+}
+
+impl std::ops::Deref for Policy {
+    type Target = Settings;
+    fn deref(&self) -> &Settings {
+        &self.0
+    }
+}
+
+fn out_of_range(field: &str, value: impl ToString, allowed: impl Into<String>) -> OutOfRange {
+    OutOfRange {
+        field: field.to_owned(),
+        value: value.to_string(),
+        allowed: allowed.into(),
+    }
+}
+
+fn name(field: &str, value: &str) -> Result<(), OutOfRange> {
+    let is_valid =
+        (1..=64).contains(&value.chars().count()) && !value.chars().any(char::is_control);
+    if is_valid {
+        Ok(())
+    } else {
+        Err(out_of_range(
+            field,
+            format!("`{value}`"),
+            "a name of 1 to 64 characters",
+        ))
+    }
+}
+
+fn count(field: &str, value: usize, least: usize, most: usize) -> Result<(), OutOfRange> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(out_of_range(field, value, format!("{least} to {most}")))
+    }
+}
+
+fn duration(
+    field: &str,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<(), OutOfRange> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(out_of_range(
+            field,
+            human(value),
+            format!("{} to {}", human(least), human(most)),
+        ))
+    }
+}
+
+/// A duration as people write it in a policy: `90s`, `10m`, `800ms`.
+#[must_use]
+pub fn human(value: Duration) -> String {
+    let ms = value.as_millis();
+    match ms {
+        0 => "0s".to_owned(),
+        _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        _ if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        _ => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        (*Policy::without_parameter("checkout")).clone()
+    }
+
+    #[test]
+    fn ranges_name_field_value_and_range() {
+        type Case = (&'static str, fn(&mut Settings), Option<&'static str>);
+        let table: [Case; 9] = [
+            ("as it is", |_| {}, None),
+            ("longest bake", |s| s.bake = 55 * MINUTE, None),
+            (
+                "bake too long",
+                |s| s.bake = 56 * MINUTE,
+                Some("policy field `bake` is 56m, allowed is 0s to 55m"),
+            ),
+            (
+                "no service",
+                |s| s.service.clear(),
+                Some("policy field `service` is ``, allowed is a name of 1 to 64 characters"),
+            ),
+            (
+                "tick too short",
+                |s| s.tick = Duration::from_millis(900),
+                Some("policy field `tick` is 900ms, allowed is 1s to 1m"),
+            ),
+            (
+                "deadline too long",
+                |s| s.before_traffic.deadline = 15 * MINUTE,
+                Some("policy field `before_traffic.deadline` is 15m, allowed is 2s to 14m"),
+            ),
+            (
+                "deadline for a rehearsal",
+                |s| s.before_traffic.deadline = 5 * SECOND,
+                None,
+            ),
+            (
+                "zero times",
+                |s| {
+                    s.before_traffic.probes.push(Probe {
+                        kind: ProbeKind::Invoke {
+                            payload: "{}".into(),
+                        },
+                        expect: Expect {
+                            status: None,
+                            within: None,
+                        },
+                        times: 0,
+                    });
+                },
+                Some("policy field `before_traffic.probes[0].times` is 0, allowed is 1 to 100"),
+            ),
+            (
+                "not a topic",
+                |s| s.notify = Some("ops@example.com".into()),
+                Some(
+                    "policy field `notify.sns` is ops@example.com, allowed is the ARN of an SNS topic",
+                ),
+            ),
+        ];
+        for (case, change, expected) in table {
+            let mut settings = settings();
+            change(&mut settings);
+            assert_eq!(
+                Policy::new(settings)
+                    .err()
+                    .map(|error| error.to_string())
+                    .as_deref(),
+                expected,
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_signal_has_its_own_mode() {
+        let mut settings = settings();
+        let alarm = AlarmName::parse("p99").unwrap();
+        settings.signals.insert(
+            Signal::Latency,
+            SignalPolicy {
+                alarms: vec![alarm.clone()],
+                mode: Some(Mode::Rollback),
+            },
+        );
+        let policy = Policy::new(settings).unwrap();
+        assert_eq!(policy.signal_of(&alarm), Some(Signal::Latency));
+        assert_eq!(policy.mode_of(Some(Signal::Latency)), Mode::Rollback);
+        assert_eq!(policy.mode_of(Some(Signal::Errors)), Mode::Advise);
+        assert_eq!(policy.mode_of(None), Mode::Advise);
+    }
+}
