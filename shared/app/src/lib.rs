@@ -1,1 +1,7 @@
-//! snapback-app
+//! Use cases of Snapback and the ports they need.
+//!
+//! A use case loads facts, asks `snapback-core`, and carries the decision out. It makes no choice of its own, knows no AWS
+//! type and no byte format, and reads the present state before it acts: it may be called twice, late, or by two at once.
+#![warn(missing_docs)]
+
+pub mod ports;
