@@ -86,20 +86,7 @@ pub trait Clock {
     async fn sleep(&self, duration: Duration);
 }
 
-/// One more write in the same transaction as a STATE.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Write {
-    /// Adds a line to the story; the same line twice is one item.
-    Evidence(Evidence),
-    /// Writes the rollback (the intent, or what became of it).
-    Rollback(Rollback),
-    /// Writes a notice.
-    Notice(Notice),
-    /// Adds a last known good revision to the deployment's group.
-    Good(GoodRevision),
-    /// Refuses a revision in the deployment's group for a time.
-    Refused(RefusedRevision),
-}
+pub use snapback_core::plan::Write;
 
 /// What is known of a group's past.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,0 +1,137 @@
+//! Takes over what is seen into the record: phase, weights, alarms. Decides nothing.
+
+use super::{Case, Readings, Step, Write};
+use crate::alarm::AlarmState;
+use crate::deployment::{Bake, Deployment, Evidence, EvidenceKind, MAX_WEIGHTS};
+use crate::lifecycle::{Event, Phase};
+use crate::observed::Observed;
+use crate::time::Timestamp;
+use crate::words::LifecycleEvent;
+
+/// The record with everything new in it, if there is anything new.
+pub(super) fn take_in(case: &Case<'_>) -> Option<Step> {
+    let before = &case.record.deployment;
+    let mut deployment = before.clone();
+    let mut writes = Vec::new();
+    take_shift(case, &mut deployment, &mut writes);
+    take_weight(case.observed, &mut deployment, case.now);
+    // CodeDeploy rolled back by itself: what the alarms show must be compared with what they showed before.
+    if !case.observed.deployment.status.is_over() {
+        take_readings(case, &mut deployment, &mut writes);
+    }
+    take_bake(case, &mut deployment, &mut writes);
+    (deployment != *before).then(|| Step::Record(Box::new(deployment), writes))
+}
+
+/// Traffic started: alarms that are red by now were red before the version had any customer.
+fn take_shift(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Write>) {
+    let Some(started_at) = case.observed.shift_started_at() else {
+        return;
+    };
+    if deployment.shift_started_at.is_none() {
+        deployment.shift_started_at = Some(started_at);
+        for alarm in &mut deployment.alarms {
+            let is_red = alarm
+                .last
+                .is_some_and(|(state, since)| state == AlarmState::Alarm && since <= started_at);
+            alarm.is_exempt |= is_red;
+        }
+    }
+    if let Ok(phase) = deployment.phase.next(Event::TrafficStarted)
+        && phase != deployment.phase
+        && !case.observed.deployment.status.is_over()
+    {
+        deployment.phase = phase;
+        let text = format!("version {} gets traffic", deployment.target.canary);
+        writes.push(Write::Evidence(Evidence::new(
+            started_at,
+            EvidenceKind::Phase,
+            text,
+        )));
+    }
+}
+
+fn take_weight(observed: &Observed, deployment: &mut Deployment, now: Timestamp) {
+    let Some(alias) = &observed.alias else { return };
+    let share = alias.share_of(&deployment.target.canary);
+    let is_new = deployment
+        .weights
+        .last()
+        .is_none_or(|(_, last)| (last - share).abs() > 1e-6);
+    if is_new && deployment.weights.len() < MAX_WEIGHTS {
+        deployment.weights.push((now, share));
+    }
+}
+
+fn take_readings(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Write>) {
+    for reading in case.readings.list() {
+        let Some(alarm) = deployment
+            .alarms
+            .iter_mut()
+            .find(|alarm| alarm.name == reading.name)
+        else {
+            continue;
+        };
+        let was = alarm.last;
+        if alarm.observe(reading, case.now) && was != alarm.last {
+            let source = match case.readings {
+                Readings::Event { source, .. } => source.clone(),
+                Readings::None | Readings::All(..) | Readings::Failed(_) => {
+                    format!("{}@{}", reading.name, reading.since.ms())
+                }
+            };
+            let text = format!(
+                "alarm {} is {}: {}",
+                reading.name, reading.state, reading.reason
+            );
+            writes.push(Write::Evidence(
+                Evidence::new(reading.since, EvidenceKind::Alarm, text)
+                    .from_source(source)
+                    .with("state", reading.state),
+            ));
+        }
+    }
+    match case.readings {
+        Readings::All(_, at) => {
+            deployment.alarms_read_at = Some(*at);
+            deployment.unreadable_since = None;
+        }
+        Readings::Failed(_) if deployment.unreadable_since.is_none() => {
+            deployment.unreadable_since = Some(case.now)
+        }
+        Readings::None | Readings::Event { .. } | Readings::Failed(_) => {}
+    }
+}
+
+/// The lease of the last hook exists: the bake has begun, whoever wrote the lease.
+fn take_bake(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Write>) {
+    let Some(lease) = case.record.lease(LifecycleEvent::AfterAllowTraffic) else {
+        return;
+    };
+    let is_new = deployment.bake.is_none()
+        && matches!(deployment.phase, Phase::BeforeTraffic | Phase::InShift);
+    if !is_new
+        || lease.answered.is_some()
+        || deployment.is_return
+        || case.observed.deployment.status.is_over()
+    {
+        return;
+    }
+    if let Ok(phase) = deployment.phase.next(Event::BakeStarted) {
+        deployment.phase = phase;
+        let bake = Bake {
+            started_at: lease.taken_at,
+            ends_at: lease.taken_at + case.record.policy.bake,
+        };
+        deployment.bake = Some(bake);
+        let text = format!(
+            "version {} has all traffic; bake until {}",
+            deployment.target.canary, bake.ends_at
+        );
+        writes.push(Write::Evidence(Evidence::new(
+            bake.started_at,
+            EvidenceKind::Phase,
+            text,
+        )));
+    }
+}
