@@ -4,4 +4,15 @@
 //! type and no byte format, and reads the present state before it acts: it may be called twice, late, or by two at once.
 #![warn(missing_docs)]
 
+pub mod after_hook;
+pub mod attend;
+pub mod before_hook;
+mod checks;
+pub mod error;
+pub mod handle_alarm;
+pub mod operate;
 pub mod ports;
+pub mod record_deployment;
+pub mod register;
+pub mod sweep;
+pub mod watchdog;

@@ -105,7 +105,7 @@ pub trait Records {
     /// Everything on record about a deployment but its evidence, read consistently; `None`: never seen.
     async fn load(&self, id: &DeploymentId) -> Result<Option<Record>, CallError>;
     /// Stores a new deployment (STATE, POLICY, one watch per alarm, evidence) in one transaction, unless it is stored
-    /// already; then nothing is written and the answer is false.
+    /// already; then nothing is written and the answer is false. A new one has version 1.
     async fn register(
         &self,
         deployment: &Deployment,

@@ -10,7 +10,7 @@ mod going_back;
 mod hooks;
 mod intake;
 
-use crate::alarm::AlarmReading;
+use crate::alarm::{AlarmReading, AlarmState};
 use crate::deployment::{
     Deployment, Evidence, EvidenceKind, GoodRevision, Record, Refusal, RefusedRevision, Verb,
 };
@@ -135,21 +135,20 @@ pub fn next_step(case: &Case<'_>) -> Step {
             .or_else(|| hooks::next(case))
             .unwrap_or(Step::Rest)
     };
-    match step {
-        Step::Rest => notice_due(case).unwrap_or_else(|| {
-            let all_sent = case
-                .record
-                .notices
-                .iter()
-                .all(|notice| matches!(notice.delivery, Delivery::Sent(_)));
-            if deployment.phase.is_closed() && all_sent {
-                Step::Settle
-            } else {
-                Step::Rest
-            }
-        }),
-        step => step,
+    if step != Step::Rest {
+        return step;
     }
+    let all_sent = case
+        .record
+        .notices
+        .iter()
+        .all(|notice| matches!(notice.delivery, Delivery::Sent(_)));
+    let rest = if deployment.phase.is_closed() && all_sent {
+        Step::Settle
+    } else {
+        Step::Rest
+    };
+    notice_due(case).unwrap_or(rest)
 }
 
 /// Whether the sweep should read the alarms of this deployment now.
@@ -165,6 +164,21 @@ pub fn should_read_alarms(record: &Record, now: Timestamp) -> bool {
         .bake
         .is_some_and(|bake| now >= bake.ends_at && last.is_none_or(|at| at < bake.ends_at));
     last.is_none_or(is_due) || bake_is_over
+}
+
+/// The rollback with its recovery time, when `reading` says that an alarm of its evidence is fine again.
+#[must_use]
+pub fn recovery(record: &Record, reading: &AlarmReading) -> Option<Rollback> {
+    let rollback = record.rollback.as_ref()?;
+    let rolled_back_at = rollback.rolled_back_at?;
+    let is_over = rollback.recovered_at.is_none()
+        && reading.state == AlarmState::Ok
+        && reading.since >= rolled_back_at
+        && rollback.alarms.first() == Some(&reading.name);
+    is_over.then(|| Rollback {
+        recovered_at: Some(reading.since),
+        ..rollback.clone()
+    })
 }
 
 /// A notice that nobody sends yet, or whose sender is gone.

@@ -258,6 +258,16 @@ impl Policy {
         })
     }
 
+    /// What holds while a group's policy exists but cannot be understood: as without one, but with permission to refuse,
+    /// because a document that nobody can read must not let a version through.
+    #[must_use]
+    pub fn unreadable(service: &str) -> Self {
+        Self(Settings {
+            mode: Mode::Rollback,
+            ..Self::without_parameter(service).0
+        })
+    }
+
     /// The mode that holds for `signal`: its own, or the policy's.
     #[must_use]
     pub fn mode_of(&self, signal: Option<Signal>) -> Mode {
@@ -338,9 +348,9 @@ pub fn human(value: Duration) -> String {
     let ms = value.as_millis();
     match ms {
         0 => "0s".to_owned(),
-        _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        _ if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+        _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
         _ => format!("{ms}ms"),
     }
 }

@@ -54,8 +54,8 @@ fn before(case: &Case<'_>) -> Option<Step> {
         Some(lease) => {
             let grace = OVERDUE_LEASE.min(case.record.policy.tick * 15);
             // The watchdog is called because the hook's run is over; others wait for the deadline.
-            let is_due =
-                case.caller.trigger == Trigger::Watchdog || case.now >= lease.deadline + grace;
+            let is_due = case.caller.trigger == Trigger::Watchdog
+                || case.now >= lease.taken_at + deadline + grace;
             match (&lease.result, is_due) {
                 (Some((status, why)), true) => {
                     Some(Step::Answer(BeforeAllowTraffic, *status, why.clone()))

@@ -64,6 +64,7 @@ fn take_weight(observed: &Observed, deployment: &mut Deployment, now: Timestamp)
 }
 
 fn take_readings(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Write>) {
+    let shift_started_at = deployment.shift_started_at;
     for reading in case.readings.list() {
         let Some(alarm) = deployment
             .alarms
@@ -73,6 +74,10 @@ fn take_readings(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<
             continue;
         };
         let was = alarm.last;
+        // An event that comes late tells of an alarm that was red before the version had any customer.
+        let was_red_before = reading.state == AlarmState::Alarm
+            && shift_started_at.is_some_and(|start| reading.since <= start);
+        alarm.is_exempt |= was_red_before;
         if alarm.observe(reading, case.now) && was != alarm.last {
             let source = match case.readings {
                 Readings::Event { source, .. } => source.clone(),

@@ -1,0 +1,117 @@
+//! The hook AfterAllowTraffic: holds it open as the bake, or judges and answers at once when there is none.
+
+use crate::attend::{AttendPorts, attend_record, read_alarms};
+use crate::before_hook::{HookEnd, HookRun, RESERVE};
+use crate::error::AppError;
+use crate::ports::{Metric, Policies, Schedules};
+use crate::register::{Registration, register};
+use snapback_core::deployment::{Lease, Record};
+use snapback_core::plan::{Caller, Readings};
+use snapback_core::{DeploymentId, HookStatus, LifecycleEvent, Trigger};
+use std::time::Duration;
+
+/// The watchdog looks at the end of a bake this long after it, or 18 ticks if that is less.
+const LATEST_END: Duration = Duration::from_secs(180);
+/// Between two tries to reach the record.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+
+/// Registers the bake and returns; the watcher answers. Answers at once where there is nothing to wait for.
+///
+/// # Errors
+/// When the record cannot be used and CodeDeploy did not take an answer either.
+pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
+    ports: &P,
+    run: &HookRun,
+) -> Result<HookEnd, AppError> {
+    let started_at = ports.now();
+    let lease = Lease {
+        event: LifecycleEvent::AfterAllowTraffic,
+        execution_id: run.execution.clone(),
+        owner: run.owner.clone(),
+        taken_at: started_at,
+        deadline: started_at + snapback_core::plan::LONGEST_HOLD,
+        result: None,
+        answered: None,
+    };
+    loop {
+        match ports.take_lease(&run.deployment, &lease).await {
+            Ok(None) => break,
+            Ok(Some(other)) if other.execution_id == run.execution && other.answered.is_none() => {
+                break;
+            }
+            Ok(Some(_)) => return Ok(HookEnd::HeldByAnother),
+            // Without a lease nobody else can answer, so this run does: after its last moment only `Failed` is left.
+            Err(error) if ports.now() + RETRY_EVERY < run.function_ends_at - RESERVE => {
+                tracing::error!(deployment = %run.deployment, %error, "no lease yet");
+                ports.sleep(RETRY_EVERY).await;
+            }
+            Err(error) => return fail(ports, run, &error.to_string()).await,
+        }
+    }
+    let record = match known(ports, &run.deployment).await? {
+        Some(record) => record,
+        // CodeDeploy's own rollback: nothing to hold.
+        None => {
+            ports
+                .answer(&run.deployment, &run.execution, HookStatus::Succeeded)
+                .await?;
+            return Ok(HookEnd::Answered(HookStatus::Succeeded));
+        }
+    };
+    let caller = Caller {
+        trigger: Trigger::Hook,
+        owner: run.owner.clone(),
+    };
+    let readings = if record.policy.bake.is_zero() {
+        read_alarms(ports, &record).await
+    } else {
+        Readings::None
+    };
+    let record = attend_record(ports, record, readings, &caller).await?;
+    ports.emit(Metric::HookDone {
+        service: record.deployment.service.clone(),
+        took: ports.now().since(started_at),
+    });
+    if let Some((status, _)) = record
+        .lease(LifecycleEvent::AfterAllowTraffic)
+        .and_then(|lease| lease.answered)
+    {
+        return Ok(HookEnd::Answered(status));
+    }
+    if let Some(bake) = record.deployment.bake {
+        let at = bake.ends_at + LATEST_END.min(record.policy.tick * 18);
+        // A watcher that is alive makes it unnecessary: the bake goes on without it.
+        if let Err(error) = ports.end_of_bake(&run.deployment, at).await {
+            tracing::error!(deployment = %run.deployment, %error, "no one-time schedule for the end of the bake");
+        }
+    }
+    Ok(HookEnd::Baking)
+}
+
+/// The record, made now when the first hook never made it; `None` for a rollback of CodeDeploy's.
+async fn known<P: AttendPorts + Policies>(
+    ports: &P,
+    id: &DeploymentId,
+) -> Result<Option<Record>, AppError> {
+    if let Some(record) = ports.load(id).await? {
+        return Ok(Some(record));
+    }
+    match register(ports, id).await? {
+        Registration::Watched(known) => Ok(Some(known.record)),
+        Registration::RollbackOf(_) => Ok(None),
+    }
+}
+
+async fn fail<P: AttendPorts>(ports: &P, run: &HookRun, why: &str) -> Result<HookEnd, AppError> {
+    tracing::error!(deployment = %run.deployment, why, "answering Failed: the bake cannot be put on record");
+    let status = HookStatus::Failed;
+    ports
+        .answer(&run.deployment, &run.execution, status)
+        .await
+        .map_err(|cause| AppError::NotAnswered {
+            id: run.deployment.clone(),
+            status: status.as_str(),
+            cause,
+        })?;
+    Ok(HookEnd::Answered(status))
+}

@@ -1,0 +1,109 @@
+//! An alarm changed its state: judge the live deployments that watch it, now.
+
+use crate::attend::{AttendPorts, attend_record};
+use crate::error::AppError;
+use crate::ports::{CallErrorKind, Metric, Write};
+use snapback_core::alarm::{AlarmReading, is_own};
+use snapback_core::deployment::{Evidence, EvidenceKind, Record};
+use snapback_core::plan::{Caller, Readings, recovery};
+use snapback_core::{Timestamp, Trigger};
+
+/// What was done about one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handled {
+    /// Deployments that watch the alarm.
+    pub deployments: usize,
+}
+
+/// Judges every live deployment that watches this alarm. `source` identifies the event.
+///
+/// # Errors
+/// The first error, after all deployments had their turn; the event may be handled again.
+pub async fn handle_alarm<P: AttendPorts>(
+    ports: &P,
+    reading: &AlarmReading,
+    source: &str,
+    owner: &str,
+) -> Result<Handled, AppError> {
+    if is_own(&reading.name) {
+        return Ok(Handled { deployments: 0 });
+    }
+    let caller = Caller {
+        trigger: Trigger::Alarm,
+        owner: owner.to_owned(),
+    };
+    let ids = ports.watching(&reading.name).await?;
+    let mut first_error = None;
+    for id in &ids {
+        let result = match ports.load(id).await {
+            Ok(None) => Ok(()),
+            Ok(Some(record)) if record.deployment.phase.is_closed() => {
+                recovered(ports, record, reading, source).await
+            }
+            Ok(Some(record)) => {
+                let readings = Readings::Event {
+                    reading: reading.clone(),
+                    source: source.to_owned(),
+                };
+                attend_record(ports, record, readings, &caller)
+                    .await
+                    .map(drop)
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = result {
+            tracing::error!(deployment = %id, alarm = %reading.name, %error, "alarm not handled");
+            first_error.get_or_insert(error);
+        }
+    }
+    first_error.map_or(
+        Ok(Handled {
+            deployments: ids.len(),
+        }),
+        Err,
+    )
+}
+
+/// After a rollback: the alarm that was its evidence is fine again.
+async fn recovered<P: AttendPorts>(
+    ports: &P,
+    record: Record,
+    reading: &AlarmReading,
+    source: &str,
+) -> Result<(), AppError> {
+    let Some(rollback) = recovery(&record, reading) else {
+        return Ok(());
+    };
+    let deployment = &record.deployment;
+    let recovered_at: Timestamp = reading.since;
+    let line = Evidence::new(
+        recovered_at,
+        EvidenceKind::Alarm,
+        format!("recovered: alarm {} is OK", reading.name),
+    )
+    .from_source(source);
+    let (cause, trigger) = (rollback.cause, rollback.trigger);
+    let to_recover = rollback.time_to_recover();
+    match ports
+        .commit(
+            deployment,
+            record.version,
+            &[Write::Rollback(rollback), Write::Evidence(line)],
+        )
+        .await
+    {
+        Ok(()) => {}
+        // Somebody else wrote the same, or the sweep settles it: the next event may try again.
+        Err(error) if error.is(CallErrorKind::Conflict) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(to_recover) = to_recover {
+        ports.emit(Metric::Recovered {
+            service: deployment.service.clone(),
+            cause,
+            trigger,
+            to_recover,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! The sweep: events make Snapback fast, this makes it certain.
+
+use crate::attend::{AttendPorts, attend_record};
+use crate::error::AppError;
+use crate::ports::{CallError, Discovery, Metric, Policies};
+use crate::record_deployment::record_deployment;
+use snapback_core::alarm::AlarmReading;
+use snapback_core::deployment::Record;
+use snapback_core::plan::{Caller, Readings, should_read_alarms};
+use snapback_core::{AlarmName, DeploymentId, GroupRef, Mode, Timestamp, Trigger};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long one run sweeps; the schedule starts the next one a minute after this one began.
+pub const RUN_LASTS: Duration = Duration::from_secs(55);
+/// How long the sweep's lease lasts beyond a tick.
+const LEASE_LASTS: Duration = Duration::from_secs(20);
+/// How often deployments are looked for that events missed.
+const DISCOVER_EVERY: Duration = Duration::from_secs(60);
+/// The longest Lambda deployment takes 50 h (48 h of shift, two hooks of an hour).
+const LONGEST_DEPLOYMENT: Duration = Duration::from_secs((50 + 1) * 3600);
+/// Tick while nothing says otherwise.
+const DEFAULT_TICK: Duration = Duration::from_secs(10);
+
+/// Everything that the sweep needs.
+pub trait SweepPorts: AttendPorts + Policies + Discovery {}
+impl<P: AttendPorts + Policies + Discovery> SweepPorts for P {}
+
+/// What one run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Ticks made; 0: another run holds the lease.
+    pub ticks: u32,
+    /// Live deployments at the last tick.
+    pub live: usize,
+}
+
+/// Sweeps until nothing is live, or for [`RUN_LASTS`].
+///
+/// # Errors
+/// When the lease or the list of live deployments cannot be read: then no heartbeat is written, which is the point of it.
+pub async fn sweep<P: SweepPorts>(ports: &P, owner: &str) -> Result<Swept, AppError> {
+    let caller = Caller {
+        trigger: Trigger::Sweep,
+        owner: owner.to_owned(),
+    };
+    let ends_at = ports.now() + RUN_LASTS;
+    let mut swept = Swept::default();
+    let mut groups = BTreeSet::new();
+    let mut discovered_at: Option<Timestamp> = None;
+    let mut tick = DEFAULT_TICK;
+    loop {
+        let now = ports.now();
+        if !ports
+            .take_sweep(owner, now, now + tick + LEASE_LASTS)
+            .await?
+        {
+            return Ok(swept);
+        }
+        if discovered_at.is_none_or(|at| now.since(at) >= DISCOVER_EVERY) {
+            groups = known_groups(ports).await?;
+            discover(ports, owner, now).await;
+            discovered_at = Some(now);
+        }
+        let is_first = swept.ticks == 0;
+        let live = tick_once(ports, &caller, &groups, is_first).await?;
+        swept = Swept {
+            ticks: swept.ticks + 1,
+            live: live.len(),
+        };
+        tick = live
+            .iter()
+            .map(|record| record.policy.tick)
+            .min()
+            .unwrap_or(DEFAULT_TICK);
+        if live.is_empty() || ports.now() + tick > ends_at {
+            ports.release_sweep(owner).await?;
+            return Ok(swept);
+        }
+        ports
+            .sleep(tick.saturating_sub(ports.now().since(now)))
+            .await;
+    }
+}
+
+/// Groups that have a policy; when the parameters cannot be read, those known from before.
+async fn known_groups<P: SweepPorts>(ports: &P) -> Result<BTreeSet<GroupRef>, CallError> {
+    let known: BTreeSet<GroupRef> = ports.groups().await?.into_iter().collect();
+    match ports.groups_with_policy().await {
+        Ok(groups) => {
+            let groups: BTreeSet<GroupRef> = groups.into_iter().collect();
+            let new: Vec<GroupRef> = groups.difference(&known).cloned().collect();
+            if !new.is_empty() {
+                ports.save_groups(&new).await?;
+            }
+            Ok(groups)
+        }
+        Err(error) => {
+            tracing::error!(%error, "policies not listed; going on with the groups known before");
+            Ok(known)
+        }
+    }
+}
+
+/// Puts running deployments on record that no event told of.
+async fn discover<P: SweepPorts>(ports: &P, owner: &str, now: Timestamp) {
+    match ports.running(now - LONGEST_DEPLOYMENT).await {
+        Err(error) => tracing::error!(%error, "running deployments not listed"),
+        Ok(found) => {
+            for facts in found {
+                if let Err(error) = record_deployment(ports, &facts.id, owner).await {
+                    tracing::error!(deployment = %facts.id, %error, "not put on record");
+                }
+            }
+        }
+    }
+}
+
+/// One look at everything that is live; returns what still is.
+async fn tick_once<P: SweepPorts>(
+    ports: &P,
+    caller: &Caller,
+    groups: &BTreeSet<GroupRef>,
+    is_first: bool,
+) -> Result<Vec<Record>, AppError> {
+    let mut records = Vec::new();
+    for id in ports.live().await? {
+        match ports.load(&id).await? {
+            Some(record) if !record.deployment.is_settled => records.push(record),
+            Some(_) | None => {}
+        }
+    }
+    let readings = read_due(ports, &records).await;
+    let mut tally = Tally::default();
+    let mut live = Vec::new();
+    for record in records {
+        let (id, group) = (
+            record.deployment.id.clone(),
+            record.deployment.group.clone(),
+        );
+        let due = readings.get(&id).cloned().unwrap_or(Readings::None);
+        match attend_record(ports, record, due, caller).await {
+            Ok(record) => {
+                tally.add(ports, &record);
+                if !record.deployment.is_settled {
+                    live.push(record);
+                }
+            }
+            Err(error) => {
+                tracing::error!(deployment = %id, %error, "not judged in this tick");
+                tally.blind.insert(group);
+            }
+        }
+    }
+    tally.emit(ports, groups, is_first);
+    Ok(live)
+}
+
+/// Reads the alarms of those deployments whose reading is due: one call for all, at most one reading in six ticks each.
+async fn read_due<P: SweepPorts>(
+    ports: &P,
+    records: &[Record],
+) -> BTreeMap<DeploymentId, Readings> {
+    let now = ports.now();
+    let due: Vec<&Record> = records
+        .iter()
+        .filter(|record| should_read_alarms(record, now))
+        .collect();
+    let names: BTreeSet<AlarmName> = due.iter().flat_map(|record| record.alarm_names()).collect();
+    if due.is_empty() {
+        return BTreeMap::new();
+    }
+    let names: Vec<AlarmName> = names.into_iter().collect();
+    let answer = ports.read(&names).await;
+    let at = ports.now();
+    let of = |record: &Record| match &answer {
+        Ok(readings) => {
+            let names = record.alarm_names();
+            let own: Vec<AlarmReading> = readings
+                .iter()
+                .filter(|reading| names.contains(&reading.name))
+                .cloned()
+                .collect();
+            Readings::All(own, at)
+        }
+        Err(error) => Readings::Failed(error.to_string()),
+    };
+    due.into_iter()
+        .map(|record| (record.deployment.id.clone(), of(record)))
+        .collect()
+}
+
+/// What the two alarms of each group need to know.
+#[derive(Default)]
+struct Tally {
+    blind: BTreeSet<GroupRef>,
+    bad: BTreeSet<GroupRef>,
+    live_groups: BTreeSet<GroupRef>,
+    watched: BTreeMap<String, u32>,
+}
+
+impl Tally {
+    fn add<P: SweepPorts>(&mut self, ports: &P, record: &Record) {
+        let deployment = &record.deployment;
+        self.live_groups.insert(deployment.group.clone());
+        if deployment.phase.is_closed() {
+            return;
+        }
+        *self.watched.entry(deployment.service.clone()).or_default() += 1;
+        if deployment.unreadable_since.is_some() {
+            self.blind.insert(deployment.group.clone());
+            ports.emit(Metric::EvidenceMissing {
+                service: deployment.service.clone(),
+            });
+        }
+        let is_permitted = record.policy.mode == Mode::Rollback || record.rollback.is_some();
+        let needs_help = record
+            .rollback
+            .as_ref()
+            .is_some_and(|rollback| rollback.needs_verdict_alarm(ports.now()));
+        if is_permitted && needs_help {
+            self.bad.insert(deployment.group.clone());
+        }
+    }
+
+    fn emit<P: SweepPorts>(&self, ports: &P, groups: &BTreeSet<GroupRef>, is_first: bool) {
+        for group in groups.union(&self.live_groups) {
+            ports.emit(Metric::Verdict {
+                group: group.clone(),
+                is_bad: self.bad.contains(group),
+            });
+            if !self.blind.contains(group) {
+                ports.emit(Metric::Heartbeat {
+                    group: group.clone(),
+                });
+            }
+        }
+        if is_first {
+            for (service, count) in &self.watched {
+                ports.emit(Metric::Watched {
+                    service: service.clone(),
+                    count: *count,
+                });
+            }
+        }
+    }
+}
