@@ -52,30 +52,15 @@ pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
         Some(record) => record,
         // CodeDeploy's own rollback: nothing to hold.
         None => {
-            ports
-                .answer(&run.deployment, &run.execution, HookStatus::Succeeded)
-                .await?;
+            ports.answer(&run.deployment, &run.execution, HookStatus::Succeeded).await?;
             return Ok(HookEnd::Answered(HookStatus::Succeeded));
         }
     };
-    let caller = Caller {
-        trigger: Trigger::Hook,
-        owner: run.owner.clone(),
-    };
-    let readings = if record.policy.bake.is_zero() {
-        read_alarms(ports, &record).await
-    } else {
-        Readings::None
-    };
+    let caller = Caller { trigger: Trigger::Hook, owner: run.owner.clone() };
+    let readings = if record.policy.bake.is_zero() { read_alarms(ports, &record).await } else { Readings::None };
     let record = attend_record(ports, record, readings, &caller).await?;
-    ports.emit(Metric::HookDone {
-        service: record.deployment.service.clone(),
-        took: ports.now().since(started_at),
-    });
-    if let Some((status, _)) = record
-        .lease(LifecycleEvent::AfterAllowTraffic)
-        .and_then(|lease| lease.answered)
-    {
+    ports.emit(Metric::HookDone { service: record.deployment.service.clone(), took: ports.now().since(started_at) });
+    if let Some((status, _)) = record.lease(LifecycleEvent::AfterAllowTraffic).and_then(|lease| lease.answered) {
         return Ok(HookEnd::Answered(status));
     }
     if let Some(bake) = record.deployment.bake {
@@ -89,10 +74,7 @@ pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
 }
 
 /// The record, made now when the first hook never made it; `None` for a rollback of CodeDeploy's.
-async fn known<P: AttendPorts + Policies>(
-    ports: &P,
-    id: &DeploymentId,
-) -> Result<Option<Record>, AppError> {
+async fn known<P: AttendPorts + Policies>(ports: &P, id: &DeploymentId) -> Result<Option<Record>, AppError> {
     if let Some(record) = ports.load(id).await? {
         return Ok(Some(record));
     }
@@ -105,13 +87,10 @@ async fn known<P: AttendPorts + Policies>(
 async fn fail<P: AttendPorts>(ports: &P, run: &HookRun, why: &str) -> Result<HookEnd, AppError> {
     tracing::error!(deployment = %run.deployment, why, "answering Failed: the bake cannot be put on record");
     let status = HookStatus::Failed;
-    ports
-        .answer(&run.deployment, &run.execution, status)
-        .await
-        .map_err(|cause| AppError::NotAnswered {
-            id: run.deployment.clone(),
-            status: status.as_str(),
-            cause,
-        })?;
+    ports.answer(&run.deployment, &run.execution, status).await.map_err(|cause| AppError::NotAnswered {
+        id: run.deployment.clone(),
+        status: status.as_str(),
+        cause,
+    })?;
     Ok(HookEnd::Answered(status))
 }

@@ -2,8 +2,8 @@
 
 use crate::error::AppError;
 use crate::ports::{
-    Actuator, Alarms, CallError, CallErrorKind, Clock, Deployments, Metric, Notifier, Records,
-    Telemetry, Versions, Write,
+    Actuator, Alarms, CallError, CallErrorKind, Clock, Deployments, Metric, Notifier, Records, Telemetry, Versions,
+    Write,
 };
 use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Record};
 use snapback_core::lifecycle::Phase;
@@ -19,14 +19,8 @@ const MAX_STEPS: u32 = 32;
 const MAX_CONFLICTS: u32 = 5;
 
 /// Everything that attending needs.
-pub trait AttendPorts:
-    Clock + Records + Deployments + Actuator + Versions + Alarms + Notifier + Telemetry
-{
-}
-impl<P: Clock + Records + Deployments + Actuator + Versions + Alarms + Notifier + Telemetry>
-    AttendPorts for P
-{
-}
+pub trait AttendPorts: Clock + Records + Deployments + Actuator + Versions + Alarms + Notifier + Telemetry {}
+impl<P: Clock + Records + Deployments + Actuator + Versions + Alarms + Notifier + Telemetry> AttendPorts for P {}
 
 /// Looks after deployment `id` until nothing is left to do now, and returns its record as it is then.
 ///
@@ -60,14 +54,7 @@ pub async fn attend_record<P: AttendPorts>(
     }
     let id = record.deployment.id.clone();
     let observed = observe(ports, &record).await?;
-    let mut visit = Visit {
-        ports,
-        record,
-        observed,
-        readings,
-        caller,
-        send_notices: true,
-    };
+    let mut visit = Visit { ports, record, observed, readings, caller, send_notices: true };
     let mut conflicts = 0;
     for _ in 0..MAX_STEPS {
         match visit.step().await {
@@ -76,10 +63,7 @@ pub async fn attend_record<P: AttendPorts>(
             Err(AppError::Call(error)) if error.is(CallErrorKind::Conflict) => {
                 conflicts += 1;
                 if conflicts > MAX_CONFLICTS {
-                    return Err(AppError::Contended {
-                        id,
-                        tries: conflicts,
-                    });
+                    return Err(AppError::Contended { id, tries: conflicts });
                 }
                 let Some(record) = ports.load(&id).await? else {
                     return Err(AppError::Unknown { id });
@@ -94,10 +78,7 @@ pub async fn attend_record<P: AttendPorts>(
 }
 
 /// What CodeDeploy and the alias show now; three calls side by side.
-async fn observe<P: Deployments + Versions>(
-    ports: &P,
-    record: &Record,
-) -> Result<Observed, CallError> {
+async fn observe<P: Deployments + Versions>(ports: &P, record: &Record) -> Result<Observed, CallError> {
     let known = &record.deployment;
     let (facts, target, alias) = tokio::join!(
         ports.deployment(&known.id),
@@ -110,20 +91,11 @@ async fn observe<P: Deployments + Versions>(
     let rollback = match &deployment.rollback_deployment {
         None => None,
         Some(id) => match ports.deployment(id).await {
-            Ok(facts) => Some(RollbackFacts {
-                id: id.clone(),
-                status: facts.status,
-                completed_at: facts.completed_at,
-            }),
+            Ok(facts) => Some(RollbackFacts { id: id.clone(), status: facts.status, completed_at: facts.completed_at }),
             Err(error) => missing(&error, None),
         },
     };
-    Ok(Observed {
-        deployment,
-        target,
-        alias,
-        rollback,
-    })
+    Ok(Observed { deployment, target, alias, rollback })
 }
 
 fn missing<T>(error: &CallError, instead: T) -> T {
@@ -144,13 +116,8 @@ impl<P: AttendPorts> Visit<'_, P> {
     /// Carries out one step; false: nothing is left to do now.
     async fn step(&mut self) -> Result<bool, AppError> {
         let now = self.ports.now();
-        let case = Case {
-            record: &self.record,
-            observed: &self.observed,
-            readings: &self.readings,
-            caller: self.caller,
-            now,
-        };
+        let case =
+            Case { record: &self.record, observed: &self.observed, readings: &self.readings, caller: self.caller, now };
         let step = next_step(&case);
         tracing::debug!(deployment = %self.record.deployment.id, ?step, "step");
         match step {
@@ -171,18 +138,14 @@ impl<P: AttendPorts> Visit<'_, P> {
     }
 
     async fn commit(&mut self, deployment: Deployment, writes: Vec<Write>) -> Result<(), AppError> {
-        self.ports
-            .commit(&deployment, self.record.version, &writes)
-            .await?;
+        self.ports.commit(&deployment, self.record.version, &writes).await?;
         let before = std::mem::replace(&mut self.record.deployment, deployment);
         self.record.version += 1;
         for write in writes {
             match write {
                 Write::Rollback(rollback) => self.record.rollback = Some(rollback),
                 Write::Notice(notice) => {
-                    self.record
-                        .notices
-                        .retain(|known| known.kind != notice.kind);
+                    self.record.notices.retain(|known| known.kind != notice.kind);
                     self.record.notices.push(notice);
                 }
                 Write::Evidence(line) => {
@@ -200,28 +163,20 @@ impl<P: AttendPorts> Visit<'_, P> {
         let after = &self.record.deployment;
         let service = after.service.clone();
         if after.was_held && !before.was_held {
-            self.ports.emit(Metric::Held {
-                service: service.clone(),
-            });
+            self.ports.emit(Metric::Held { service: service.clone() });
         }
         if !after.phase.is_closed() || before.phase.is_closed() {
             return;
         }
         match (&self.record.rollback, after.cause, after.trigger) {
-            (Some(rollback), _, _) if rollback.rolled_back_at.is_some() => {
-                self.ports.emit(Metric::RolledBack {
-                    service,
-                    cause: rollback.cause,
-                    trigger: rollback.trigger,
-                    to_detect: rollback.time_to_detect(),
-                    to_roll_back: rollback.time_to_roll_back(),
-                })
-            }
-            (None, Some(cause), Some(trigger)) => self.ports.emit(Metric::Refused {
+            (Some(rollback), _, _) if rollback.rolled_back_at.is_some() => self.ports.emit(Metric::RolledBack {
                 service,
-                cause,
-                trigger,
+                cause: rollback.cause,
+                trigger: rollback.trigger,
+                to_detect: rollback.time_to_detect(),
+                to_roll_back: rollback.time_to_roll_back(),
             }),
+            (None, Some(cause), Some(trigger)) => self.ports.emit(Metric::Refused { service, cause, trigger }),
             _ => {}
         }
     }
@@ -238,11 +193,7 @@ impl<P: AttendPorts> Visit<'_, P> {
             let result = match call {
                 UndoCall::StopDeployment => self.ports.stop(&id).await,
                 UndoCall::FailHook => match self.record.lease(LifecycleEvent::AfterAllowTraffic) {
-                    Some(lease) => {
-                        self.ports
-                            .answer(&id, &lease.execution_id, HookStatus::Failed)
-                            .await
-                    }
+                    Some(lease) => self.ports.answer(&id, &lease.execution_id, HookStatus::Failed).await,
                     None => continue,
                 },
             };
@@ -274,10 +225,7 @@ impl<P: AttendPorts> Visit<'_, P> {
         writes.push(Write::Rollback(rollback));
         // The call is made: its result must not be lost to a conflict with an unrelated change.
         for _ in 0..MAX_CONFLICTS {
-            match self
-                .commit(self.record.deployment.clone(), writes.clone())
-                .await
-            {
+            match self.commit(self.record.deployment.clone(), writes.clone()).await {
                 Err(AppError::Call(error)) if error.is(CallErrorKind::Conflict) => {
                     let Some(fresh) = self.ports.load(&id).await? else {
                         break;
@@ -291,18 +239,10 @@ impl<P: AttendPorts> Visit<'_, P> {
                 other => return other,
             }
         }
-        Err(AppError::Contended {
-            id,
-            tries: MAX_CONFLICTS,
-        })
+        Err(AppError::Contended { id, tries: MAX_CONFLICTS })
     }
 
-    async fn answer(
-        &mut self,
-        event: LifecycleEvent,
-        status: HookStatus,
-        why: &str,
-    ) -> Result<bool, AppError> {
+    async fn answer(&mut self, event: LifecycleEvent, status: HookStatus, why: &str) -> Result<bool, AppError> {
         let id = self.record.deployment.id.clone();
         let Some(mut lease) = self.record.lease(event).cloned() else {
             return Ok(false);
@@ -327,47 +267,22 @@ impl<P: AttendPorts> Visit<'_, P> {
             Ok(()) => "StopDeployment: accepted".to_owned(),
             Err(error) => error.to_string(),
         };
-        self.ports
-            .add_evidence(
-                &id,
-                &[Evidence::new(self.ports.now(), EvidenceKind::Call, text)],
-            )
-            .await?;
+        self.ports.add_evidence(&id, &[Evidence::new(self.ports.now(), EvidenceKind::Call, text)]).await?;
         Ok(false)
     }
 
     /// Claims a notice, sends it, marks it. A sender that dies in between leaves an expired claim for the next one.
     async fn send(&mut self, kind: NoticeKind) -> Result<(), AppError> {
-        let Some(notice) = self
-            .record
-            .notices
-            .iter()
-            .find(|notice| notice.kind == kind)
-            .cloned()
-        else {
+        let Some(notice) = self.record.notices.iter().find(|notice| notice.kind == kind).cloned() else {
             return Ok(());
         };
         let claim = Claim::new(&self.caller.owner, self.ports.now());
-        let claimed = Notice {
-            delivery: Delivery::Claimed(claim),
-            ..notice
-        };
-        self.commit(
-            self.record.deployment.clone(),
-            vec![Write::Notice(claimed.clone())],
-        )
-        .await?;
+        let claimed = Notice { delivery: Delivery::Claimed(claim), ..notice };
+        self.commit(self.record.deployment.clone(), vec![Write::Notice(claimed.clone())]).await?;
         let id = self.record.deployment.id.clone();
-        match self
-            .ports
-            .publish(self.record.policy.notify.as_deref(), &id, &claimed)
-            .await
-        {
+        match self.ports.publish(self.record.policy.notify.as_deref(), &id, &claimed).await {
             Ok(()) => {
-                let sent = Notice {
-                    delivery: Delivery::Sent(self.ports.now()),
-                    ..claimed
-                };
+                let sent = Notice { delivery: Delivery::Sent(self.ports.now()), ..claimed };
                 self.mark_sent(sent).await
             }
             Err(error) => {
@@ -383,13 +298,7 @@ impl<P: AttendPorts> Visit<'_, P> {
     async fn mark_sent(&mut self, sent: Notice) -> Result<(), AppError> {
         let id = self.record.deployment.id.clone();
         for _ in 0..MAX_CONFLICTS {
-            match self
-                .commit(
-                    self.record.deployment.clone(),
-                    vec![Write::Notice(sent.clone())],
-                )
-                .await
-            {
+            match self.commit(self.record.deployment.clone(), vec![Write::Notice(sent.clone())]).await {
                 Err(AppError::Call(error)) if error.is(CallErrorKind::Conflict) => {
                     let Some(fresh) = self.ports.load(&id).await? else {
                         break;
@@ -399,33 +308,21 @@ impl<P: AttendPorts> Visit<'_, P> {
                 other => return other,
             }
         }
-        Err(AppError::Contended {
-            id,
-            tries: MAX_CONFLICTS,
-        })
+        Err(AppError::Contended { id, tries: MAX_CONFLICTS })
     }
 
     async fn settle(&mut self) -> Result<(), AppError> {
         // Alarms of a rollback stay watched for a day, so that the recovery is seen.
-        let keep = self
-            .record
-            .rollback
-            .as_ref()
-            .map(|rollback| rollback.alarms.clone())
-            .unwrap_or_default();
+        let keep = self.record.rollback.as_ref().map(|rollback| rollback.alarms.clone()).unwrap_or_default();
         self.ports.settle(&self.record.deployment, &keep).await?;
-        let settled = Deployment {
-            is_settled: true,
-            ..self.record.deployment.clone()
-        };
+        let settled = Deployment { is_settled: true, ..self.record.deployment.clone() };
         self.commit(settled, Vec::new()).await
     }
 }
 
 fn keeps_claim(fresh: &Record, mine: Option<&Rollback>) -> bool {
     let owner = |rollback: &Rollback| rollback.claim.owner.clone();
-    !matches!(fresh.deployment.phase, Phase::Closed(_))
-        && fresh.rollback.as_ref().map(owner) == mine.map(owner)
+    !matches!(fresh.deployment.phase, Phase::Closed(_)) && fresh.rollback.as_ref().map(owner) == mine.map(owner)
 }
 
 fn said(at: snapback_core::Timestamp, text: String) -> Write {
@@ -452,10 +349,7 @@ pub(crate) async fn answer_hook<P: Actuator + Records + Clock>(
         }
         Err(error) => format!("{} not answered `{status}`: {error}", lease.event),
     };
-    let is_done = result
-        .as_ref()
-        .err()
-        .is_none_or(|error| error.is(CallErrorKind::AlreadyDone));
+    let is_done = result.as_ref().err().is_none_or(|error| error.is(CallErrorKind::AlreadyDone));
     if is_done {
         lease.answered = Some((status, now));
         // The answer is out; that the record does not know it yet costs one more answer, which CodeDeploy refuses.
@@ -463,10 +357,7 @@ pub(crate) async fn answer_hook<P: Actuator + Records + Clock>(
             missing(&error, ());
         }
     }
-    if let Err(error) = ports
-        .add_evidence(id, &[Evidence::new(now, EvidenceKind::Answer, text)])
-        .await
-    {
+    if let Err(error) = ports.add_evidence(id, &[Evidence::new(now, EvidenceKind::Answer, text)]).await {
         missing(&error, ());
     }
     if is_done { Ok(()) } else { result }

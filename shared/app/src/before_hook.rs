@@ -9,9 +9,7 @@ use snapback_core::check::{Check, CheckResult, Conclusion, conclude, conclude_at
 use snapback_core::deployment::{Evidence, EvidenceKind, Lease, Record, Refusal};
 use snapback_core::lifecycle::Event;
 use snapback_core::plan::Readings;
-use snapback_core::{
-    Cause, DeploymentId, ExecutionId, HookStatus, LifecycleEvent, Policy, Timestamp, Trigger,
-};
+use snapback_core::{Cause, DeploymentId, ExecutionId, HookStatus, LifecycleEvent, Policy, Timestamp, Trigger};
 use std::time::Duration;
 
 /// Left of the function's time for the answer itself.
@@ -84,13 +82,11 @@ pub async fn before_allow_traffic<P: AttendPorts + Policies + Prober>(
     if let Err(error) = ports.save_lease(&run.deployment, &lease).await {
         tracing::error!(deployment = %run.deployment, %error, "result not in the lease");
     }
-    answer_hook(ports, &run.deployment, &mut lease, status, &why)
-        .await
-        .map_err(|cause| AppError::NotAnswered {
-            id: run.deployment.clone(),
-            status: status.as_str(),
-            cause,
-        })?;
+    answer_hook(ports, &run.deployment, &mut lease, status, &why).await.map_err(|cause| AppError::NotAnswered {
+        id: run.deployment.clone(),
+        status: status.as_str(),
+        cause,
+    })?;
     Ok(HookEnd::Answered(status))
 }
 
@@ -107,10 +103,9 @@ impl Checked {
             Conclusion::Pass { warnings } if warnings.is_empty() => {
                 (HookStatus::Succeeded, "all checks passed".to_owned())
             }
-            Conclusion::Pass { warnings } => (
-                HookStatus::Succeeded,
-                format!("passed with warnings: {}", warnings.join("; ")),
-            ),
+            Conclusion::Pass { warnings } => {
+                (HookStatus::Succeeded, format!("passed with warnings: {}", warnings.join("; ")))
+            }
             Conclusion::Refuse { reasons, .. } | Conclusion::Hold { reasons } => {
                 (HookStatus::Failed, reasons.join("; "))
             }
@@ -141,48 +136,27 @@ async fn check_until_sure<P: AttendPorts + Policies + Prober>(
         if let Some(known) = registered.take_if(|known| known.record.deployment.is_return) {
             return let_through(Some(known));
         }
-        let policy = registered
-            .as_ref()
-            .map_or(&fallback, |known| &known.record.policy)
-            .clone();
-        let deadline =
-            (started_at + policy.before_traffic.deadline).min(run.function_ends_at - RESERVE);
+        let policy = registered.as_ref().map_or(&fallback, |known| &known.record.policy).clone();
+        let deadline = (started_at + policy.before_traffic.deadline).min(run.function_ends_at - RESERVE);
         let checks = match (&mut registered, problem) {
             (Some(known), _) => {
                 let time_left = deadline.since(ports.now()).max(Duration::from_millis(100));
                 let error = known.policy_error.as_ref();
                 let now = ports.now();
-                checks::run(
-                    ports,
-                    &known.record.deployment,
-                    &policy,
-                    &known.history,
-                    error,
-                    now,
-                    time_left,
-                )
-                .await
+                checks::run(ports, &known.record.deployment, &policy, &known.history, error, now, time_left).await
             }
             (None, Some(check)) => vec![check],
             (None, None) => Vec::new(),
         };
         let reasons = match conclude(&checks, &policy) {
             conclusion @ (Conclusion::Pass { .. } | Conclusion::Refuse { .. }) => {
-                return Checked {
-                    registered,
-                    checks,
-                    conclusion,
-                };
+                return Checked { registered, checks, conclusion };
             }
             Conclusion::Hold { reasons } => reasons,
         };
         if ports.now() + policy.tick >= deadline {
             let conclusion = conclude_at_deadline(reasons, policy.at_deadline);
-            return Checked {
-                registered,
-                checks,
-                conclusion,
-            };
+            return Checked { registered, checks, conclusion };
         }
         tracing::info!(deployment = %run.deployment, "held: {}", reasons.join("; "));
         ports.sleep(policy.tick).await;
@@ -193,13 +167,7 @@ async fn check_until_sure<P: AttendPorts + Policies + Prober>(
 }
 
 fn let_through(registered: Option<Box<Registered>>) -> Checked {
-    Checked {
-        registered,
-        checks: Vec::new(),
-        conclusion: Conclusion::Pass {
-            warnings: Vec::new(),
-        },
-    }
+    Checked { registered, checks: Vec::new(), conclusion: Conclusion::Pass { warnings: Vec::new() } }
 }
 
 /// A deployment that cannot be resolved: nobody can tell, or it is not for us.
@@ -224,15 +192,7 @@ fn problem_of(error: &AppError) -> Check {
 /// Looks at the alarms again while holding.
 async fn refresh<P: AttendPorts>(ports: &P, known: &mut Registered) {
     let deployment = &mut known.record.deployment;
-    match read_alarms(
-        ports,
-        &Record {
-            deployment: deployment.clone(),
-            ..known.record.clone()
-        },
-    )
-    .await
-    {
+    match read_alarms(ports, &Record { deployment: deployment.clone(), ..known.record.clone() }).await {
         Readings::All(readings, at) => {
             for alarm in &mut known.record.deployment.alarms {
                 if let Some(reading) = readings.iter().find(|reading| reading.name == alarm.name) {
@@ -261,35 +221,22 @@ async fn store_result<P: AttendPorts>(
     for _ in 0..RESULT_TRIES {
         let mut deployment = record.deployment.clone();
         match &checked.conclusion {
-            Conclusion::Pass { warnings } => warnings
-                .iter()
-                .for_each(|warning| deployment.doubt(warning)),
+            Conclusion::Pass { warnings } => warnings.iter().for_each(|warning| deployment.doubt(warning)),
             Conclusion::Refuse { reasons, is_bad } => {
-                let cause = if *is_bad {
-                    Cause::CheckFailed
-                } else {
-                    Cause::NoEvidence
-                };
+                let cause = if *is_bad { Cause::CheckFailed } else { Cause::NoEvidence };
                 if let Ok(phase) = deployment.phase.next(Event::RefusalDecided) {
                     deployment.phase = phase;
                     let why = reasons.join("; ");
-                    deployment.refusal.get_or_insert(Refusal {
-                        cause,
-                        trigger: Trigger::Hook,
-                        why,
-                        at: now,
-                    });
+                    deployment.refusal.get_or_insert(Refusal { cause, trigger: Trigger::Hook, why, at: now });
                 }
             }
             Conclusion::Hold { .. } => {}
         }
         match ports.commit(&deployment, record.version, &lines).await {
-            Err(error) if error.is(CallErrorKind::Conflict) => {
-                match ports.load(&record.deployment.id).await? {
-                    Some(fresh) => record = fresh,
-                    None => return Ok(()),
-                }
-            }
+            Err(error) if error.is(CallErrorKind::Conflict) => match ports.load(&record.deployment.id).await? {
+                Some(fresh) => record = fresh,
+                None => return Ok(()),
+            },
             result => return result,
         }
     }

@@ -22,44 +22,24 @@ pub(crate) async fn run<P: Prober>(
     now: Timestamp,
     time_left: Duration,
 ) -> Vec<Check> {
-    let probes = policy
-        .before_traffic
-        .probes
-        .iter()
-        .map(|probe| run_probe(ports, deployment, probe, time_left));
+    let probes = policy.before_traffic.probes.iter().map(|probe| run_probe(ports, deployment, probe, time_left));
     let mut checks = join_all(probes).await;
     checks.push(alarms(deployment, policy));
     checks.extend(refused(deployment, history, now));
     if let Some(error) = policy_error {
-        checks.push(Check::new(
-            "policy",
-            CheckResult::Bad,
-            error.message.clone(),
-        ));
+        checks.push(Check::new("policy", CheckResult::Bad, error.message.clone()));
     }
     checks
 }
 
 /// One probe, `times` times in a row; the first answer that is not good ends it.
-async fn run_probe<P: Prober>(
-    ports: &P,
-    deployment: &Deployment,
-    probe: &Probe,
-    time_left: Duration,
-) -> Check {
+async fn run_probe<P: Prober>(ports: &P, deployment: &Deployment, probe: &Probe, time_left: Duration) -> Check {
     let limit = probe.expect.within.unwrap_or(PROBE_LIMIT).min(time_left);
     let mut slowest = Duration::ZERO;
     for call in 1..=probe.times {
         let answer = match &probe.kind {
             ProbeKind::Invoke { payload } => {
-                ports
-                    .invoke(
-                        &deployment.target.name,
-                        Some(&deployment.target.canary),
-                        payload,
-                        limit,
-                    )
-                    .await
+                ports.invoke(&deployment.target.name, Some(&deployment.target.canary), payload, limit).await
             }
             ProbeKind::Http { url } => ports.get(url, limit).await,
             ProbeKind::Function { arn, payload } => ports.invoke(arn, None, payload, limit).await,
@@ -69,23 +49,14 @@ async fn run_probe<P: Prober>(
             Err(error) => unanswered(error),
         };
         if result != CheckResult::Pass {
-            return Check::new(
-                probe.name(),
-                result,
-                format!("call {call} of {}: {detail}", probe.times),
-            );
+            return Check::new(probe.name(), result, format!("call {call} of {}: {detail}", probe.times));
         }
         slowest = answer.map_or(slowest, |answer| slowest.max(answer.took));
     }
     Check::new(
         probe.name(),
         CheckResult::Pass,
-        format!(
-            "{} of {} good, slowest {}",
-            probe.times,
-            probe.times,
-            human(slowest)
-        ),
+        format!("{} of {} good, slowest {}", probe.times, probe.times, human(slowest)),
     )
 }
 
@@ -95,24 +66,17 @@ fn judge(probe: &Probe, answer: &ProbeAnswer) -> (CheckResult, String) {
     }
     match (probe.expect.status, answer.status) {
         (Some(expected), Some(status)) if status != expected => {
-            return (
-                CheckResult::Bad,
-                format!("answered status {status}, expected {expected}"),
-            );
+            return (CheckResult::Bad, format!("answered status {status}, expected {expected}"));
         }
         (Some(expected), None) => {
-            return (
-                CheckResult::Bad,
-                format!("answered without a status, expected {expected}"),
-            );
+            return (CheckResult::Bad, format!("answered without a status, expected {expected}"));
         }
         (Some(_), Some(_)) | (None, _) => {}
     }
     match probe.expect.within {
-        Some(within) if answer.took > within => (
-            CheckResult::Bad,
-            format!("took {}, allowed is {}", human(answer.took), human(within)),
-        ),
+        Some(within) if answer.took > within => {
+            (CheckResult::Bad, format!("took {}, allowed is {}", human(answer.took), human(within)))
+        }
         Some(_) | None => (CheckResult::Pass, String::new()),
     }
 }
@@ -121,10 +85,9 @@ fn judge(probe: &Probe, answer: &ProbeAnswer) -> (CheckResult, String) {
 fn unanswered(error: &CallError) -> (CheckResult, String) {
     match error.kind {
         CallErrorKind::NotFound | CallErrorKind::Invalid => (CheckResult::Bad, error.to_string()),
-        CallErrorKind::Denied
-        | CallErrorKind::Unreachable
-        | CallErrorKind::AlreadyDone
-        | CallErrorKind::Conflict => (CheckResult::Unreachable, error.to_string()),
+        CallErrorKind::Denied | CallErrorKind::Unreachable | CallErrorKind::AlreadyDone | CallErrorKind::Conflict => {
+            (CheckResult::Unreachable, error.to_string())
+        }
     }
 }
 
@@ -132,60 +95,28 @@ fn unanswered(error: &CallError) -> (CheckResult, String) {
 fn alarms(deployment: &Deployment, policy: &Policy) -> Check {
     let check = |result, detail: String| Check::new("alarms", result, detail);
     let names = |is_wanted: fn(&snapback_core::alarm::WatchedAlarm) -> bool| {
-        let list: Vec<&str> = deployment
-            .alarms
-            .iter()
-            .filter(|alarm| is_wanted(alarm))
-            .map(|alarm| alarm.name.as_str())
-            .collect();
+        let list: Vec<&str> =
+            deployment.alarms.iter().filter(|alarm| is_wanted(alarm)).map(|alarm| alarm.name.as_str()).collect();
         list.join(", ")
     };
-    let red = names(|alarm| {
-        alarm
-            .last
-            .is_some_and(|(state, _)| state == AlarmState::Alarm)
-    });
+    let red = names(|alarm| alarm.last.is_some_and(|(state, _)| state == AlarmState::Alarm));
     if policy.before_traffic.red_alarms == RedAlarms::Block && !red.is_empty() {
-        return check(
-            CheckResult::Bad,
-            format!("red before traffic, and red_alarms is block: {red}"),
-        );
+        return check(CheckResult::Bad, format!("red before traffic, and red_alarms is block: {red}"));
     }
     if deployment.unreadable_since.is_some() {
-        return check(
-            CheckResult::Unreachable,
-            "the alarm states cannot be read".to_owned(),
-        );
+        return check(CheckResult::Unreachable, "the alarm states cannot be read".to_owned());
     }
     let missing = names(|alarm| alarm.last.is_none());
     if !missing.is_empty() {
-        return check(
-            CheckResult::Silent,
-            format!("no such alarm, so nothing is watched by it: {missing}"),
-        );
+        return check(CheckResult::Silent, format!("no such alarm, so nothing is watched by it: {missing}"));
     }
-    let armed = deployment
-        .alarms
-        .iter()
-        .filter(|alarm| alarm.is_armed())
-        .count();
-    match (
-        armed,
-        deployment.alarms.len(),
-        policy.before_traffic.probes.len(),
-    ) {
-        (0, 0, _) => check(
-            CheckResult::Silent,
-            "no alarm watches this deployment".to_owned(),
-        ),
-        (0, _, 0) => check(
-            CheckResult::Unreachable,
-            format!("every alarm is red already and there is no probe: {red}"),
-        ),
-        (0, _, _) => check(
-            CheckResult::Pass,
-            format!("every alarm is red already, the probes are armed: {red}"),
-        ),
+    let armed = deployment.alarms.iter().filter(|alarm| alarm.is_armed()).count();
+    match (armed, deployment.alarms.len(), policy.before_traffic.probes.len()) {
+        (0, 0, _) => check(CheckResult::Silent, "no alarm watches this deployment".to_owned()),
+        (0, _, 0) => {
+            check(CheckResult::Unreachable, format!("every alarm is red already and there is no probe: {red}"))
+        }
+        (0, _, _) => check(CheckResult::Pass, format!("every alarm is red already, the probes are armed: {red}")),
         (armed, all, _) => check(CheckResult::Pass, format!("{armed} of {all} armed")),
     }
 }
@@ -193,10 +124,7 @@ fn alarms(deployment: &Deployment, policy: &Policy) -> Check {
 /// A revision that was rolled back lately is not let through again.
 fn refused(deployment: &Deployment, history: &GroupHistory, now: Timestamp) -> Option<Check> {
     let revision = deployment.canary_revision.as_ref()?;
-    let refused = history
-        .refused
-        .iter()
-        .find(|refused| refused.revision == *revision && now < refused.until)?;
+    let refused = history.refused.iter().find(|refused| refused.revision == *revision && now < refused.until)?;
     let detail = format!(
         "version {} was rolled back in {} at {} ({}) and is refused until {}; deploy a fixed version, or set refuse_for: 0s and \
          wait for that time",

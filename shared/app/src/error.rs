@@ -18,9 +18,7 @@ pub enum AppError {
         tries: u32,
     },
     /// Nothing is on record.
-    #[error(
-        "deployment {id} is not on record: Snapback has not seen it, or its record has expired"
-    )]
+    #[error("deployment {id} is not on record: Snapback has not seen it, or its record has expired")]
     Unknown {
         /// Deployment.
         id: DeploymentId,
@@ -73,17 +71,11 @@ impl AppError {
     pub fn next_step(&self) -> NextStep {
         match self {
             Self::Call(error) => match error.kind {
-                CallErrorKind::Unreachable
-                | CallErrorKind::Conflict
-                | CallErrorKind::AlreadyDone => NextStep::Retry,
-                CallErrorKind::Denied | CallErrorKind::NotFound | CallErrorKind::Invalid => {
-                    NextStep::Operator
-                }
+                CallErrorKind::Unreachable | CallErrorKind::Conflict | CallErrorKind::AlreadyDone => NextStep::Retry,
+                CallErrorKind::Denied | CallErrorKind::NotFound | CallErrorKind::Invalid => NextStep::Operator,
             },
             Self::Contended { .. } | Self::NotAnswered { .. } => NextStep::Retry,
-            Self::Unknown { .. } | Self::NotNow { .. } | Self::Unsupported { .. } => {
-                NextStep::Operator
-            }
+            Self::Unknown { .. } | Self::NotNow { .. } | Self::Unsupported { .. } => NextStep::Operator,
         }
     }
 

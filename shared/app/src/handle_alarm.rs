@@ -28,26 +28,16 @@ pub async fn handle_alarm<P: AttendPorts>(
     if is_own(&reading.name) {
         return Ok(Handled { deployments: 0 });
     }
-    let caller = Caller {
-        trigger: Trigger::Alarm,
-        owner: owner.to_owned(),
-    };
+    let caller = Caller { trigger: Trigger::Alarm, owner: owner.to_owned() };
     let ids = ports.watching(&reading.name).await?;
     let mut first_error = None;
     for id in &ids {
         let result = match ports.load(id).await {
             Ok(None) => Ok(()),
-            Ok(Some(record)) if record.deployment.phase.is_closed() => {
-                recovered(ports, record, reading, source).await
-            }
+            Ok(Some(record)) if record.deployment.phase.is_closed() => recovered(ports, record, reading, source).await,
             Ok(Some(record)) => {
-                let readings = Readings::Event {
-                    reading: reading.clone(),
-                    source: source.to_owned(),
-                };
-                attend_record(ports, record, readings, &caller)
-                    .await
-                    .map(drop)
+                let readings = Readings::Event { reading: reading.clone(), source: source.to_owned() };
+                attend_record(ports, record, readings, &caller).await.map(drop)
             }
             Err(error) => Err(error.into()),
         };
@@ -56,12 +46,7 @@ pub async fn handle_alarm<P: AttendPorts>(
             first_error.get_or_insert(error);
         }
     }
-    first_error.map_or(
-        Ok(Handled {
-            deployments: ids.len(),
-        }),
-        Err,
-    )
+    first_error.map_or(Ok(Handled { deployments: ids.len() }), Err)
 }
 
 /// After a rollback: the alarm that was its evidence is fine again.
@@ -76,34 +61,18 @@ async fn recovered<P: AttendPorts>(
     };
     let deployment = &record.deployment;
     let recovered_at: Timestamp = reading.since;
-    let line = Evidence::new(
-        recovered_at,
-        EvidenceKind::Alarm,
-        format!("recovered: alarm {} is OK", reading.name),
-    )
-    .from_source(source);
+    let line = Evidence::new(recovered_at, EvidenceKind::Alarm, format!("recovered: alarm {} is OK", reading.name))
+        .from_source(source);
     let (cause, trigger) = (rollback.cause, rollback.trigger);
     let to_recover = rollback.time_to_recover();
-    match ports
-        .commit(
-            deployment,
-            record.version,
-            &[Write::Rollback(rollback), Write::Evidence(line)],
-        )
-        .await
-    {
+    match ports.commit(deployment, record.version, &[Write::Rollback(rollback), Write::Evidence(line)]).await {
         Ok(()) => {}
         // Somebody else wrote the same, or the sweep settles it: the next event may try again.
         Err(error) if error.is(CallErrorKind::Conflict) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
     if let Some(to_recover) = to_recover {
-        ports.emit(Metric::Recovered {
-            service: deployment.service.clone(),
-            cause,
-            trigger,
-            to_recover,
-        });
+        ports.emit(Metric::Recovered { service: deployment.service.clone(), cause, trigger, to_recover });
     }
     Ok(())
 }

@@ -23,32 +23,17 @@ pub async fn operate<P: AttendPorts>(
     who: &str,
     why: &str,
 ) -> Result<Record, AppError> {
-    let caller = Caller {
-        trigger: Trigger::Operator,
-        owner: format!("{who}-{}", ports.now().ms()),
-    };
+    let caller = Caller { trigger: Trigger::Operator, owner: format!("{who}-{}", ports.now().ms()) };
     for _ in 0..ORDER_TRIES {
         let Some(mut record) = ports.load(id).await? else {
             return Err(AppError::Unknown { id: id.clone() });
         };
         possible(&record, verb)?;
         let at = ports.now();
-        record.deployment.order = Some(Order {
-            verb,
-            who: who.to_owned(),
-            why: why.to_owned(),
-            at,
-        });
-        let line = Evidence::new(
-            at,
-            EvidenceKind::Order,
-            format!("{who} asked to {}: {why}", verb.as_str()),
-        )
-        .with("who", who);
-        match ports
-            .commit(&record.deployment, record.version, &[Write::Evidence(line)])
-            .await
-        {
+        record.deployment.order = Some(Order { verb, who: who.to_owned(), why: why.to_owned(), at });
+        let line =
+            Evidence::new(at, EvidenceKind::Order, format!("{who} asked to {}: {why}", verb.as_str())).with("who", who);
+        match ports.commit(&record.deployment, record.version, &[Write::Evidence(line)]).await {
             Ok(()) => {
                 record.version += 1;
                 let readings = match verb {
@@ -61,10 +46,7 @@ pub async fn operate<P: AttendPorts>(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(AppError::Contended {
-        id: id.clone(),
-        tries: ORDER_TRIES,
-    })
+    Err(AppError::Contended { id: id.clone(), tries: ORDER_TRIES })
 }
 
 fn possible(record: &Record, verb: Verb) -> Result<(), AppError> {
@@ -82,9 +64,5 @@ fn possible(record: &Record, verb: Verb) -> Result<(), AppError> {
             record.deployment.target.baseline, record.deployment.target.name
         ),
     };
-    Err(AppError::NotNow {
-        verb: verb.as_str(),
-        id: record.deployment.id.clone(),
-        why,
-    })
+    Err(AppError::NotNow { verb: verb.as_str(), id: record.deployment.id.clone(), why })
 }

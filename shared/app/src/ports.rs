@@ -1,24 +1,16 @@
 //! What the use cases need of the world: one small trait per service, in domain types.
 //!
 //! Futures are not `Send`: a function runs on one thread, and so do the command line and the tests.
-#![expect(
-    async_fn_in_trait,
-    reason = "every caller runs on one thread; no Send bound is wanted"
-)]
+#![expect(async_fn_in_trait, reason = "every caller runs on one thread; no Send bound is wanted")]
 
 use snapback_core::alarm::AlarmReading;
 use snapback_core::deployment::HookFunctions;
-use snapback_core::deployment::{
-    Deployment, Evidence, GoodRevision, Lease, Record, RefusedRevision,
-};
+use snapback_core::deployment::{Deployment, Evidence, GoodRevision, Lease, Record, RefusedRevision};
 use snapback_core::notice::Notice;
-use snapback_core::observed::{
-    AliasFacts, AppSpecRef, AutoRollback, DeploymentFacts, Platform, Target, TargetFacts,
-};
+use snapback_core::observed::{AliasFacts, AppSpecRef, AutoRollback, DeploymentFacts, Platform, Target, TargetFacts};
 use snapback_core::rollback::Rollback;
 use snapback_core::{
-    AlarmName, Cause, DeploymentId, ExecutionId, GroupRef, HookStatus, Policy, RevisionId,
-    Timestamp, Trigger,
+    AlarmName, Cause, DeploymentId, ExecutionId, GroupRef, HookStatus, Policy, RevisionId, Timestamp, Trigger,
 };
 use std::time::Duration;
 
@@ -56,19 +48,9 @@ pub struct CallError {
 impl CallError {
     /// A failed `call` about `on`.
     #[must_use]
-    pub fn new(
-        kind: CallErrorKind,
-        call: &'static str,
-        on: impl ToString,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn new(kind: CallErrorKind, call: &'static str, on: impl ToString, message: impl Into<String>) -> Self {
         let message: String = message.into();
-        Self {
-            kind,
-            call,
-            on: on.to_string(),
-            message: message.chars().take(500).collect(),
-        }
+        Self { kind, call, on: on.to_string(), message: message.chars().take(500).collect() }
     }
 
     /// Whether this error is of `kind`.
@@ -114,21 +96,11 @@ pub trait Records {
     ) -> Result<bool, CallError>;
     /// Stores STATE and `writes` in one transaction, if STATE still has version `expected`; its version is `expected + 1`
     /// afterwards. [`CallErrorKind::Conflict`] when somebody else was faster.
-    async fn commit(
-        &self,
-        deployment: &Deployment,
-        expected: u64,
-        writes: &[Write],
-    ) -> Result<(), CallError>;
+    async fn commit(&self, deployment: &Deployment, expected: u64, writes: &[Write]) -> Result<(), CallError>;
     /// Adds evidence without touching STATE.
-    async fn add_evidence(&self, id: &DeploymentId, evidence: &[Evidence])
-    -> Result<(), CallError>;
+    async fn add_evidence(&self, id: &DeploymentId, evidence: &[Evidence]) -> Result<(), CallError>;
     /// Stores a lease if there is none for this hook; else the one that is there.
-    async fn take_lease(
-        &self,
-        id: &DeploymentId,
-        lease: &Lease,
-    ) -> Result<Option<Lease>, CallError>;
+    async fn take_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<Option<Lease>, CallError>;
     /// Replaces a lease, unless it has been answered already (then nothing happens).
     async fn save_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<(), CallError>;
     /// Candidates of deployments that are not settled; each is to be loaded before anything is decided.
@@ -145,23 +117,13 @@ pub trait Records {
     /// Groups remembered by [`Records::save_groups`].
     async fn groups(&self) -> Result<Vec<GroupRef>, CallError>;
     /// Takes or renews the sweep's lease until `until`; false: somebody else holds it at `now`.
-    async fn take_sweep(
-        &self,
-        owner: &str,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<bool, CallError>;
+    async fn take_sweep(&self, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool, CallError>;
     /// Gives the sweep's lease back, if `owner` holds it.
     async fn release_sweep(&self, owner: &str) -> Result<(), CallError>;
     /// The story of a deployment, oldest first.
     async fn story(&self, id: &DeploymentId) -> Result<Vec<Evidence>, CallError>;
     /// Deployments created between two times, newest first, at most `limit`.
-    async fn list(
-        &self,
-        from: Timestamp,
-        to: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Listed>, CallError>;
+    async fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Listed>, CallError>;
 }
 
 /// A deployment group.
@@ -191,11 +153,7 @@ pub trait Deployments {
     /// GetDeployment.
     async fn deployment(&self, id: &DeploymentId) -> Result<DeploymentFacts, CallError>;
     /// GetDeploymentTarget. Without `name` (function name) the target is looked up first. `None`: not started yet.
-    async fn target(
-        &self,
-        id: &DeploymentId,
-        name: Option<&str>,
-    ) -> Result<Option<TargetFacts>, CallError>;
+    async fn target(&self, id: &DeploymentId, name: Option<&str>) -> Result<Option<TargetFacts>, CallError>;
     /// GetApplicationRevision, parsed. [`CallErrorKind::Invalid`] when the text is not JSON.
     async fn app_spec(&self, application: &str, spec: &AppSpecRef) -> Result<AppSpec, CallError>;
     /// GetDeploymentGroup.
@@ -215,12 +173,7 @@ pub trait Actuator {
     /// StopDeployment with rollback.
     async fn stop(&self, id: &DeploymentId) -> Result<(), CallError>;
     /// PutLifecycleEventHookExecutionStatus.
-    async fn answer(
-        &self,
-        id: &DeploymentId,
-        execution: &ExecutionId,
-        status: HookStatus,
-    ) -> Result<(), CallError>;
+    async fn answer(&self, id: &DeploymentId, execution: &ExecutionId, status: HookStatus) -> Result<(), CallError>;
 }
 
 /// Where traffic goes, and what a version is.
@@ -274,12 +227,7 @@ pub trait Policies {
 /// People.
 pub trait Notifier {
     /// Sends a notice to `topic`, or to the installation's topic.
-    async fn publish(
-        &self,
-        topic: Option<&str>,
-        id: &DeploymentId,
-        notice: &Notice,
-    ) -> Result<(), CallError>;
+    async fn publish(&self, topic: Option<&str>, id: &DeploymentId, notice: &Notice) -> Result<(), CallError>;
 }
 
 /// One-time schedules.

@@ -28,10 +28,7 @@ pub async fn record_deployment<P: AttendPorts + Policies>(
     owner: &str,
 ) -> Result<Recorded, AppError> {
     // What is judged here was seen by an alarm event or by the sweep: this path only opens and closes records.
-    let caller = Caller {
-        trigger: Trigger::Sweep,
-        owner: owner.to_owned(),
-    };
+    let caller = Caller { trigger: Trigger::Sweep, owner: owner.to_owned() };
     if let Some(record) = ports.load(id).await? {
         attend_record(ports, record, Readings::None, &caller).await?;
         return Ok(Recorded::Attended(id.clone()));

@@ -37,10 +37,7 @@ pub struct Registered {
 ///
 /// # Errors
 /// [`AppError::Unsupported`] for a platform that is not built yet; the error of a call without which nothing is known.
-pub async fn register<P: AttendPorts + Policies>(
-    ports: &P,
-    id: &DeploymentId,
-) -> Result<Registration, AppError> {
+pub async fn register<P: AttendPorts + Policies>(ports: &P, id: &DeploymentId) -> Result<Registration, AppError> {
     let facts = ports.deployment(id).await?;
     register_facts(ports, facts).await
 }
@@ -57,10 +54,7 @@ pub async fn register_facts<P: AttendPorts + Policies>(
         return Ok(Registration::RollbackOf(facts.rolls_back));
     }
     if facts.platform != Platform::Lambda {
-        return Err(AppError::Unsupported {
-            id: facts.id,
-            platform: facts.platform.as_str().to_owned(),
-        });
+        return Err(AppError::Unsupported { id: facts.id, platform: facts.platform.as_str().to_owned() });
     }
     let (group, spec, plan, policy, history) = tokio::join!(
         ports.group(&facts.group),
@@ -103,11 +97,7 @@ pub async fn register_facts<P: AttendPorts + Policies>(
     let Some(record) = ports.load(&facts.id).await? else {
         return Err(AppError::Unknown { id: facts.id });
     };
-    Ok(Registration::Watched(Box::new(Registered {
-        record,
-        history,
-        policy_error,
-    })))
+    Ok(Registration::Watched(Box::new(Registered { record, history, policy_error })))
 }
 
 /// The policy that holds, why its document cannot be used, and whether there is one.
@@ -118,9 +108,7 @@ fn pin(
     match policy {
         Ok(Some(policy)) => Ok((policy, None, true)),
         Ok(None) => Ok((Policy::without_parameter(&short(facts)), None, false)),
-        Err(error) if error.is(CallErrorKind::Invalid) => {
-            Ok((Policy::unreadable(&short(facts)), Some(error), true))
-        }
+        Err(error) if error.is(CallErrorKind::Invalid) => Ok((Policy::unreadable(&short(facts)), Some(error), true)),
         Err(error) => Err(error),
     }
 }
@@ -130,10 +118,7 @@ fn short(facts: &DeploymentFacts) -> String {
     facts.group.application().chars().take(64).collect()
 }
 
-async fn app_spec<P: AttendPorts>(
-    ports: &P,
-    facts: &DeploymentFacts,
-) -> Result<AppSpec, CallError> {
+async fn app_spec<P: AttendPorts>(ports: &P, facts: &DeploymentFacts) -> Result<AppSpec, CallError> {
     let from_revision = match &facts.app_spec {
         Some(spec) => ports.app_spec(facts.group.application(), spec).await,
         None => Err(CallError::new(
@@ -146,16 +131,11 @@ async fn app_spec<P: AttendPorts>(
     match from_revision {
         // YAML, or a revision in S3: the target tells the same, only not the names of the hooks.
         Err(error) if matches!(error.kind, CallErrorKind::Invalid | CallErrorKind::NotFound) => {
-            let target = ports
-                .target(&facts.id, None)
-                .await?
-                .and_then(|target| target.target);
+            let target = ports.target(&facts.id, None).await?.and_then(|target| target.target);
             match target {
-                Some(target) => Ok(AppSpec {
-                    platform: facts.platform.clone(),
-                    target: Some(target),
-                    hooks: Default::default(),
-                }),
+                Some(target) => {
+                    Ok(AppSpec { platform: facts.platform.clone(), target: Some(target), hooks: Default::default() })
+                }
                 None => Err(error),
             }
         }
@@ -182,10 +162,7 @@ fn found<T>(result: Result<T, CallError>) -> Option<T> {
 
 /// The policy's alarms and the group's that are not ours, each once.
 fn watched_names(policy: &Policy, group: &GroupFacts) -> Vec<AlarmName> {
-    let from_policy = policy
-        .signals
-        .values()
-        .flat_map(|signal| signal.alarms.iter());
+    let from_policy = policy.signals.values().flat_map(|signal| signal.alarms.iter());
     let mut names: Vec<AlarmName> = Vec::new();
     for name in from_policy.chain(&group.alarms) {
         if !is_own(name) && !names.contains(name) {
@@ -209,11 +186,7 @@ fn watch(
         WatchedAlarm {
             name: name.clone(),
             signal,
-            source: if signal.is_some() {
-                AlarmSource::Policy
-            } else {
-                AlarmSource::Group
-            },
+            source: if signal.is_some() { AlarmSource::Policy } else { AlarmSource::Group },
             last: reading.map(|reading| (reading.state, reading.since.min(now))),
             is_exempt: reading.is_some_and(|reading| reading.state == AlarmState::Alarm),
         }
@@ -221,10 +194,7 @@ fn watch(
     names.iter().map(snapshot).collect()
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the facts of eight calls meet in one record, here only"
-)]
+#[expect(clippy::too_many_arguments, reason = "the facts of eight calls meet in one record, here only")]
 fn new_deployment(
     facts: &DeploymentFacts,
     policy: &Policy,
@@ -289,11 +259,7 @@ fn first_lines(
         target.baseline,
         target.canary,
         plan.map(|plan| format!(" ({plan})")).unwrap_or_default(),
-        if deployment.is_return {
-            "; goes back to a known good version, so it is answered at once"
-        } else {
-            ""
-        }
+        if deployment.is_return { "; goes back to a known good version, so it is answered at once" } else { "" }
     );
     let mut lines = vec![
         Evidence::new(facts.created_at, EvidenceKind::Registered, text)
@@ -301,11 +267,7 @@ fn first_lines(
             .with("config", facts.config.as_deref().unwrap_or("unknown")),
     ];
     let warnings = [
-        (
-            deployment.auto_rollback.on_failure,
-            "DEPLOYMENT_FAILURE",
-            "a refused bake cannot be answered, it is stopped",
-        ),
+        (deployment.auto_rollback.on_failure, "DEPLOYMENT_FAILURE", "a refused bake cannot be answered, it is stopped"),
         (
             deployment.auto_rollback.on_alarm,
             "DEPLOYMENT_STOP_ON_ALARM",
@@ -369,13 +331,7 @@ async fn first_writes<P: AttendPorts>(
             deployment.group
         );
         let what = "its deployment group has no policy parameter, so Snapback only watches the group's own alarms";
-        writes.push(Write::Notice(plain_notice(
-            NoticeKind::NoPolicy,
-            deployment,
-            what,
-            &next,
-            ports.now(),
-        )));
+        writes.push(Write::Notice(plain_notice(NoticeKind::NoPolicy, deployment, what, &next, ports.now())));
     }
     if writes.is_empty() {
         return Ok(());
@@ -384,12 +340,10 @@ async fn first_writes<P: AttendPorts>(
     for _ in 0..FIRST_WRITE_TRIES {
         match ports.commit(&stored.0, stored.1, &writes).await {
             // Somebody else attends to it already: write beside what they wrote.
-            Err(error) if error.is(CallErrorKind::Conflict) => {
-                match ports.load(&deployment.id).await? {
-                    Some(record) => stored = (record.deployment, record.version),
-                    None => return Ok(()),
-                }
-            }
+            Err(error) if error.is(CallErrorKind::Conflict) => match ports.load(&deployment.id).await? {
+                Some(record) => stored = (record.deployment, record.version),
+                None => return Ok(()),
+            },
             result => return result,
         }
     }

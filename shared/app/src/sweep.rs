@@ -40,10 +40,7 @@ pub struct Swept {
 /// # Errors
 /// When the lease or the list of live deployments cannot be read: then no heartbeat is written, which is the point of it.
 pub async fn sweep<P: SweepPorts>(ports: &P, owner: &str) -> Result<Swept, AppError> {
-    let caller = Caller {
-        trigger: Trigger::Sweep,
-        owner: owner.to_owned(),
-    };
+    let caller = Caller { trigger: Trigger::Sweep, owner: owner.to_owned() };
     let ends_at = ports.now() + RUN_LASTS;
     let mut swept = Swept::default();
     let mut groups = BTreeSet::new();
@@ -51,10 +48,7 @@ pub async fn sweep<P: SweepPorts>(ports: &P, owner: &str) -> Result<Swept, AppEr
     let mut tick = DEFAULT_TICK;
     loop {
         let now = ports.now();
-        if !ports
-            .take_sweep(owner, now, now + tick + LEASE_LASTS)
-            .await?
-        {
+        if !ports.take_sweep(owner, now, now + tick + LEASE_LASTS).await? {
             return Ok(swept);
         }
         if discovered_at.is_none_or(|at| now.since(at) >= DISCOVER_EVERY) {
@@ -64,22 +58,13 @@ pub async fn sweep<P: SweepPorts>(ports: &P, owner: &str) -> Result<Swept, AppEr
         }
         let is_first = swept.ticks == 0;
         let live = tick_once(ports, &caller, &groups, is_first).await?;
-        swept = Swept {
-            ticks: swept.ticks + 1,
-            live: live.len(),
-        };
-        tick = live
-            .iter()
-            .map(|record| record.policy.tick)
-            .min()
-            .unwrap_or(DEFAULT_TICK);
+        swept = Swept { ticks: swept.ticks + 1, live: live.len() };
+        tick = live.iter().map(|record| record.policy.tick).min().unwrap_or(DEFAULT_TICK);
         if live.is_empty() || ports.now() + tick > ends_at {
             ports.release_sweep(owner).await?;
             return Ok(swept);
         }
-        ports
-            .sleep(tick.saturating_sub(ports.now().since(now)))
-            .await;
+        ports.sleep(tick.saturating_sub(ports.now().since(now))).await;
     }
 }
 
@@ -134,10 +119,7 @@ async fn tick_once<P: SweepPorts>(
     let mut tally = Tally::default();
     let mut live = Vec::new();
     for record in records {
-        let (id, group) = (
-            record.deployment.id.clone(),
-            record.deployment.group.clone(),
-        );
+        let (id, group) = (record.deployment.id.clone(), record.deployment.group.clone());
         let due = readings.get(&id).cloned().unwrap_or(Readings::None);
         match attend_record(ports, record, due, caller).await {
             Ok(record) => {
@@ -157,15 +139,9 @@ async fn tick_once<P: SweepPorts>(
 }
 
 /// Reads the alarms of those deployments whose reading is due: one call for all, at most one reading in six ticks each.
-async fn read_due<P: SweepPorts>(
-    ports: &P,
-    records: &[Record],
-) -> BTreeMap<DeploymentId, Readings> {
+async fn read_due<P: SweepPorts>(ports: &P, records: &[Record]) -> BTreeMap<DeploymentId, Readings> {
     let now = ports.now();
-    let due: Vec<&Record> = records
-        .iter()
-        .filter(|record| should_read_alarms(record, now))
-        .collect();
+    let due: Vec<&Record> = records.iter().filter(|record| should_read_alarms(record, now)).collect();
     let names: BTreeSet<AlarmName> = due.iter().flat_map(|record| record.alarm_names()).collect();
     if due.is_empty() {
         return BTreeMap::new();
@@ -176,18 +152,13 @@ async fn read_due<P: SweepPorts>(
     let of = |record: &Record| match &answer {
         Ok(readings) => {
             let names = record.alarm_names();
-            let own: Vec<AlarmReading> = readings
-                .iter()
-                .filter(|reading| names.contains(&reading.name))
-                .cloned()
-                .collect();
+            let own: Vec<AlarmReading> =
+                readings.iter().filter(|reading| names.contains(&reading.name)).cloned().collect();
             Readings::All(own, at)
         }
         Err(error) => Readings::Failed(error.to_string()),
     };
-    due.into_iter()
-        .map(|record| (record.deployment.id.clone(), of(record)))
-        .collect()
+    due.into_iter().map(|record| (record.deployment.id.clone(), of(record))).collect()
 }
 
 /// What the two alarms of each group need to know.
@@ -209,15 +180,10 @@ impl Tally {
         *self.watched.entry(deployment.service.clone()).or_default() += 1;
         if deployment.unreadable_since.is_some() {
             self.blind.insert(deployment.group.clone());
-            ports.emit(Metric::EvidenceMissing {
-                service: deployment.service.clone(),
-            });
+            ports.emit(Metric::EvidenceMissing { service: deployment.service.clone() });
         }
         let is_permitted = record.policy.mode == Mode::Rollback || record.rollback.is_some();
-        let needs_help = record
-            .rollback
-            .as_ref()
-            .is_some_and(|rollback| rollback.needs_verdict_alarm(ports.now()));
+        let needs_help = record.rollback.as_ref().is_some_and(|rollback| rollback.needs_verdict_alarm(ports.now()));
         if is_permitted && needs_help {
             self.bad.insert(deployment.group.clone());
         }
@@ -225,22 +191,14 @@ impl Tally {
 
     fn emit<P: SweepPorts>(&self, ports: &P, groups: &BTreeSet<GroupRef>, is_first: bool) {
         for group in groups.union(&self.live_groups) {
-            ports.emit(Metric::Verdict {
-                group: group.clone(),
-                is_bad: self.bad.contains(group),
-            });
+            ports.emit(Metric::Verdict { group: group.clone(), is_bad: self.bad.contains(group) });
             if !self.blind.contains(group) {
-                ports.emit(Metric::Heartbeat {
-                    group: group.clone(),
-                });
+                ports.emit(Metric::Heartbeat { group: group.clone() });
             }
         }
         if is_first {
             for (service, count) in &self.watched {
-                ports.emit(Metric::Watched {
-                    service: service.clone(),
-                    count: *count,
-                });
+                ports.emit(Metric::Watched { service: service.clone(), count: *count });
             }
         }
     }

@@ -19,10 +19,7 @@ pub async fn answer_for_hook<P: AttendPorts + Policies>(
     execution: &ExecutionId,
     owner: &str,
 ) -> Result<Record, AppError> {
-    let caller = Caller {
-        trigger: Trigger::Watchdog,
-        owner: owner.to_owned(),
-    };
+    let caller = Caller { trigger: Trigger::Watchdog, owner: owner.to_owned() };
     let record = match ports.load(id).await {
         Ok(Some(record)) => record,
         Ok(None) => match register(ports, id).await {
@@ -43,21 +40,12 @@ pub async fn answer_for_hook<P: AttendPorts + Policies>(
 ///
 /// # Errors
 /// When the record or CodeDeploy cannot be read; Lambda calls again.
-pub async fn end_bake<P: AttendPorts>(
-    ports: &P,
-    id: &DeploymentId,
-    owner: &str,
-) -> Result<Record, AppError> {
-    let caller = Caller {
-        trigger: Trigger::Watchdog,
-        owner: owner.to_owned(),
-    };
+pub async fn end_bake<P: AttendPorts>(ports: &P, id: &DeploymentId, owner: &str) -> Result<Record, AppError> {
+    let caller = Caller { trigger: Trigger::Watchdog, owner: owner.to_owned() };
     let Some(record) = ports.load(id).await? else {
         return Err(AppError::Unknown { id: id.clone() });
     };
-    let is_open = record
-        .lease(LifecycleEvent::AfterAllowTraffic)
-        .is_some_and(|lease| lease.answered.is_none());
+    let is_open = record.lease(LifecycleEvent::AfterAllowTraffic).is_some_and(|lease| lease.answered.is_none());
     let readings = if is_open && !record.deployment.phase.is_closed() {
         read_alarms(ports, &record).await
     } else {
@@ -94,17 +82,11 @@ async fn with_lease<P: AttendPorts>(
     execution: &ExecutionId,
     owner: &str,
 ) -> Result<Record, AppError> {
-    if record
-        .leases
-        .iter()
-        .any(|lease| lease.execution_id == *execution)
-    {
+    if record.leases.iter().any(|lease| lease.execution_id == *execution) {
         return Ok(record);
     }
     let id = record.deployment.id.clone();
-    let target = ports
-        .target(&id, Some(&record.deployment.target.name))
-        .await?;
+    let target = ports.target(&id, Some(&record.deployment.target.name)).await?;
     let now = ports.now();
     let lease = Lease {
         event: running_event(target.as_ref()),

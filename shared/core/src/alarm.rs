@@ -37,9 +37,7 @@ impl AlarmState {
     /// Parses the word CloudWatch uses; `None` for any other.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Ok, Self::Alarm, Self::InsufficientData]
-            .into_iter()
-            .find(|state| state.as_str() == word)
+        [Self::Ok, Self::Alarm, Self::InsufficientData].into_iter().find(|state| state.as_str() == word)
     }
 }
 
@@ -136,17 +134,11 @@ impl WatchedAlarm {
     ///
     /// A transition at or before the start of the shift never judges: it was there before the version was.
     #[must_use]
-    pub fn meaning(
-        &self,
-        reading: &AlarmReading,
-        shift_started_at: Option<Timestamp>,
-    ) -> AlarmMeaning {
+    pub fn meaning(&self, reading: &AlarmReading, shift_started_at: Option<Timestamp>) -> AlarmMeaning {
         match (reading.state, shift_started_at) {
             (AlarmState::Ok | AlarmState::InsufficientData, _) => AlarmMeaning::Fine,
             (AlarmState::Alarm, None) => AlarmMeaning::TooEarly,
-            (AlarmState::Alarm, Some(start)) if self.is_exempt || reading.since <= start => {
-                AlarmMeaning::Exempt
-            }
+            (AlarmState::Alarm, Some(start)) if self.is_exempt || reading.since <= start => AlarmMeaning::Exempt,
             (AlarmState::Alarm, Some(_)) => AlarmMeaning::Bad,
         }
     }
@@ -182,14 +174,7 @@ mod tests {
             name: AlarmName::parse("checkout-5xx").unwrap(),
             signal: Some(Signal::Errors),
             source: AlarmSource::Policy,
-            last: Some((
-                if is_exempt {
-                    AlarmState::Alarm
-                } else {
-                    AlarmState::Ok
-                },
-                at(0),
-            )),
+            last: Some((if is_exempt { AlarmState::Alarm } else { AlarmState::Ok }, at(0))),
             is_exempt,
         }
     }
@@ -200,26 +185,12 @@ mod tests {
         use AlarmState::{Alarm, InsufficientData, Ok};
         let table = [
             ("red in the shift", false, Alarm, 110, Some(100), Bad),
-            (
-                "red in the very second the shift starts",
-                false,
-                Alarm,
-                100,
-                Some(100),
-                Exempt,
-            ),
+            ("red in the very second the shift starts", false, Alarm, 100, Some(100), Exempt),
             ("red before the shift", false, Alarm, 99, Some(100), Exempt),
             ("red before traffic", false, Alarm, 99, None, TooEarly),
             ("exempt", true, Alarm, 110, Some(100), Exempt),
             ("ok", false, Ok, 110, Some(100), Fine),
-            (
-                "silence is not a breach",
-                false,
-                InsufficientData,
-                110,
-                Some(100),
-                Fine,
-            ),
+            ("silence is not a breach", false, InsufficientData, 110, Some(100), Fine),
         ];
         for (case, is_exempt, state, since, shift, expected) in table {
             let meaning = watched(is_exempt).meaning(&reading(state, since), shift.map(at));

@@ -31,11 +31,7 @@ impl Check {
     /// A check with its result.
     #[must_use]
     pub fn new(name: impl Into<String>, result: CheckResult, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            result,
-            detail: detail.into(),
-        }
+        Self { name: name.into(), result, detail: detail.into() }
     }
 }
 
@@ -66,11 +62,7 @@ pub enum Conclusion {
 /// In `observe` and `advise` nothing is refused or held: what would have been is a warning.
 #[must_use]
 pub fn conclude(checks: &[Check], policy: &Policy) -> Conclusion {
-    let nothing = [Check::new(
-        "checks",
-        CheckResult::Silent,
-        "no check could say anything about the new version",
-    )];
+    let nothing = [Check::new("checks", CheckResult::Silent, "no check could say anything about the new version")];
     let checks = if checks.is_empty() { &nothing } else { checks };
     let mut warnings = Vec::new();
     let (mut bad, mut refused, mut held) = (Vec::new(), Vec::new(), Vec::new());
@@ -99,16 +91,10 @@ pub fn conclude(checks: &[Check], policy: &Policy) -> Conclusion {
         return Conclusion::Pass { warnings };
     }
     if !bad.is_empty() {
-        return Conclusion::Refuse {
-            reasons: bad,
-            is_bad: true,
-        };
+        return Conclusion::Refuse { reasons: bad, is_bad: true };
     }
     if !refused.is_empty() {
-        return Conclusion::Refuse {
-            reasons: refused,
-            is_bad: false,
-        };
+        return Conclusion::Refuse { reasons: refused, is_bad: false };
     }
     if !held.is_empty() {
         return Conclusion::Hold { reasons: held };
@@ -120,10 +106,7 @@ pub fn conclude(checks: &[Check], policy: &Policy) -> Conclusion {
 #[must_use]
 pub fn conclude_at_deadline(reasons: Vec<String>, at_deadline: AtDeadline) -> Conclusion {
     match at_deadline {
-        AtDeadline::Fail => Conclusion::Refuse {
-            reasons,
-            is_bad: false,
-        },
+        AtDeadline::Fail => Conclusion::Refuse { reasons, is_bad: false },
         AtDeadline::PassWithWarning => Conclusion::Pass { warnings: reasons },
     }
 }
@@ -136,15 +119,7 @@ mod tests {
 
     fn policy(mode: Mode, silence: WithoutEvidence, unreachable: WithoutEvidence) -> Policy {
         let settings: Settings = (*Policy::without_parameter("checkout")).clone();
-        Policy::new(Settings {
-            mode,
-            no_evidence: NoEvidence {
-                silence,
-                unreachable,
-            },
-            ..settings
-        })
-        .unwrap()
+        Policy::new(Settings { mode, no_evidence: NoEvidence { silence, unreachable }, ..settings }).unwrap()
     }
 
     fn check(result: CheckResult) -> Check {
@@ -165,94 +140,18 @@ mod tests {
     fn decision_table() {
         use CheckResult::{Bad, Pass, Silent, Unreachable};
         use WithoutEvidence::{Fail, Hold, PassWithWarning};
-        let table: &[(
-            &str,
-            Mode,
-            WithoutEvidence,
-            WithoutEvidence,
-            &[CheckResult],
-            &str,
-        )] = &[
-            (
-                "all good",
-                Mode::Rollback,
-                PassWithWarning,
-                Hold,
-                &[Pass, Pass],
-                "pass",
-            ),
-            (
-                "one bad",
-                Mode::Rollback,
-                PassWithWarning,
-                Hold,
-                &[Pass, Bad],
-                "refuse, bad",
-            ),
-            (
-                "bad wins over unreachable",
-                Mode::Rollback,
-                PassWithWarning,
-                Hold,
-                &[Unreachable, Bad],
-                "refuse, bad",
-            ),
-            (
-                "silence",
-                Mode::Rollback,
-                PassWithWarning,
-                Hold,
-                &[Pass, Silent],
-                "pass with warning",
-            ),
-            (
-                "silence refused",
-                Mode::Rollback,
-                Fail,
-                Hold,
-                &[Pass, Silent],
-                "refuse, no evidence",
-            ),
-            (
-                "could not look",
-                Mode::Rollback,
-                PassWithWarning,
-                Hold,
-                &[Pass, Unreachable],
-                "hold",
-            ),
-            (
-                "could not look, refused",
-                Mode::Rollback,
-                PassWithWarning,
-                Fail,
-                &[Unreachable],
-                "refuse, no evidence",
-            ),
-            (
-                "no check at all is silence",
-                Mode::Rollback,
-                Hold,
-                Fail,
-                &[],
-                "hold",
-            ),
-            (
-                "advise never refuses",
-                Mode::Advise,
-                PassWithWarning,
-                Hold,
-                &[Bad],
-                "pass with warning",
-            ),
-            (
-                "observe never holds",
-                Mode::Observe,
-                PassWithWarning,
-                Hold,
-                &[Unreachable],
-                "pass with warning",
-            ),
+        type Row = (&'static str, Mode, WithoutEvidence, WithoutEvidence, &'static [CheckResult], &'static str);
+        let table: &[Row] = &[
+            ("all good", Mode::Rollback, PassWithWarning, Hold, &[Pass, Pass], "pass"),
+            ("one bad", Mode::Rollback, PassWithWarning, Hold, &[Pass, Bad], "refuse, bad"),
+            ("bad wins over unreachable", Mode::Rollback, PassWithWarning, Hold, &[Unreachable, Bad], "refuse, bad"),
+            ("silence", Mode::Rollback, PassWithWarning, Hold, &[Pass, Silent], "pass with warning"),
+            ("silence refused", Mode::Rollback, Fail, Hold, &[Pass, Silent], "refuse, no evidence"),
+            ("could not look", Mode::Rollback, PassWithWarning, Hold, &[Pass, Unreachable], "hold"),
+            ("could not look, refused", Mode::Rollback, PassWithWarning, Fail, &[Unreachable], "refuse, no evidence"),
+            ("no check at all is silence", Mode::Rollback, Hold, Fail, &[], "hold"),
+            ("advise never refuses", Mode::Advise, PassWithWarning, Hold, &[Bad], "pass with warning"),
+            ("observe never holds", Mode::Observe, PassWithWarning, Hold, &[Unreachable], "pass with warning"),
         ];
         for (case, mode, silence, unreachable, results, expected) in table {
             let checks: Vec<Check> = results.iter().cloned().map(check).collect();

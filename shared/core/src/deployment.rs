@@ -37,9 +37,7 @@ impl HookFunctions {
             LifecycleEvent::BeforeAllowTraffic => &self.before,
             LifecycleEvent::AfterAllowTraffic => &self.after,
         };
-        function
-            .as_ref()
-            .is_some_and(|name| name.to_ascii_lowercase().contains("snapback"))
+        function.as_ref().is_some_and(|name| name.to_ascii_lowercase().contains("snapback"))
     }
 }
 
@@ -275,13 +273,7 @@ impl Evidence {
     #[must_use]
     pub fn new(at: Timestamp, kind: EvidenceKind, text: impl Into<String>) -> Self {
         let text = text.into();
-        Self {
-            at,
-            kind,
-            source: text.clone(),
-            text,
-            details: BTreeMap::new(),
-        }
+        Self { at, kind, source: text.clone(), text, details: BTreeMap::new() }
     }
 
     /// With `source` as identity.
@@ -356,10 +348,6 @@ impl Record {
     /// Alarms to read for this deployment.
     #[must_use]
     pub fn alarm_names(&self) -> Vec<AlarmName> {
-        self.deployment
-            .alarms
-            .iter()
-            .map(|alarm| alarm.name.clone())
-            .collect()
+        self.deployment.alarms.iter().map(|alarm| alarm.name.clone()).collect()
     }
 }

@@ -90,14 +90,11 @@ impl GroupRef {
     ///
     /// # Errors
     /// When a name breaks one of these rules.
-    pub fn new(
-        application: impl Into<String>,
-        group: impl Into<String>,
-    ) -> Result<Self, InvalidId> {
+    pub fn new(application: impl Into<String>, group: impl Into<String>) -> Result<Self, InvalidId> {
         let (application, group) = (application.into(), group.into());
         for name in [&application, &group] {
-            let is_valid = (1..=100).contains(&name.chars().count())
-                && !name.chars().any(|c| c == '/' || c.is_control());
+            let is_valid =
+                (1..=100).contains(&name.chars().count()) && !name.chars().any(|c| c == '/' || c.is_control());
             if !is_valid {
                 return Err(InvalidId {
                     text: name.chars().take(80).collect(),
@@ -148,16 +145,8 @@ mod tests {
         for good in ["d-A1B2C3D4E", "d-000000000"] {
             assert!(DeploymentId::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "d-",
-            "d-a1b2c3d4e",
-            "d-A1B2C3D4",
-            "d-A1B2C3D4EF",
-            "x-A1B2C3D4E",
-            "d-A1B2C3D4É",
-            "ecs-svc/123",
-        ] {
+        for bad in ["", "d-", "d-a1b2c3d4e", "d-A1B2C3D4", "d-A1B2C3D4EF", "x-A1B2C3D4E", "d-A1B2C3D4É", "ecs-svc/123"]
+        {
             assert!(DeploymentId::parse(bad).is_err(), "{bad}");
         }
     }

@@ -95,10 +95,9 @@ impl Phase {
             (Self::BeforeTraffic, Event::RefusalDecided) => Ok(Self::Refused),
             (Self::BeforeTraffic | Self::InShift, Event::BakeStarted) => Ok(Self::InBake),
             // Snapback may have missed everything in between (it was down): a rollback of CodeDeploy is seen in any phase.
-            (
-                Self::BeforeTraffic | Self::InShift | Self::InBake | Self::Refused,
-                Event::RollbackDecided(exposure),
-            ) => Ok(Self::GoingBack(exposure)),
+            (Self::BeforeTraffic | Self::InShift | Self::InBake | Self::Refused, Event::RollbackDecided(exposure)) => {
+                Ok(Self::GoingBack(exposure))
+            }
             (Self::BeforeTraffic | Self::InShift | Self::InBake, Event::Ended(outcome))
                 if !outcome.is_rolled_back() =>
             {
@@ -106,30 +105,19 @@ impl Phase {
             }
             (
                 Self::Refused,
-                Event::Ended(
-                    outcome @ (Outcome::RefusedBeforeTraffic | Outcome::Held | Outcome::Stopped),
-                ),
+                Event::Ended(outcome @ (Outcome::RefusedBeforeTraffic | Outcome::Held | Outcome::Stopped)),
             ) => Ok(Self::Closed(outcome)),
             // A rollback that could not be done ends `held`: a person has to look. It never ends `promoted`.
             (Self::GoingBack(exposure), Event::Ended(outcome))
-                if outcome == exposure.rolled_back()
-                    || matches!(outcome, Outcome::Held | Outcome::Stopped) =>
+                if outcome == exposure.rolled_back() || matches!(outcome, Outcome::Held | Outcome::Stopped) =>
             {
                 Ok(Self::Closed(outcome))
             }
             // Delivered twice, or late: nothing new.
-            (
-                same @ (Self::InShift | Self::InBake | Self::GoingBack(_) | Self::Closed(_)),
-                Event::TrafficStarted,
-            )
+            (same @ (Self::InShift | Self::InBake | Self::GoingBack(_) | Self::Closed(_)), Event::TrafficStarted)
             | (same @ (Self::InBake | Self::GoingBack(_) | Self::Closed(_)), Event::BakeStarted)
-            | (
-                same @ (Self::Refused | Self::Closed(Outcome::RefusedBeforeTraffic)),
-                Event::RefusalDecided,
-            )
-            | (same @ (Self::GoingBack(_) | Self::Closed(_)), Event::RollbackDecided(_)) => {
-                Ok(same)
-            }
+            | (same @ (Self::Refused | Self::Closed(Outcome::RefusedBeforeTraffic)), Event::RefusalDecided)
+            | (same @ (Self::GoingBack(_) | Self::Closed(_)), Event::RollbackDecided(_)) => Ok(same),
             (Self::Closed(before), Event::Ended(outcome)) if before == outcome => Ok(self),
             (phase, event) => Err(IllegalTransition { phase, event }),
         }
@@ -184,11 +172,7 @@ mod tests {
         if std::option_env!("UPDATE_SNAPSHOTS").is_some() {
             std::fs::write(path, &text).unwrap();
         }
-        assert_eq!(
-            text,
-            include_str!("lifecycle.grid.txt"),
-            "run with UPDATE_SNAPSHOTS=1 and review the diff"
-        );
+        assert_eq!(text, include_str!("lifecycle.grid.txt"), "run with UPDATE_SNAPSHOTS=1 and review the diff");
     }
 
     proptest! {

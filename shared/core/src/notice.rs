@@ -27,15 +27,8 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// All occasions.
-    pub const ALL: &'static [Self] = &[
-        Self::Rollback,
-        Self::Refusal,
-        Self::RollbackStuck,
-        Self::Held,
-        Self::Advice,
-        Self::NoPolicy,
-        Self::Stopped,
-    ];
+    pub const ALL: &'static [Self] =
+        &[Self::Rollback, Self::Refusal, Self::RollbackStuck, Self::Held, Self::Advice, Self::NoPolicy, Self::Stopped];
 
     /// The word in the record's key and in the message's attribute `kind`.
     #[must_use]
@@ -88,21 +81,12 @@ impl Notice {
     /// A message that nobody sends yet.
     #[must_use]
     pub fn new(kind: NoticeKind, at: Timestamp, subject: &str, body: String) -> Self {
-        Self {
-            kind,
-            at,
-            subject: subject.chars().take(99).collect(),
-            body,
-            delivery: Delivery::Pending,
-        }
+        Self { kind, at, subject: subject.chars().take(99).collect(), body, delivery: Delivery::Pending }
     }
 }
 
 fn seconds(duration: Option<Duration>) -> String {
-    duration.map_or_else(
-        || "not known".to_owned(),
-        |value| human(Duration::from_secs(value.as_secs())),
-    )
+    duration.map_or_else(|| "not known".to_owned(), |value| human(Duration::from_secs(value.as_secs())))
 }
 
 /// The message about a rollback that is over: done, or failed for good.
@@ -115,11 +99,7 @@ pub fn rollback_notice(deployment: &Deployment, rollback: &Rollback, now: Timest
             target.name,
             target.alias,
             target.baseline,
-            rollback
-                .rollback_deployment
-                .as_ref()
-                .map(|id| format!(" (rollback deployment {id})"))
-                .unwrap_or_default()
+            rollback.rollback_deployment.as_ref().map(|id| format!(" (rollback deployment {id})")).unwrap_or_default()
         ),
         RollbackResult::Pending | RollbackResult::Failed(_) => "NOT DONE. See below.".to_owned(),
     };
@@ -137,11 +117,7 @@ pub fn rollback_notice(deployment: &Deployment, rollback: &Rollback, now: Timest
     let since = rollback.impact_started_at.map_or_else(
         || "not known".to_owned(),
         |at| {
-            let source = if rollback.impact_is_from_alarm {
-                " (oldest breaching datapoint of the alarm)"
-            } else {
-                ""
-            };
+            let source = if rollback.impact_is_from_alarm { " (oldest breaching datapoint of the alarm)" } else { "" };
             format!("{at}{source}")
         },
     );
@@ -167,22 +143,13 @@ pub fn rollback_notice(deployment: &Deployment, rollback: &Rollback, now: Timest
         id = deployment.id,
         group = deployment.group,
     );
-    let subject = format!(
-        "Rolled back: {} version {} ({})",
-        deployment.service, target.canary, rollback.cause
-    );
+    let subject = format!("Rolled back: {} version {} ({})", deployment.service, target.canary, rollback.cause);
     Notice::new(crate::notice::NoticeKind::Rollback, now, &subject, body)
 }
 
 /// A message of any other kind: what happened in one line, then what to do next.
 #[must_use]
-pub fn plain_notice(
-    kind: NoticeKind,
-    deployment: &Deployment,
-    what: &str,
-    next: &str,
-    now: Timestamp,
-) -> Notice {
+pub fn plain_notice(kind: NoticeKind, deployment: &Deployment, what: &str, next: &str, now: Timestamp) -> Notice {
     let headline = match kind {
         NoticeKind::Rollback => "Rolled back",
         NoticeKind::Refusal => "Refused before traffic",
@@ -206,13 +173,5 @@ pub fn plain_notice(
         id = deployment.id,
         group = deployment.group,
     );
-    Notice::new(
-        kind,
-        now,
-        &format!(
-            "{headline}: {} version {}",
-            deployment.service, target.canary
-        ),
-        body,
-    )
+    Notice::new(kind, now, &format!("{headline}: {} version {}", deployment.service, target.canary), body)
 }

@@ -130,9 +130,7 @@ impl DeploymentFacts {
     /// Whether an attached alarm stopped it.
     #[must_use]
     pub fn was_stopped_by_alarm(&self) -> bool {
-        self.error
-            .as_ref()
-            .is_some_and(|(code, _)| code == "ALARM_ACTIVE")
+        self.error.as_ref().is_some_and(|(code, _)| code == "ALARM_ACTIVE")
     }
 }
 
@@ -199,11 +197,7 @@ impl AliasFacts {
         if self.version == version {
             (1.0 - others).max(0.0)
         } else {
-            self.others
-                .iter()
-                .filter(|(other, _)| other == version)
-                .map(|(_, share)| share)
-                .sum()
+            self.others.iter().filter(|(other, _)| other == version).map(|(_, share)| share).sum()
         }
     }
 
@@ -242,16 +236,12 @@ impl Observed {
     /// When the new version began to get traffic.
     #[must_use]
     pub fn shift_started_at(&self) -> Option<Timestamp> {
-        self.target
-            .as_ref()
-            .and_then(|target| target.allow.started_at)
+        self.target.as_ref().and_then(|target| target.allow.started_at)
     }
 
     /// When all traffic had moved and the last hook began.
     #[must_use]
     pub fn after_started_at(&self) -> Option<Timestamp> {
-        self.target
-            .as_ref()
-            .and_then(|target| target.after.started_at)
+        self.target.as_ref().and_then(|target| target.after.started_at)
     }
 }

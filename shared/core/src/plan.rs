@@ -11,9 +11,7 @@ mod hooks;
 mod intake;
 
 use crate::alarm::{AlarmReading, AlarmState};
-use crate::deployment::{
-    Deployment, Evidence, EvidenceKind, GoodRevision, Record, Refusal, RefusedRevision, Verb,
-};
+use crate::deployment::{Deployment, Evidence, EvidenceKind, GoodRevision, Record, Refusal, RefusedRevision, Verb};
 use crate::lifecycle::{Event, Exposure};
 use crate::notice::{Delivery, Notice, NoticeKind};
 use crate::observed::Observed;
@@ -138,16 +136,8 @@ pub fn next_step(case: &Case<'_>) -> Step {
     if step != Step::Rest {
         return step;
     }
-    let all_sent = case
-        .record
-        .notices
-        .iter()
-        .all(|notice| matches!(notice.delivery, Delivery::Sent(_)));
-    let rest = if deployment.phase.is_closed() && all_sent {
-        Step::Settle
-    } else {
-        Step::Rest
-    };
+    let all_sent = case.record.notices.iter().all(|notice| matches!(notice.delivery, Delivery::Sent(_)));
+    let rest = if deployment.phase.is_closed() && all_sent { Step::Settle } else { Step::Rest };
     notice_due(case).unwrap_or(rest)
 }
 
@@ -160,9 +150,8 @@ pub fn should_read_alarms(record: &Record, now: Timestamp) -> bool {
     }
     let is_due = |at: Timestamp| now.since(at) >= record.policy.tick * READ_ALARMS_EVERY_TICKS;
     let last = deployment.alarms_read_at;
-    let bake_is_over = deployment
-        .bake
-        .is_some_and(|bake| now >= bake.ends_at && last.is_none_or(|at| at < bake.ends_at));
+    let bake_is_over =
+        deployment.bake.is_some_and(|bake| now >= bake.ends_at && last.is_none_or(|at| at < bake.ends_at));
     last.is_none_or(is_due) || bake_is_over
 }
 
@@ -175,22 +164,16 @@ pub fn recovery(record: &Record, reading: &AlarmReading) -> Option<Rollback> {
         && reading.state == AlarmState::Ok
         && reading.since >= rolled_back_at
         && rollback.alarms.first() == Some(&reading.name);
-    is_over.then(|| Rollback {
-        recovered_at: Some(reading.since),
-        ..rollback.clone()
-    })
+    is_over.then(|| Rollback { recovered_at: Some(reading.since), ..rollback.clone() })
 }
 
 /// A notice that nobody sends yet, or whose sender is gone.
 fn notice_due(case: &Case<'_>) -> Option<Step> {
-    case.record
-        .notices
-        .iter()
-        .find_map(|notice| match &notice.delivery {
-            Delivery::Pending => Some(Step::Send(notice.kind)),
-            Delivery::Claimed(claim) if case.now >= claim.until => Some(Step::Send(notice.kind)),
-            Delivery::Claimed(_) | Delivery::Sent(_) => None,
-        })
+    case.record.notices.iter().find_map(|notice| match &notice.delivery {
+        Delivery::Pending => Some(Step::Send(notice.kind)),
+        Delivery::Claimed(claim) if case.now >= claim.until => Some(Step::Send(notice.kind)),
+        Delivery::Claimed(_) | Delivery::Sent(_) => None,
+    })
 }
 
 /// What a person asked for, and what a refusal that did not take effect still demands.
@@ -199,27 +182,16 @@ fn ordered(case: &Case<'_>) -> Option<Step> {
     if deployment.is_return {
         return None;
     }
-    let order = deployment
-        .order
-        .as_ref()
-        .filter(|order| order.verb == Verb::RollBack);
+    let order = deployment.order.as_ref().filter(|order| order.verb == Verb::RollBack);
     match (deployment.phase.exposure(), order, &deployment.refusal) {
         (Some(exposure), Some(order), _) => {
-            let mut rollback = intent(
-                case,
-                exposure,
-                Cause::Operator,
-                &format!("{} asked: {}", order.who, order.why),
-            );
+            let mut rollback = intent(case, exposure, Cause::Operator, &format!("{} asked: {}", order.who, order.why));
             rollback.trigger = Trigger::Operator;
             rollback.asked_by = Some((order.who.clone(), order.why.clone()));
             Some(decide(case, rollback))
         }
         (Some(exposure), None, Some(refusal)) => {
-            let why = format!(
-                "refused before traffic, but traffic started all the same: {}",
-                refusal.why
-            );
+            let why = format!("refused before traffic, but traffic started all the same: {}", refusal.why);
             Some(decide(case, intent(case, exposure, refusal.cause, &why)))
         }
         (None, Some(order), None) => {
@@ -257,10 +229,7 @@ fn intent(case: &Case<'_>, exposure: Exposure, cause: Cause, why: &str) -> Rollb
 /// Writes the intent, before any call is made, and refuses the revision where the cause blames it.
 fn decide(case: &Case<'_>, rollback: Rollback) -> Step {
     let mut deployment = case.record.deployment.clone();
-    let Ok(phase) = deployment
-        .phase
-        .next(Event::RollbackDecided(rollback.exposure))
-    else {
+    let Ok(phase) = deployment.phase.next(Event::RollbackDecided(rollback.exposure)) else {
         return Step::Rest;
     };
     deployment.phase = phase;
@@ -272,10 +241,7 @@ fn decide(case: &Case<'_>, rollback: Rollback) -> Step {
             .with("exposure", format!("{:?}", rollback.exposure)),
     )];
     let refuse_for = case.record.policy.refuse_for;
-    if let Some(revision) = deployment
-        .canary_revision
-        .clone()
-        .filter(|_| rollback.cause.blames_revision())
+    if let Some(revision) = deployment.canary_revision.clone().filter(|_| rollback.cause.blames_revision())
         && !refuse_for.is_zero()
     {
         writes.push(Write::Refused(RefusedRevision {
@@ -298,19 +264,10 @@ fn refuse(case: &Case<'_>, cause: Cause, trigger: Trigger, why: &str) -> Step {
         return Step::Rest;
     };
     deployment.phase = phase;
-    deployment.refusal = Some(Refusal {
-        cause,
-        trigger,
-        why: why.to_owned(),
-        at: case.now,
-    });
-    let line = Evidence::new(
-        case.now,
-        EvidenceKind::Verdict,
-        format!("refused before traffic: {cause}: {why}"),
-    )
-    .with("cause", cause)
-    .with("trigger", trigger);
+    deployment.refusal = Some(Refusal { cause, trigger, why: why.to_owned(), at: case.now });
+    let line = Evidence::new(case.now, EvidenceKind::Verdict, format!("refused before traffic: {cause}: {why}"))
+        .with("cause", cause)
+        .with("trigger", trigger);
     Step::Record(Box::new(deployment), vec![Write::Evidence(line)])
 }
 
@@ -337,18 +294,13 @@ fn end(
             is_inherited: false,
         }));
     }
-    let line = Evidence::new(case.now, EvidenceKind::Closed, format!("ended: {outcome}"))
-        .with("outcome", outcome);
+    let line = Evidence::new(case.now, EvidenceKind::Closed, format!("ended: {outcome}")).with("outcome", outcome);
     writes.push(Write::Evidence(line));
     Step::Record(Box::new(deployment), writes)
 }
 
 /// A notice as a write, unless people asked to be left alone (mode `observe`).
 fn tell(case: &Case<'_>, notice: Notice) -> Option<Write> {
-    let is_new = case
-        .record
-        .notices
-        .iter()
-        .all(|known| known.kind != notice.kind);
+    let is_new = case.record.notices.iter().all(|known| known.kind != notice.kind);
     (is_new && case.record.policy.mode != Mode::Observe).then_some(Write::Notice(notice))
 }

@@ -177,54 +177,20 @@ impl Policy {
     /// Names the first field that is out of range, its value and what is allowed.
     pub fn new(settings: Settings) -> Result<Self, OutOfRange> {
         name("service", &settings.service)?;
-        duration(
-            "before_traffic.deadline",
-            settings.before_traffic.deadline,
-            2 * SECOND,
-            MAX_DEADLINE,
-        )?;
-        count(
-            "before_traffic.probes",
-            settings.before_traffic.probes.len(),
-            0,
-            MAX_PROBES,
-        )?;
+        duration("before_traffic.deadline", settings.before_traffic.deadline, 2 * SECOND, MAX_DEADLINE)?;
+        count("before_traffic.probes", settings.before_traffic.probes.len(), 0, MAX_PROBES)?;
         for (index, probe) in settings.before_traffic.probes.iter().enumerate() {
             let times = usize::try_from(probe.times).unwrap_or(usize::MAX);
-            count(
-                &format!("before_traffic.probes[{index}].times"),
-                times,
-                1,
-                100,
-            )?;
+            count(&format!("before_traffic.probes[{index}].times"), times, 1, 100)?;
             if let Some(within) = probe.expect.within {
                 let field = format!("before_traffic.probes[{index}].expect.within");
-                duration(
-                    &field,
-                    within,
-                    Duration::from_millis(1),
-                    settings.before_traffic.deadline,
-                )?;
+                duration(&field, within, Duration::from_millis(1), settings.before_traffic.deadline)?;
             }
         }
-        count(
-            "signals",
-            settings
-                .signals
-                .values()
-                .map(|signal| signal.alarms.len())
-                .sum(),
-            0,
-            MAX_ALARMS,
-        )?;
+        count("signals", settings.signals.values().map(|signal| signal.alarms.len()).sum(), 0, MAX_ALARMS)?;
         duration("bake", settings.bake, Duration::ZERO, MAX_BAKE)?;
         duration("tick", settings.tick, SECOND, MINUTE)?;
-        duration(
-            "refuse_for",
-            settings.refuse_for,
-            Duration::ZERO,
-            720 * 60 * MINUTE,
-        )?;
+        duration("refuse_for", settings.refuse_for, Duration::ZERO, 720 * 60 * MINUTE)?;
         if let Some(topic) = &settings.notify
             && !(topic.starts_with("arn:") && topic.contains(":sns:"))
         {
@@ -240,18 +206,11 @@ impl Policy {
         Self(Settings {
             service: service.to_owned(),
             mode: Mode::Advise,
-            before_traffic: BeforeTraffic {
-                deadline: 2 * MINUTE,
-                red_alarms: RedAlarms::Exempt,
-                probes: Vec::new(),
-            },
+            before_traffic: BeforeTraffic { deadline: 2 * MINUTE, red_alarms: RedAlarms::Exempt, probes: Vec::new() },
             signals: BTreeMap::new(),
             bake: Duration::ZERO,
             tick: 10 * SECOND,
-            no_evidence: NoEvidence {
-                silence: WithoutEvidence::PassWithWarning,
-                unreachable: WithoutEvidence::Hold,
-            },
+            no_evidence: NoEvidence { silence: WithoutEvidence::PassWithWarning, unreachable: WithoutEvidence::Hold },
             at_deadline: AtDeadline::Fail,
             refuse_for: 24 * 60 * MINUTE,
             notify: None,
@@ -262,29 +221,19 @@ impl Policy {
     /// because a document that nobody can read must not let a version through.
     #[must_use]
     pub fn unreadable(service: &str) -> Self {
-        Self(Settings {
-            mode: Mode::Rollback,
-            ..Self::without_parameter(service).0
-        })
+        Self(Settings { mode: Mode::Rollback, ..Self::without_parameter(service).0 })
     }
 
     /// The mode that holds for `signal`: its own, or the policy's.
     #[must_use]
     pub fn mode_of(&self, signal: Option<Signal>) -> Mode {
-        signal
-            .and_then(|signal| self.0.signals.get(&signal))
-            .and_then(|signal| signal.mode)
-            .unwrap_or(self.0.mode)
+        signal.and_then(|signal| self.0.signals.get(&signal)).and_then(|signal| signal.mode).unwrap_or(self.0.mode)
     }
 
     /// The signal to which the policy assigns `alarm`.
     #[must_use]
     pub fn signal_of(&self, alarm: &AlarmName) -> Option<Signal> {
-        self.0
-            .signals
-            .iter()
-            .find(|(_, policy)| policy.alarms.contains(alarm))
-            .map(|(signal, _)| *signal)
+        self.0.signals.iter().find(|(_, policy)| policy.alarms.contains(alarm)).map(|(signal, _)| *signal)
     }
 }
 
@@ -296,49 +245,23 @@ impl std::ops::Deref for Policy {
 }
 
 fn out_of_range(field: &str, value: impl ToString, allowed: impl Into<String>) -> OutOfRange {
-    OutOfRange {
-        field: field.to_owned(),
-        value: value.to_string(),
-        allowed: allowed.into(),
-    }
+    OutOfRange { field: field.to_owned(), value: value.to_string(), allowed: allowed.into() }
 }
 
 fn name(field: &str, value: &str) -> Result<(), OutOfRange> {
-    let is_valid =
-        (1..=64).contains(&value.chars().count()) && !value.chars().any(char::is_control);
-    if is_valid {
-        Ok(())
-    } else {
-        Err(out_of_range(
-            field,
-            format!("`{value}`"),
-            "a name of 1 to 64 characters",
-        ))
-    }
+    let is_valid = (1..=64).contains(&value.chars().count()) && !value.chars().any(char::is_control);
+    if is_valid { Ok(()) } else { Err(out_of_range(field, format!("`{value}`"), "a name of 1 to 64 characters")) }
 }
 
 fn count(field: &str, value: usize, least: usize, most: usize) -> Result<(), OutOfRange> {
-    if (least..=most).contains(&value) {
-        Ok(())
-    } else {
-        Err(out_of_range(field, value, format!("{least} to {most}")))
-    }
+    if (least..=most).contains(&value) { Ok(()) } else { Err(out_of_range(field, value, format!("{least} to {most}"))) }
 }
 
-fn duration(
-    field: &str,
-    value: Duration,
-    least: Duration,
-    most: Duration,
-) -> Result<(), OutOfRange> {
+fn duration(field: &str, value: Duration, least: Duration, most: Duration) -> Result<(), OutOfRange> {
     if (least..=most).contains(&value) {
         Ok(())
     } else {
-        Err(out_of_range(
-            field,
-            human(value),
-            format!("{} to {}", human(least), human(most)),
-        ))
+        Err(out_of_range(field, human(value), format!("{} to {}", human(least), human(most))))
     }
 }
 
@@ -369,11 +292,7 @@ mod tests {
         let table: [Case; 9] = [
             ("as it is", |_| {}, None),
             ("longest bake", |s| s.bake = 55 * MINUTE, None),
-            (
-                "bake too long",
-                |s| s.bake = 56 * MINUTE,
-                Some("policy field `bake` is 56m, allowed is 0s to 55m"),
-            ),
+            ("bake too long", |s| s.bake = 56 * MINUTE, Some("policy field `bake` is 56m, allowed is 0s to 55m")),
             (
                 "no service",
                 |s| s.service.clear(),
@@ -389,22 +308,13 @@ mod tests {
                 |s| s.before_traffic.deadline = 15 * MINUTE,
                 Some("policy field `before_traffic.deadline` is 15m, allowed is 2s to 14m"),
             ),
-            (
-                "deadline for a rehearsal",
-                |s| s.before_traffic.deadline = 5 * SECOND,
-                None,
-            ),
+            ("deadline for a rehearsal", |s| s.before_traffic.deadline = 5 * SECOND, None),
             (
                 "zero times",
                 |s| {
                     s.before_traffic.probes.push(Probe {
-                        kind: ProbeKind::Invoke {
-                            payload: "{}".into(),
-                        },
-                        expect: Expect {
-                            status: None,
-                            within: None,
-                        },
+                        kind: ProbeKind::Invoke { payload: "{}".into() },
+                        expect: Expect { status: None, within: None },
                         times: 0,
                     });
                 },
@@ -413,22 +323,13 @@ mod tests {
             (
                 "not a topic",
                 |s| s.notify = Some("ops@example.com".into()),
-                Some(
-                    "policy field `notify.sns` is ops@example.com, allowed is the ARN of an SNS topic",
-                ),
+                Some("policy field `notify.sns` is ops@example.com, allowed is the ARN of an SNS topic"),
             ),
         ];
         for (case, change, expected) in table {
             let mut settings = settings();
             change(&mut settings);
-            assert_eq!(
-                Policy::new(settings)
-                    .err()
-                    .map(|error| error.to_string())
-                    .as_deref(),
-                expected,
-                "{case}"
-            );
+            assert_eq!(Policy::new(settings).err().map(|error| error.to_string()).as_deref(), expected, "{case}");
         }
     }
 
@@ -436,13 +337,9 @@ mod tests {
     fn a_signal_has_its_own_mode() {
         let mut settings = settings();
         let alarm = AlarmName::parse("p99").unwrap();
-        settings.signals.insert(
-            Signal::Latency,
-            SignalPolicy {
-                alarms: vec![alarm.clone()],
-                mode: Some(Mode::Rollback),
-            },
-        );
+        settings
+            .signals
+            .insert(Signal::Latency, SignalPolicy { alarms: vec![alarm.clone()], mode: Some(Mode::Rollback) });
         let policy = Policy::new(settings).unwrap();
         assert_eq!(policy.signal_of(&alarm), Some(Signal::Latency));
         assert_eq!(policy.mode_of(Some(Signal::Latency)), Mode::Rollback);

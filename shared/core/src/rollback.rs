@@ -26,10 +26,7 @@ impl Claim {
     /// A claim of `owner` from `now` on.
     #[must_use]
     pub fn new(owner: &str, now: Timestamp) -> Self {
-        Self {
-            owner: owner.to_owned(),
-            until: now + CLAIM_LASTS,
-        }
+        Self { owner: owner.to_owned(), until: now + CLAIM_LASTS }
     }
 
     /// Whether somebody other than `owner` holds it at `now`.
@@ -64,11 +61,7 @@ impl UndoCall {
 /// * In the shift only StopDeployment ends a deployment; a hook that is held open by then is the fallback.
 /// * In the bake `Failed` is the quicker and cleaner way, but CodeDeploy rolls back on it only with DEPLOYMENT_FAILURE.
 #[must_use]
-pub fn undo_calls(
-    exposure: Exposure,
-    rolls_back_on_failure: bool,
-    hook_is_held: bool,
-) -> Vec<UndoCall> {
+pub fn undo_calls(exposure: Exposure, rolls_back_on_failure: bool, hook_is_held: bool) -> Vec<UndoCall> {
     match (exposure, hook_is_held) {
         (Exposure::Shift | Exposure::Bake, false) => vec![UndoCall::StopDeployment],
         (Exposure::Bake, true) if rolls_back_on_failure => {
@@ -149,17 +142,14 @@ impl Rollback {
         match (self.requested_at, self.tried_at) {
             (None, None) => true,
             (None, Some(tried_at)) => now.since(tried_at) >= tick,
-            (Some(requested_at), tried_at) => {
-                now.since(tried_at.unwrap_or(requested_at)) >= CONFIRM_WITHIN
-            }
+            (Some(requested_at), tried_at) => now.since(tried_at.unwrap_or(requested_at)) >= CONFIRM_WITHIN,
         }
     }
 
     /// Time from the first impact to the decision, when the impact is known.
     #[must_use]
     pub fn time_to_detect(&self) -> Option<Duration> {
-        self.impact_started_at
-            .map(|impact| self.detected_at.since(impact))
+        self.impact_started_at.map(|impact| self.detected_at.since(impact))
     }
 
     /// Time from the decision to the old version having all traffic.
@@ -184,34 +174,10 @@ mod tests {
         use UndoCall::{FailHook, StopDeployment};
         let table = [
             ("shift", Exposure::Shift, true, false, vec![StopDeployment]),
-            (
-                "shift, hook held by now",
-                Exposure::Shift,
-                true,
-                true,
-                vec![StopDeployment, FailHook],
-            ),
-            (
-                "bake",
-                Exposure::Bake,
-                true,
-                true,
-                vec![FailHook, StopDeployment],
-            ),
-            (
-                "bake, failure does not roll back",
-                Exposure::Bake,
-                false,
-                true,
-                vec![StopDeployment, FailHook],
-            ),
-            (
-                "bake, hook answered by somebody",
-                Exposure::Bake,
-                true,
-                false,
-                vec![StopDeployment],
-            ),
+            ("shift, hook held by now", Exposure::Shift, true, true, vec![StopDeployment, FailHook]),
+            ("bake", Exposure::Bake, true, true, vec![FailHook, StopDeployment]),
+            ("bake, failure does not roll back", Exposure::Bake, false, true, vec![StopDeployment, FailHook]),
+            ("bake, hook answered by somebody", Exposure::Bake, true, false, vec![StopDeployment]),
         ];
         for (case, exposure, on_failure, held, expected) in table {
             assert_eq!(undo_calls(exposure, on_failure, held), expected, "{case}");

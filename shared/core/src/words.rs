@@ -91,9 +91,7 @@ impl Cause {
     #[must_use]
     pub const fn blames_revision(self) -> bool {
         match self {
-            Self::Errors | Self::Latency | Self::Availability | Self::Transactions | Self::Sla => {
-                true
-            }
+            Self::Errors | Self::Latency | Self::Availability | Self::Transactions | Self::Sla => true,
             Self::CheckFailed | Self::NoEvidence | Self::Operator => false,
         }
     }
@@ -209,10 +207,7 @@ mod tests {
             assert_eq!(outcome.as_str().parse::<Outcome>().as_ref(), Ok(outcome));
         }
         let error = "okay".parse::<Outcome>().unwrap_err();
-        assert!(
-            error.to_string().contains("unknown outcome `okay`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("unknown outcome `okay`"), "{error}");
         assert!("Errors".parse::<Cause>().is_err(), "case matters");
     }
 }

@@ -12,14 +12,14 @@ pub(super) fn next(case: &Case<'_>) -> Option<Step> {
     match &case.observed.deployment.status {
         DeploymentStatus::Running | DeploymentStatus::Unknown(_) => None,
         DeploymentStatus::Succeeded => Some(succeeded(case)),
-        DeploymentStatus::Failed | DeploymentStatus::Stopped => Some(
-            match (&case.observed.target, case.observed.shift_started_at()) {
+        DeploymentStatus::Failed | DeploymentStatus::Stopped => {
+            Some(match (&case.observed.target, case.observed.shift_started_at()) {
                 // Whether customers saw the version is not readable now; the next look decides.
                 (None, _) => Step::Rest,
                 (Some(_), None) => ended_before_traffic(case),
                 (Some(_), Some(_)) => ended_with_traffic(case),
-            },
-        ),
+            })
+        }
     }
 }
 
@@ -42,11 +42,7 @@ fn ended_before_traffic(case: &Case<'_>) -> Step {
     let refusal = match &deployment.refusal {
         Some(refusal) => Some((refusal.cause, refusal.trigger, refusal.why.clone())),
         None if facts.was_stopped_by_alarm() || facts.status == DeploymentStatus::Failed => {
-            let why = facts
-                .error
-                .as_ref()
-                .map_or("CodeDeploy gave no reason", |(_, message)| message)
-                .to_owned();
+            let why = facts.error.as_ref().map_or("CodeDeploy gave no reason", |(_, message)| message).to_owned();
             Some((Cause::NoEvidence, Trigger::CodeDeploy, why))
         }
         None => None,
@@ -61,13 +57,7 @@ fn ended_before_traffic(case: &Case<'_>) -> Step {
             let what = format!("refused before traffic ({cause}, by {trigger}): {why}");
             let notice = plain_notice(NoticeKind::Refusal, deployment, &what, &next, case.now);
             let writes = tell(case, notice).into_iter().collect();
-            end(
-                case,
-                deployment.clone(),
-                Outcome::RefusedBeforeTraffic,
-                Some((cause, trigger)),
-                writes,
-            )
+            end(case, deployment.clone(), Outcome::RefusedBeforeTraffic, Some((cause, trigger)), writes)
         }
     }
 }
@@ -77,46 +67,33 @@ fn ended_with_traffic(case: &Case<'_>) -> Step {
     if facts.rollback_deployment.is_some() {
         return foreign_rollback(case);
     }
-    let expects_rollback = facts
-        .auto_rollback
-        .unwrap_or(case.record.deployment.auto_rollback);
+    let expects_rollback = facts.auto_rollback.unwrap_or(case.record.deployment.auto_rollback);
     let comes = match facts.status {
         DeploymentStatus::Failed => expects_rollback.on_failure,
         DeploymentStatus::Stopped if facts.was_stopped_by_alarm() => expects_rollback.on_alarm,
         DeploymentStatus::Stopped => expects_rollback.on_request,
-        DeploymentStatus::Running | DeploymentStatus::Succeeded | DeploymentStatus::Unknown(_) => {
-            false
-        }
+        DeploymentStatus::Running | DeploymentStatus::Succeeded | DeploymentStatus::Unknown(_) => false,
     };
     let is_recent = case.now.since(facts.completed_at.unwrap_or(case.now)) < EXPECT_ROLLBACK_WITHIN;
     // A person who stops without rollback on a group that rolls back on request is waited for, too: the rollback
     // deployment may still appear. The alias, back on the old version alone, ends the waiting.
     let deployment = &case.record.deployment;
-    let is_back = case
-        .observed
-        .alias
-        .as_ref()
-        .is_some_and(|alias| alias.is_only(&deployment.target.baseline));
+    let is_back = case.observed.alias.as_ref().is_some_and(|alias| alias.is_only(&deployment.target.baseline));
     if comes && is_recent && !is_back {
         return Step::Rest;
     }
     let mut writes: Vec<Write> = Vec::new();
     if !is_back {
         let target = &deployment.target;
-        let what = format!(
-            "the deployment was ended without a rollback; version {} may still get traffic",
-            target.canary
-        );
+        let what =
+            format!("the deployment was ended without a rollback; version {} may still get traffic", target.canary);
         let next = format!(
             "decide which version serves: aws lambda update-alias --function-name {} --name {} --function-version {} \
              --routing-config AdditionalVersionWeights={{}} sends all traffic to the old one. Deployments of this group fail \
              until the alias has one version again.",
             target.name, target.alias, target.baseline
         );
-        writes.extend(tell(
-            case,
-            plain_notice(NoticeKind::Stopped, deployment, &what, &next, case.now),
-        ));
+        writes.extend(tell(case, plain_notice(NoticeKind::Stopped, deployment, &what, &next, case.now)));
     }
     end(case, deployment.clone(), Outcome::Stopped, None, writes)
 }
@@ -133,49 +110,31 @@ fn foreign_rollback(case: &Case<'_>) -> Step {
         }
         Readings::Failed(_) | Readings::All(..) => {}
     }
-    let exposure = if case.observed.after_started_at().is_some() {
-        Exposure::Bake
-    } else {
-        Exposure::Shift
-    };
+    let exposure = if case.observed.after_started_at().is_some() { Exposure::Bake } else { Exposure::Shift };
     let blamed = blamed_alarm(case);
     let cause = match blamed {
         Some((alarm, _)) => alarm.signal.map_or(Cause::Errors, Cause::from),
         None => Cause::NoEvidence,
     };
-    let message = facts
-        .error
-        .as_ref()
-        .map_or("CodeDeploy gave no reason", |(_, message)| message);
+    let message = facts.error.as_ref().map_or("CodeDeploy gave no reason", |(_, message)| message);
     let why = match blamed {
-        Some((alarm, Some(reading))) => format!(
-            "alarm {} is {}: {}; {message}",
-            alarm.name, reading.state, reading.reason
-        ),
+        Some((alarm, Some(reading))) => {
+            format!("alarm {} is {}: {}; {message}", alarm.name, reading.state, reading.reason)
+        }
         Some((alarm, None)) => format!("alarm {} changed its state; {message}", alarm.name),
         None => message.to_owned(),
     };
     let mut rollback = intent(case, exposure, cause, &why);
     let is_manual = facts.status == DeploymentStatus::Stopped && !facts.was_stopped_by_alarm();
-    rollback.trigger = if is_manual {
-        Trigger::Operator
-    } else {
-        Trigger::CodeDeploy
-    };
+    rollback.trigger = if is_manual { Trigger::Operator } else { Trigger::CodeDeploy };
     rollback.detected_at = ended_at;
     rollback.requested_at = Some(ended_at);
-    rollback
-        .rollback_deployment
-        .clone_from(&facts.rollback_deployment);
+    rollback.rollback_deployment.clone_from(&facts.rollback_deployment);
     if let Some((alarm, reading)) = blamed {
         rollback.alarms = vec![alarm.name.clone()];
-        rollback.impact_started_at =
-            reading
-                .and_then(|reading| reading.oldest_breaching)
-                .map(|at| {
-                    at.max(case.observed.shift_started_at().unwrap_or(at))
-                        .min(ended_at)
-                });
+        rollback.impact_started_at = reading
+            .and_then(|reading| reading.oldest_breaching)
+            .map(|at| at.max(case.observed.shift_started_at().unwrap_or(at)).min(ended_at));
         rollback.impact_is_from_alarm = rollback.impact_started_at.is_some();
     }
     decide(case, rollback)
@@ -185,8 +144,7 @@ fn foreign_rollback(case: &Case<'_>) -> Step {
 fn blamed_alarm<'a>(case: &Case<'a>) -> Option<(&'a WatchedAlarm, Option<&'a AlarmReading>)> {
     let shift = case.observed.shift_started_at()?;
     let readings = case.readings.list();
-    let reading_of =
-        |alarm: &WatchedAlarm| readings.iter().find(|reading| reading.name == alarm.name);
+    let reading_of = |alarm: &WatchedAlarm| readings.iter().find(|reading| reading.name == alarm.name);
     let alarms = &case.record.deployment.alarms;
     let red = alarms.iter().find_map(|alarm| {
         let reading = reading_of(alarm)?;
@@ -197,8 +155,7 @@ fn blamed_alarm<'a>(case: &Case<'a>) -> Option<(&'a WatchedAlarm, Option<&'a Ala
             let (state, since) = alarm.last?;
             let was_red = state == AlarmState::Alarm && since > shift && !alarm.is_exempt;
             let reading = reading_of(alarm);
-            let has_changed =
-                state == AlarmState::Ok && reading.is_some_and(|now| now.since > shift);
+            let has_changed = state == AlarmState::Ok && reading.is_some_and(|now| now.since > shift);
             (was_red || has_changed).then_some((alarm, None))
         })
     };

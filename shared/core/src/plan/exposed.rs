@@ -2,9 +2,7 @@
 //!
 //! The comparison of canary and baseline has its place in [`verdict`], beside the alarms.
 
-use super::{
-    Case, EVENT_GOES_FIRST_TICKS, READ_ALARMS_EVERY_TICKS, Step, Write, decide, intent, tell,
-};
+use super::{Case, EVENT_GOES_FIRST_TICKS, READ_ALARMS_EVERY_TICKS, Step, Write, decide, intent, tell};
 use crate::alarm::{AlarmMeaning, AlarmReading, WatchedAlarm};
 use crate::deployment::{Evidence, EvidenceKind};
 use crate::lifecycle::Exposure;
@@ -26,46 +24,21 @@ fn verdict(case: &Case<'_>, exposure: Exposure) -> Option<Step> {
     let mut bad: Vec<(&WatchedAlarm, &AlarmReading)> = deployment
         .alarms
         .iter()
-        .filter_map(|alarm| {
-            Some((
-                alarm,
-                case.readings
-                    .list()
-                    .iter()
-                    .find(|reading| reading.name == alarm.name)?,
-            ))
-        })
-        .filter(|(alarm, reading)| {
-            alarm.meaning(reading, deployment.shift_started_at) == AlarmMeaning::Bad
-        })
+        .filter_map(|alarm| Some((alarm, case.readings.list().iter().find(|reading| reading.name == alarm.name)?)))
+        .filter(|(alarm, reading)| alarm.meaning(reading, deployment.shift_started_at) == AlarmMeaning::Bad)
         .filter(|(_, reading)| !waits_for_event(case, reading))
         .collect();
     bad.sort_by_key(|(alarm, reading)| (reading.since, alarm.signal));
     let mode_of = |alarm: &WatchedAlarm| case.record.policy.mode_of(alarm.signal);
-    if let Some((alarm, reading)) = bad
-        .iter()
-        .find(|(alarm, _)| mode_of(alarm) == Mode::Rollback)
-    {
-        let mut rollback = intent(
-            case,
-            exposure,
-            alarm.signal.map_or(Cause::Errors, Cause::from),
-            &said(reading),
-        );
+    if let Some((alarm, reading)) = bad.iter().find(|(alarm, _)| mode_of(alarm) == Mode::Rollback) {
+        let mut rollback = intent(case, exposure, alarm.signal.map_or(Cause::Errors, Cause::from), &said(reading));
         rollback.alarms = bad.iter().map(|(alarm, _)| alarm.name.clone()).collect();
         let start = deployment.shift_started_at.unwrap_or(reading.since);
-        rollback.impact_started_at = Some(
-            reading
-                .oldest_breaching
-                .unwrap_or(reading.since)
-                .max(start)
-                .min(case.now),
-        );
+        rollback.impact_started_at = Some(reading.oldest_breaching.unwrap_or(reading.since).max(start).min(case.now));
         rollback.impact_is_from_alarm = true;
         return Some(decide(case, rollback));
     }
-    bad.first()
-        .and_then(|(alarm, reading)| only_said(case, alarm, reading))
+    bad.first().and_then(|(alarm, reading)| only_said(case, alarm, reading))
 }
 
 /// The sweep lets a fresh transition to its event: two at once would only race.
@@ -81,10 +54,7 @@ fn said(reading: &AlarmReading) -> String {
 /// Modes `observe` and `advise`: the verdict goes on the record, and in `advise` to people, once.
 fn only_said(case: &Case<'_>, alarm: &WatchedAlarm, reading: &AlarmReading) -> Option<Step> {
     let mode = case.record.policy.mode_of(alarm.signal);
-    let doubt = format!(
-        "mode {mode}, so not rolled back: alarm {} went red",
-        alarm.name
-    );
+    let doubt = format!("mode {mode}, so not rolled back: alarm {} went red", alarm.name);
     let mut deployment = case.record.deployment.clone();
     if deployment.doubts.contains(&doubt) {
         return None;
@@ -101,16 +71,7 @@ fn only_said(case: &Case<'_>, alarm: &WatchedAlarm, reading: &AlarmReading) -> O
             "look at version {}; to go back now: snapback rollback {} --why …",
             deployment.target.canary, deployment.id
         );
-        writes.extend(tell(
-            case,
-            plain_notice(
-                NoticeKind::Advice,
-                &deployment,
-                &said(reading),
-                &next,
-                case.now,
-            ),
-        ));
+        writes.extend(tell(case, plain_notice(NoticeKind::Advice, &deployment, &said(reading), &next, case.now)));
     }
     Some(Step::Record(Box::new(deployment), writes))
 }
@@ -125,24 +86,15 @@ fn blind(case: &Case<'_>, exposure: Exposure) -> Option<Step> {
     let what = format!("the alarms cannot be read since {since}");
     let policy = &case.record.policy;
     match (policy.no_evidence.unreachable, policy.mode) {
-        (WithoutEvidence::Fail, Mode::Rollback) => Some(decide(
-            case,
-            intent(case, exposure, Cause::NoEvidence, &what),
-        )),
+        (WithoutEvidence::Fail, Mode::Rollback) => Some(decide(case, intent(case, exposure, Cause::NoEvidence, &what))),
         (WithoutEvidence::Hold, Mode::Rollback) if !deployment.was_held => {
             let mut held = deployment.clone();
             held.was_held = true;
             let next = "look at the service yourself. Snapback neither promotes nor rolls back until it can see; its dead-man \
                         alarm lets CodeDeploy act on the raw metrics. See that the watcher's role may call DescribeAlarms.";
-            let mut writes = vec![Write::Evidence(Evidence::new(
-                case.now,
-                EvidenceKind::Verdict,
-                format!("hold: {what}"),
-            ))];
-            writes.extend(tell(
-                case,
-                plain_notice(NoticeKind::Held, &held, &what, next, case.now),
-            ));
+            let mut writes =
+                vec![Write::Evidence(Evidence::new(case.now, EvidenceKind::Verdict, format!("hold: {what}")))];
+            writes.extend(tell(case, plain_notice(NoticeKind::Held, &held, &what, next, case.now)));
             Some(Step::Record(Box::new(held), writes))
         }
         (WithoutEvidence::Hold, Mode::Rollback) => None,
@@ -150,8 +102,7 @@ fn blind(case: &Case<'_>, exposure: Exposure) -> Option<Step> {
             let mut doubted = deployment.clone();
             doubted.doubt(&what);
             let line = Evidence::new(case.now, EvidenceKind::Warning, what);
-            (doubted != *deployment)
-                .then(|| Step::Record(Box::new(doubted), vec![Write::Evidence(line)]))
+            (doubted != *deployment).then(|| Step::Record(Box::new(doubted), vec![Write::Evidence(line)]))
         }
     }
 }

@@ -14,9 +14,7 @@ pub(super) fn next(case: &Case<'_>) -> Option<Step> {
         DeploymentStatus::Succeeded => {
             let why = format!(
                 "deployment {} succeeded before it could be stopped, so version {} is live: deploy version {} again",
-                case.record.deployment.id,
-                case.record.deployment.target.canary,
-                case.record.deployment.target.baseline
+                case.record.deployment.id, case.record.deployment.target.canary, case.record.deployment.target.baseline
             );
             give_up(case, rollback, &why)
         }
@@ -25,10 +23,7 @@ pub(super) fn next(case: &Case<'_>) -> Option<Step> {
 }
 
 fn still_running(case: &Case<'_>, rollback: &Rollback) -> Step {
-    let open = case
-        .record
-        .lease(LifecycleEvent::AfterAllowTraffic)
-        .filter(|lease| lease.answered.is_none());
+    let open = case.record.lease(LifecycleEvent::AfterAllowTraffic).filter(|lease| lease.answered.is_none());
     if let Some(lease) = open
         && lease.taken_at > rollback.detected_at
         && rollback.requested_at.is_some()
@@ -37,28 +32,17 @@ fn still_running(case: &Case<'_>, rollback: &Rollback) -> Step {
         return Step::Answer(LifecycleEvent::AfterAllowTraffic, HookStatus::Failed, why);
     }
     if rollback.is_call_due(case.record.policy.tick, case.now)
-        && !rollback
-            .claim
-            .is_held_by_other(&case.caller.owner, case.now)
+        && !rollback.claim.is_held_by_other(&case.caller.owner, case.now)
     {
         let is_mine = rollback.claim.owner == case.caller.owner && case.now < rollback.claim.until;
         if !is_mine {
-            let claimed = Rollback {
-                claim: Claim::new(&case.caller.owner, case.now),
-                ..rollback.clone()
-            };
-            return Step::Record(
-                Box::new(case.record.deployment.clone()),
-                vec![Write::Rollback(claimed)],
-            );
+            let claimed = Rollback { claim: Claim::new(&case.caller.owner, case.now), ..rollback.clone() };
+            return Step::Record(Box::new(case.record.deployment.clone()), vec![Write::Rollback(claimed)]);
         }
         let on_failure = case.record.deployment.auto_rollback.on_failure;
         return Step::Undo(undo_calls(rollback.exposure, on_failure, open.is_some()));
     }
-    let is_stuck = case
-        .now
-        .since(rollback.requested_at.unwrap_or(rollback.detected_at))
-        >= EXPECT_ROLLBACK_WITHIN;
+    let is_stuck = case.now.since(rollback.requested_at.unwrap_or(rollback.detected_at)) >= EXPECT_ROLLBACK_WITHIN;
     if is_stuck && let Some(write) = tell(case, stuck(case, rollback)) {
         return Step::Record(Box::new(case.record.deployment.clone()), vec![write]);
     }
@@ -67,26 +51,14 @@ fn still_running(case: &Case<'_>, rollback: &Rollback) -> Step {
 
 fn stuck(case: &Case<'_>, rollback: &Rollback) -> crate::notice::Notice {
     let deployment = &case.record.deployment;
-    let error = rollback
-        .call_error
-        .as_deref()
-        .unwrap_or("CodeDeploy accepted the call, but the deployment still runs");
-    let what = format!(
-        "version {} is bad ({}) and is not undone: {error}",
-        deployment.target.canary, rollback.why
-    );
+    let error = rollback.call_error.as_deref().unwrap_or("CodeDeploy accepted the call, but the deployment still runs");
+    let what = format!("version {} is bad ({}) and is not undone: {error}", deployment.target.canary, rollback.why);
     let next = format!(
         "stop deployment {} with rollback yourself (aws deploy stop-deployment --deployment-id {} --auto-rollback-enabled). \
          The verdict alarm of the group asks CodeDeploy to do the same.",
         deployment.id, deployment.id
     );
-    plain_notice(
-        NoticeKind::RollbackStuck,
-        deployment,
-        &what,
-        &next,
-        case.now,
-    )
+    plain_notice(NoticeKind::RollbackStuck, deployment, &what, &next, case.now)
 }
 
 /// CodeDeploy has ended the deployment: see the rollback deployment through.
@@ -100,22 +72,13 @@ fn ended(case: &Case<'_>, rollback: &Rollback) -> Step {
             known.trigger = Trigger::CodeDeploy;
         }
     }
-    known.rollback_deployment = known
-        .rollback_deployment
-        .or_else(|| facts.rollback_deployment.clone());
+    known.rollback_deployment = known.rollback_deployment.or_else(|| facts.rollback_deployment.clone());
     if known != *rollback {
         let text = format!(
             "CodeDeploy ended {}: {}{}",
             facts.id,
-            facts
-                .error
-                .as_ref()
-                .map_or("no error code", |(code, _)| code),
-            known
-                .rollback_deployment
-                .as_ref()
-                .map(|id| format!("; rollback deployment {id}"))
-                .unwrap_or_default()
+            facts.error.as_ref().map_or("no error code", |(code, _)| code),
+            known.rollback_deployment.as_ref().map(|id| format!("; rollback deployment {id}")).unwrap_or_default()
         );
         let line = Evidence::new(ended_at, EvidenceKind::Phase, text);
         return Step::Record(
@@ -125,11 +88,7 @@ fn ended(case: &Case<'_>, rollback: &Rollback) -> Step {
     }
     match &case.observed.rollback {
         Some(undo) => see_through(case, known, undo),
-        None if case.now.since(ended_at) < EXPECT_ROLLBACK_WITHIN
-            || known.rollback_deployment.is_some() =>
-        {
-            Step::Rest
-        }
+        None if case.now.since(ended_at) < EXPECT_ROLLBACK_WITHIN || known.rollback_deployment.is_some() => Step::Rest,
         None => {
             let target = &case.record.deployment.target;
             let why = format!(
@@ -147,18 +106,11 @@ fn see_through(case: &Case<'_>, mut rollback: Rollback, undo: &RollbackFacts) ->
     match undo.status {
         DeploymentStatus::Running | DeploymentStatus::Unknown(_) => Step::Rest,
         DeploymentStatus::Failed | DeploymentStatus::Stopped => {
-            let why = format!(
-                "rollback deployment {} did not succeed: look at it in CodeDeploy",
-                undo.id
-            );
+            let why = format!("rollback deployment {} did not succeed: look at it in CodeDeploy", undo.id);
             give_up(case, &rollback, &why)
         }
         DeploymentStatus::Succeeded => {
-            let is_back = case
-                .observed
-                .alias
-                .as_ref()
-                .is_some_and(|alias| alias.is_only(&deployment.target.baseline));
+            let is_back = case.observed.alias.as_ref().is_some_and(|alias| alias.is_only(&deployment.target.baseline));
             let done_at = undo.completed_at.unwrap_or(case.now);
             if is_back {
                 let least = rollback.requested_at.unwrap_or(rollback.detected_at);
@@ -180,10 +132,7 @@ fn see_through(case: &Case<'_>, mut rollback: Rollback, undo: &RollbackFacts) ->
 
 fn finish(case: &Case<'_>, deployment: Deployment, rollback: Rollback) -> Step {
     let mut writes = Vec::new();
-    writes.extend(tell(
-        case,
-        rollback_notice(&deployment, &rollback, case.now),
-    ));
+    writes.extend(tell(case, rollback_notice(&deployment, &rollback, case.now)));
     let outcome = rollback.exposure.rolled_back();
     let why = (rollback.cause, rollback.trigger);
     writes.push(Write::Rollback(rollback));
@@ -193,20 +142,10 @@ fn finish(case: &Case<'_>, deployment: Deployment, rollback: Rollback) -> Step {
 /// The rollback cannot be done any more: a person has to act.
 fn give_up(case: &Case<'_>, rollback: &Rollback, why: &str) -> Step {
     let deployment = case.record.deployment.clone();
-    let rollback = Rollback {
-        result: RollbackResult::Failed(why.to_owned()),
-        ..rollback.clone()
-    };
-    let what = format!(
-        "version {} is bad ({}) and the rollback failed",
-        deployment.target.canary, rollback.why
-    );
-    let mut writes: Vec<Write> = tell(
-        case,
-        plain_notice(NoticeKind::RollbackStuck, &deployment, &what, why, case.now),
-    )
-    .into_iter()
-    .collect();
+    let rollback = Rollback { result: RollbackResult::Failed(why.to_owned()), ..rollback.clone() };
+    let what = format!("version {} is bad ({}) and the rollback failed", deployment.target.canary, rollback.why);
+    let mut writes: Vec<Write> =
+        tell(case, plain_notice(NoticeKind::RollbackStuck, &deployment, &what, why, case.now)).into_iter().collect();
     let cause = (rollback.cause, rollback.trigger);
     writes.push(Write::Rollback(rollback));
     end(case, deployment, Outcome::Held, Some(cause), writes)

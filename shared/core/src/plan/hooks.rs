@@ -31,21 +31,13 @@ pub(super) fn next(case: &Case<'_>) -> Option<Step> {
 }
 
 fn open_lease<'a>(case: &Case<'a>, event: LifecycleEvent) -> Option<&'a Lease> {
-    case.record
-        .lease(event)
-        .filter(|lease| lease.answered.is_none())
+    case.record.lease(event).filter(|lease| lease.answered.is_none())
 }
 
 /// A return is answered at once: nothing may stand between a team and its last known good version.
 fn returning(case: &Case<'_>) -> Option<Step> {
-    let open = [BeforeAllowTraffic, AfterAllowTraffic]
-        .into_iter()
-        .find_map(|event| open_lease(case, event))?;
-    Some(Step::Answer(
-        open.event,
-        Succeeded,
-        "this deployment goes back to a known good version".to_owned(),
-    ))
+    let open = [BeforeAllowTraffic, AfterAllowTraffic].into_iter().find_map(|event| open_lease(case, event))?;
+    Some(Step::Answer(open.event, Succeeded, "this deployment goes back to a known good version".to_owned()))
 }
 
 fn before(case: &Case<'_>) -> Option<Step> {
@@ -54,12 +46,9 @@ fn before(case: &Case<'_>) -> Option<Step> {
         Some(lease) => {
             let grace = OVERDUE_LEASE.min(case.record.policy.tick * 15);
             // The watchdog is called because the hook's run is over; others wait for the deadline.
-            let is_due = case.caller.trigger == Trigger::Watchdog
-                || case.now >= lease.taken_at + deadline + grace;
+            let is_due = case.caller.trigger == Trigger::Watchdog || case.now >= lease.taken_at + deadline + grace;
             match (&lease.result, is_due) {
-                (Some((status, why)), true) => {
-                    Some(Step::Answer(BeforeAllowTraffic, *status, why.clone()))
-                }
+                (Some((status, why)), true) => Some(Step::Answer(BeforeAllowTraffic, *status, why.clone())),
                 (None, true) => Some(unanswered(case, "the hook ended without an answer")),
                 (_, false) => None,
             }
@@ -68,14 +57,7 @@ fn before(case: &Case<'_>) -> Option<Step> {
         None => {
             let event = case.observed.target.as_ref().map(|target| &target.before);
             let is_overdue = is_event_overdue(case, BeforeAllowTraffic, event, deadline);
-            is_overdue.then(|| {
-                refuse(
-                    case,
-                    Cause::NoEvidence,
-                    case.caller.trigger,
-                    "the hook never took its lease",
-                )
-            })
+            is_overdue.then(|| refuse(case, Cause::NoEvidence, case.caller.trigger, "the hook never took its lease"))
         }
     }
 }
@@ -97,13 +79,7 @@ fn unanswered(case: &Case<'_>, why: &str) -> Step {
 
 /// Refused: say it with the execution id, or stop the deployment where there is none.
 fn refused(case: &Case<'_>) -> Step {
-    let why = case
-        .record
-        .deployment
-        .refusal
-        .as_ref()
-        .map(|refusal| refusal.why.clone())
-        .unwrap_or_default();
+    let why = case.record.deployment.refusal.as_ref().map(|refusal| refusal.why.clone()).unwrap_or_default();
     match case.record.lease(BeforeAllowTraffic) {
         Some(lease) if lease.answered.is_none() => Step::Answer(BeforeAllowTraffic, Failed, why),
         Some(_) => Step::Rest,
@@ -119,28 +95,13 @@ fn after_without_lease(case: &Case<'_>) -> Option<Step> {
     let event = case.observed.target.as_ref().map(|target| &target.after);
     let is_overdue = is_event_overdue(case, AfterAllowTraffic, event, case.record.policy.bake);
     is_overdue.then(|| {
-        decide(
-            case,
-            intent(
-                case,
-                Exposure::Bake,
-                Cause::NoEvidence,
-                "the hook of the bake never took its lease",
-            ),
-        )
+        decide(case, intent(case, Exposure::Bake, Cause::NoEvidence, "the hook of the bake never took its lease"))
     })
 }
 
-fn is_event_overdue(
-    case: &Case<'_>,
-    event: LifecycleEvent,
-    facts: Option<&EventFacts>,
-    deadline: Duration,
-) -> bool {
+fn is_event_overdue(case: &Case<'_>, event: LifecycleEvent, facts: Option<&EventFacts>, deadline: Duration) -> bool {
     let grace = OVERDUE_EVENT.min(case.record.policy.tick * 6);
-    let started_at = facts
-        .filter(|facts| facts.is_in_progress)
-        .and_then(|facts| facts.started_at);
+    let started_at = facts.filter(|facts| facts.is_in_progress).and_then(|facts| facts.started_at);
     case.record.deployment.hooks.is_ours(event)
         && started_at.is_some_and(|at: Timestamp| case.now >= at + deadline + grace)
 }
@@ -149,11 +110,7 @@ fn baking(case: &Case<'_>) -> Option<Step> {
     open_lease(case, AfterAllowTraffic)?;
     let deployment = &case.record.deployment;
     let bake = deployment.bake?;
-    if let Some(order) = deployment
-        .order
-        .as_ref()
-        .filter(|order| order.verb == Verb::Promote)
-    {
+    if let Some(order) = deployment.order.as_ref().filter(|order| order.verb == Verb::Promote) {
         return Some(Step::Answer(
             AfterAllowTraffic,
             Succeeded,
@@ -163,15 +120,8 @@ fn baking(case: &Case<'_>) -> Option<Step> {
     if case.now < bake.ends_at {
         return None;
     }
-    if deployment
-        .alarms_read_at
-        .is_some_and(|at| at >= bake.ends_at)
-    {
-        return Some(Step::Answer(
-            AfterAllowTraffic,
-            Succeeded,
-            "the bake is over and no alarm is red".to_owned(),
-        ));
+    if deployment.alarms_read_at.is_some_and(|at| at >= bake.ends_at) {
+        return Some(Step::Answer(AfterAllowTraffic, Succeeded, "the bake is over and no alarm is red".to_owned()));
     }
     // Nobody could see until now: hold, at most as long as CodeDeploy waits. Without permission to act the end of the bake
     // is enough.
@@ -195,12 +145,5 @@ fn at_deadline(case: &Case<'_>) -> Step {
     if deployment == case.record.deployment {
         return Step::Answer(AfterAllowTraffic, Succeeded, why.to_owned());
     }
-    Step::Record(
-        Box::new(deployment),
-        vec![Write::Evidence(Evidence::new(
-            case.now,
-            EvidenceKind::Warning,
-            why,
-        ))],
-    )
+    Step::Record(Box::new(deployment), vec![Write::Evidence(Evidence::new(case.now, EvidenceKind::Warning, why))])
 }

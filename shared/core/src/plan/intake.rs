@@ -31,9 +31,7 @@ fn take_shift(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Wri
     if deployment.shift_started_at.is_none() {
         deployment.shift_started_at = Some(started_at);
         for alarm in &mut deployment.alarms {
-            let is_red = alarm
-                .last
-                .is_some_and(|(state, since)| state == AlarmState::Alarm && since <= started_at);
+            let is_red = alarm.last.is_some_and(|(state, since)| state == AlarmState::Alarm && since <= started_at);
             alarm.is_exempt |= is_red;
         }
     }
@@ -43,21 +41,14 @@ fn take_shift(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Wri
     {
         deployment.phase = phase;
         let text = format!("version {} gets traffic", deployment.target.canary);
-        writes.push(Write::Evidence(Evidence::new(
-            started_at,
-            EvidenceKind::Phase,
-            text,
-        )));
+        writes.push(Write::Evidence(Evidence::new(started_at, EvidenceKind::Phase, text)));
     }
 }
 
 fn take_weight(observed: &Observed, deployment: &mut Deployment, now: Timestamp) {
     let Some(alias) = &observed.alias else { return };
     let share = alias.share_of(&deployment.target.canary);
-    let is_new = deployment
-        .weights
-        .last()
-        .is_none_or(|(_, last)| (last - share).abs() > 1e-6);
+    let is_new = deployment.weights.last().is_none_or(|(_, last)| (last - share).abs() > 1e-6);
     if is_new && deployment.weights.len() < MAX_WEIGHTS {
         deployment.weights.push((now, share));
     }
@@ -66,17 +57,13 @@ fn take_weight(observed: &Observed, deployment: &mut Deployment, now: Timestamp)
 fn take_readings(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Write>) {
     let shift_started_at = deployment.shift_started_at;
     for reading in case.readings.list() {
-        let Some(alarm) = deployment
-            .alarms
-            .iter_mut()
-            .find(|alarm| alarm.name == reading.name)
-        else {
+        let Some(alarm) = deployment.alarms.iter_mut().find(|alarm| alarm.name == reading.name) else {
             continue;
         };
         let was = alarm.last;
         // An event that comes late tells of an alarm that was red before the version had any customer.
-        let was_red_before = reading.state == AlarmState::Alarm
-            && shift_started_at.is_some_and(|start| reading.since <= start);
+        let was_red_before =
+            reading.state == AlarmState::Alarm && shift_started_at.is_some_and(|start| reading.since <= start);
         alarm.is_exempt |= was_red_before;
         if alarm.observe(reading, case.now) && was != alarm.last {
             let source = match case.readings {
@@ -85,10 +72,7 @@ fn take_readings(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<
                     format!("{}@{}", reading.name, reading.since.ms())
                 }
             };
-            let text = format!(
-                "alarm {} is {}: {}",
-                reading.name, reading.state, reading.reason
-            );
+            let text = format!("alarm {} is {}: {}", reading.name, reading.state, reading.reason);
             writes.push(Write::Evidence(
                 Evidence::new(reading.since, EvidenceKind::Alarm, text)
                     .from_source(source)
@@ -101,9 +85,7 @@ fn take_readings(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<
             deployment.alarms_read_at = Some(*at);
             deployment.unreadable_since = None;
         }
-        Readings::Failed(_) if deployment.unreadable_since.is_none() => {
-            deployment.unreadable_since = Some(case.now)
-        }
+        Readings::Failed(_) if deployment.unreadable_since.is_none() => deployment.unreadable_since = Some(case.now),
         Readings::None | Readings::Event { .. } | Readings::Failed(_) => {}
     }
 }
@@ -113,30 +95,15 @@ fn take_bake(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Writ
     let Some(lease) = case.record.lease(LifecycleEvent::AfterAllowTraffic) else {
         return;
     };
-    let is_new = deployment.bake.is_none()
-        && matches!(deployment.phase, Phase::BeforeTraffic | Phase::InShift);
-    if !is_new
-        || lease.answered.is_some()
-        || deployment.is_return
-        || case.observed.deployment.status.is_over()
-    {
+    let is_new = deployment.bake.is_none() && matches!(deployment.phase, Phase::BeforeTraffic | Phase::InShift);
+    if !is_new || lease.answered.is_some() || deployment.is_return || case.observed.deployment.status.is_over() {
         return;
     }
     if let Ok(phase) = deployment.phase.next(Event::BakeStarted) {
         deployment.phase = phase;
-        let bake = Bake {
-            started_at: lease.taken_at,
-            ends_at: lease.taken_at + case.record.policy.bake,
-        };
+        let bake = Bake { started_at: lease.taken_at, ends_at: lease.taken_at + case.record.policy.bake };
         deployment.bake = Some(bake);
-        let text = format!(
-            "version {} has all traffic; bake until {}",
-            deployment.target.canary, bake.ends_at
-        );
-        writes.push(Write::Evidence(Evidence::new(
-            bake.started_at,
-            EvidenceKind::Phase,
-            text,
-        )));
+        let text = format!("version {} has all traffic; bake until {}", deployment.target.canary, bake.ends_at);
+        writes.push(Write::Evidence(Evidence::new(bake.started_at, EvidenceKind::Phase, text)));
     }
 }
