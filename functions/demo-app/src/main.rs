@@ -9,7 +9,7 @@ mod faults;
 
 use std::sync::Arc;
 
-use checkout::{Checkout, CheckoutError, Request};
+use checkout::{Checkout, Request};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
     let app = Arc::new(Checkout::from_env()?);
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<Request>| {
         let app = Arc::clone(&app);
-        async move { Ok::<_, CheckoutError>(app.answer(&event.payload).await?) }
+        async move { app.answer(&event.payload).await }
     }))
     .await
 }

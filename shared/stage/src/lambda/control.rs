@@ -190,6 +190,15 @@ impl Lambda {
         Ok(environments.len())
     }
 
+    /// Name of the function whose processes call AWS with this access key.
+    #[must_use]
+    pub fn function_of(&self, access_key: &str) -> Option<String> {
+        let state = self.core.state();
+        let mut functions = state.functions();
+        let function = functions.find(|function| function.access_key == access_key)?;
+        Some(function.latest.function.clone())
+    }
+
     /// Ids of all processes that run now.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {
