@@ -1,7 +1,7 @@
 //! The function that the tests of the stage run: each event says what it does.
 //!
 //! `TEST_HOLD` is an address to which the process keeps a connection open, so that a test sees when it is gone;
-//! `TEST_INIT` is `exit` or `error` for a process that cannot start.
+//! `TEST_INIT` is `exit`, `error` or `hang` for a process that cannot start.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -23,6 +23,7 @@ async fn main() -> Result<(), Error> {
             post("/2018-06-01/runtime/init/error", &BTreeMap::new(), &body)?;
             std::process::exit(8);
         }
+        Ok("hang") => std::future::pending().await,
         Ok(_) | Err(_) => {}
     }
     lambda_runtime::run_concurrent(service_fn(async |event| {

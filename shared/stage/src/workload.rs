@@ -79,7 +79,7 @@ pub struct Counts {
     pub harmed: u64,
 }
 
-/// A running workload; dropping it stops it.
+/// A running workload; dropping it stops it. Stop it before Lambda shuts down: what is refused then counts as harm.
 #[derive(Debug)]
 pub struct Workload {
     truth: Arc<Truth>,

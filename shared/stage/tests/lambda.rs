@@ -213,6 +213,23 @@ async fn a_process_that_cannot_start_fails_its_invocation_and_the_next_one_start
 }
 
 #[tokio::test]
+async fn init_may_take_ten_seconds() {
+    let world = World::new();
+    let holder = Holder::new().await;
+    world.create("hangs", |config| {
+        set(config, "TEST_INIT", "hang");
+        set(config, "TEST_HOLD", &holder.address);
+    });
+    let result = world.invoke("hangs", "{}").await;
+    let message = format!(
+        "RequestId: {} Error: INIT timed out after 10.00 seconds",
+        result.request_id
+    );
+    assert_eq!(json(&result.payload)["errorMessage"], message);
+    gone(holder.next().await).await;
+}
+
+#[tokio::test]
 async fn a_process_gets_lambdas_variables_and_none_of_the_stages() {
     let world = World::new();
     world.create("checkout", |config| {
@@ -563,6 +580,24 @@ async fn faults_of_the_queue() {
         "the ignored one never ran"
     );
     assert_eq!(world.lambda.log("hook"), [], "FailAll runs nothing");
+}
+
+#[tokio::test]
+async fn without_any_concurrency_reserved_an_event_is_given_up_at_once() {
+    let mut world = World::new();
+    world.create("off", |config| config.reserved_concurrency = Some(0));
+    world.lambda.invoke_async("off", json!({})).unwrap();
+    let first = world.event(|event| Some(event.clone())).await;
+    let is_given_up = matches!(
+        first,
+        LambdaEvent::EventDropped {
+            condition: "RetriesExhausted",
+            ..
+        }
+    );
+    assert!(is_given_up, "{first:?}");
+    let refused = world.lambda.invoke_async("none", json!({})).unwrap_err();
+    assert_eq!(refused.code, "ResourceNotFoundException");
 }
 
 #[tokio::test]

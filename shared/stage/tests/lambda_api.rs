@@ -209,6 +209,39 @@ async fn each_version_shows_its_own_configuration() {
 }
 
 #[tokio::test]
+async fn new_code_makes_a_new_version() {
+    let world = World::new();
+    create(&world).await;
+    let path = "/2015-03-31/functions/checkout/code";
+    let same = r#"{"ZipFile":"YmluYXJ5OnRlc3QtZnVuY3Rpb24=","Publish":true}"#;
+    let updated = call(&world, "PUT", path, &[], same).await;
+    assert_eq!(
+        (updated.status, &updated.body["Version"]),
+        (200, &json!("2")),
+        "{}",
+        updated.body
+    );
+    let missing = call(
+        &world,
+        "PUT",
+        path,
+        &[],
+        r#"{"ZipFile":"YmluYXJ5Om5vbmU="}"#,
+    )
+    .await;
+    assert_eq!(
+        (missing.status, missing.header("x-amzn-errortype")),
+        (400, "InvalidParameterValueException")
+    );
+    assert_eq!(world.lambda.functions(), ["checkout"]);
+    let deleted = call(&world, "DELETE", "/2015-03-31/functions/checkout", &[], "").await;
+    assert_eq!(
+        (deleted.status, world.lambda.functions()),
+        (204, Vec::new())
+    );
+}
+
+#[tokio::test]
 async fn an_alias_changes_only_at_the_revision_it_was_read_at() {
     let world = World::new();
     create(&world).await;

@@ -131,11 +131,30 @@ async fn harm_is_counted_by_the_version_that_did_it() {
             .iter()
             .any(|sample| sample.outcome == Outcome::FunctionError)
     );
-    assert_eq!(
-        world.lambda.process_ids().len(),
-        2,
-        "one process serves a version"
-    );
+}
+
+#[tokio::test]
+async fn one_process_serves_as_many_at_once_as_it_is_built_for() {
+    for (at_once, processes) in [(16, 1), (17, 2)] {
+        let world = demo_app(&[]);
+        let mut requests = tokio::task::JoinSet::new();
+        for _ in 0..at_once {
+            let lambda = world.lambda.clone();
+            requests.spawn(async move {
+                lambda
+                    .invoke("checkout", Some("1"), r#"{"path":"/checkout"}"#)
+                    .await
+            });
+        }
+        for result in within(requests.join_all()).await {
+            assert_eq!(result.unwrap().function_error, None);
+        }
+        assert_eq!(
+            world.lambda.process_ids().len(),
+            processes,
+            "{at_once} at once"
+        );
+    }
 }
 
 #[tokio::test]

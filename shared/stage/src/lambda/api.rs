@@ -1,6 +1,7 @@
 //! The REST API of Lambda, for a gateway to call.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -23,9 +24,9 @@ impl Lambda {
     /// Answers one request of the REST API, errors included, in Lambda's format.
     ///
     /// Supported: `CreateFunction`, `DeleteFunction`, `GetFunction`, `GetFunctionConfiguration`,
-    /// `UpdateFunctionConfiguration`, `PublishVersion`, `ListVersionsByFunction`, `CreateAlias`, `GetAlias`,
+    /// `UpdateFunctionConfiguration`, `UpdateFunctionCode`, `PublishVersion`, `ListVersionsByFunction`, `CreateAlias`, `GetAlias`,
     /// `UpdateAlias`, `Invoke`, `PutFunctionConcurrency`, `PutFunctionEventInvokeConfig`; anything else is
-    /// `UnsupportedOperationException`. `CreateFunction` takes no code: its `ZipFile` is base64 of the text
+    /// `UnsupportedOperationException`. No code is taken: `ZipFile` is base64 of the text
     /// `binary:NAME`, and `NAME` is looked up in the functions folder ([`Lambda::set_functions_folder`]).
     ///
     /// * `path`: as sent, percent-encoded, without query; `query`: as sent, or empty.
@@ -73,6 +74,7 @@ impl Lambda {
             ("PUT", [_, "functions", name, "configuration"]) => {
                 self.update_configuration_http(name, &request)
             }
+            ("PUT", [_, "functions", name, "code"]) => self.update_code_http(name, &request),
             ("POST", [_, "functions", name, "versions"]) => {
                 let input: PublishVersion = request.parse()?;
                 Ok(answer(
@@ -130,18 +132,9 @@ impl Lambda {
 
     fn create_function_http(&self, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {
         let input: CreateFunction = request.parse()?;
-        let asked = input.code.zip_file.as_deref().and_then(text_of_base64);
-        let binary = asked
-            .as_deref()
-            .and_then(|text| text.trim().strip_prefix("binary:"));
-        let binary = binary.filter(|name| !name.is_empty() && !name.contains('/')).ok_or_else(|| {
-            invalid("Code.ZipFile must be base64 of `binary:NAME`, a binary in the stage's functions folder: the stage runs no uploaded code")
-        })?;
-        let folder = self.core.functions_folder().ok_or_else(|| {
-            invalid("the stage has no functions folder: start it with one to create functions over HTTP")
-        })?;
+        let binary = self.binary(&input.code)?;
         let access_key = access_key_of(&input.function_name);
-        let mut config = FunctionConfig::new(input.function_name, folder.join(binary), access_key);
+        let mut config = FunctionConfig::new(input.function_name, binary, access_key);
         let name = config.name.clone();
         config.description = input.description.unwrap_or_default();
         config.environment = input
@@ -160,6 +153,40 @@ impl Lambda {
             })?,
         };
         Ok(answer(StatusCode::CREATED, &document))
+    }
+
+    fn update_code_http(&self, name: &str, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {
+        let input: UpdateFunctionCode = request.parse()?;
+        let binary = self.binary(&Code {
+            zip_file: input.zip_file,
+        })?;
+        self.update_code(name, binary)?;
+        let document = match input.publish {
+            Some(true) => self.publish_http(name, None)?,
+            Some(false) | None => self.configuration(&FunctionRef {
+                name: FunctionRef::parse(name).name,
+                qualifier: None,
+            })?,
+        };
+        Ok(answer(StatusCode::OK, &document))
+    }
+
+    /// The binary that an upload names.
+    fn binary(&self, code: &Code) -> Result<PathBuf, ApiError> {
+        let asked = code.zip_file.as_deref().and_then(text_of_base64);
+        let name = asked
+            .as_deref()
+            .and_then(|text| text.trim().strip_prefix("binary:"));
+        let name = name.filter(|name| !name.is_empty() && !name.contains('/')).ok_or_else(|| {
+            invalid(
+                "ZipFile must be base64 of `binary:NAME`, a binary in the stage's functions folder: the stage runs no \
+                 uploaded code",
+            )
+        })?;
+        let folder = self.core.functions_folder().ok_or_else(|| {
+            invalid("the stage has no functions folder: start it with one to create functions over HTTP")
+        })?;
+        Ok(folder.join(name))
     }
 
     fn get_function(&self, target: &FunctionRef) -> Result<HttpAnswer, ApiError> {
@@ -371,6 +398,13 @@ struct CreateFunction {
 #[serde(rename_all = "PascalCase")]
 struct Code {
     zip_file: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UpdateFunctionCode {
+    zip_file: Option<String>,
+    publish: Option<bool>,
 }
 
 #[derive(Deserialize)]

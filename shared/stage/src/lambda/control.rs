@@ -199,6 +199,16 @@ impl Lambda {
         Some(function.latest.function.clone())
     }
 
+    /// Names of all functions, in order.
+    #[must_use]
+    pub fn functions(&self) -> Vec<String> {
+        let state = self.core.state();
+        state
+            .functions()
+            .map(|function| function.latest.function.clone())
+            .collect()
+    }
+
     /// Ids of all processes that run now.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {

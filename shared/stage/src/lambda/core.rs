@@ -176,6 +176,7 @@ impl Core {
     ) -> std::io::Result<()> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
         let around = Surroundings {
             runtime_api: listener.local_addr()?.to_string(),
             endpoint: &self.endpoint,
@@ -189,10 +190,9 @@ impl Core {
             self.reaper.watch(pid);
         }
         self.processes.send_modify(|count| *count += 1);
-        let server = self.runtime.spawn(runtime_api::serve(
-            TcpListener::from_std(listener)?,
-            Arc::clone(environment),
-        ));
+        let server = self
+            .runtime
+            .spawn(runtime_api::serve(listener, Arc::clone(environment)));
         self.runtime.spawn(supervise(
             Arc::clone(self),
             Arc::clone(environment),
