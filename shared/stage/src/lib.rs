@@ -4,4 +4,6 @@
 //! use cases: it must not share our misunderstandings.
 
 pub mod clock;
+pub mod lambda;
 pub mod parts;
+pub mod workload;
