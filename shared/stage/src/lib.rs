@@ -2,6 +2,19 @@
 //!
 //! It is written from the documentation of AWS and may use `snapback-wire` (table layout), never the decisions or the
 //! use cases: it must not share our misunderstandings.
+//!
 
+pub mod access;
+pub mod cbor;
 pub mod clock;
+pub mod dynamodb;
+pub mod event_bus;
+pub mod gateway;
+pub(crate) mod json;
 pub mod parts;
+pub mod protocol;
+pub(crate) mod rest_routes;
+pub mod scheduler;
+pub mod sns;
+pub mod ssm;
+pub mod tasks;
