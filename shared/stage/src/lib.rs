@@ -3,10 +3,12 @@
 //! It is written from the documentation of AWS and may use `snapback-wire` (table layout), never the decisions or the
 //! use cases: it must not share our misunderstandings.
 //!
+//! [`stage::Stage`] puts the parts together; [`gateway::Gateway`] is the one HTTP endpoint in front of them.
 
 pub mod access;
 pub mod cbor;
 pub mod clock;
+pub mod codedeploy;
 pub mod dynamodb;
 pub mod event_bus;
 pub mod gateway;
@@ -17,4 +19,5 @@ pub(crate) mod rest_routes;
 pub mod scheduler;
 pub mod sns;
 pub mod ssm;
+pub mod stage;
 pub mod tasks;

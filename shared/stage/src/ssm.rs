@@ -30,7 +30,6 @@ pub struct Ssm {
 struct Parameter {
     value: String,
     kind: String,
-    tier: &'static str,
     version: u64,
     modified_ms: i64,
 }
@@ -81,7 +80,6 @@ impl Ssm {
         let parameter = Parameter {
             value: value.to_owned(),
             kind: kind.to_owned(),
-            tier,
             version,
             modified_ms: self.clock.now_ms(),
         };
