@@ -211,6 +211,7 @@ impl EventBus {
     }
 
     /// Adds or replaces targets of a rule, by their id; `false` when there is no such rule.
+    #[must_use]
     pub fn put_targets(&self, rule: &str, targets: Vec<Target>) -> bool {
         let mut state = lock(&self.inner.state);
         let Some(rule) = state.rules.get_mut(rule) else {
@@ -223,6 +224,7 @@ impl EventBus {
     }
 
     /// Turns a rule on or off; `false` when there is no such rule.
+    #[must_use]
     pub fn set_enabled(&self, rule: &str, enabled: bool) -> bool {
         let mut state = lock(&self.inner.state);
         state
@@ -232,9 +234,9 @@ impl EventBus {
             .is_some()
     }
 
-    /// Removes a rule with its targets; `false` when there was none.
-    pub fn remove_rule(&self, rule: &str) -> bool {
-        lock(&self.inner.state).rules.remove(rule).is_some()
+    /// Removes a rule with its targets; when there is none nothing happens.
+    pub fn remove_rule(&self, rule: &str) {
+        lock(&self.inner.state).rules.remove(rule);
     }
 
     /// Publishes an event, delivers it to the targets of all matching rules, and gives its id.
@@ -310,14 +312,15 @@ impl EventBus {
         id
     }
 
-    /// Removes a delivery fault (an event that it held back is delivered now); `false` when it was gone.
-    pub fn remove_fault(&self, id: FaultId) -> bool {
-        let removed = lock(&self.inner.state).faults.remove(&id);
-        let held = removed.as_ref().and_then(|fault| fault.held.clone());
+    /// Removes a delivery fault; an event that it held back is delivered now.
+    pub fn remove_fault(&self, id: FaultId) {
+        let held = lock(&self.inner.state)
+            .faults
+            .remove(&id)
+            .and_then(|fault| fault.held);
         if let Some(delivery) = held {
             self.hand_over(delivery, Duration::ZERO);
         }
-        removed.is_some()
     }
 
     /// Every event that was published, oldest first (the newest 10,000).

@@ -449,6 +449,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn a_request_names_its_service_operation_and_protocol() {
         let target = |value: &str| headers_with("x-amz-target", value);
         let none = HeaderMap::new();

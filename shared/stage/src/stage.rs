@@ -205,3 +205,169 @@ impl Drop for Stage {
         self.shutdown();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parts::{AlarmReading, AliasRouting, ApiError};
+    use serde_json::Value;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    struct Nothing;
+
+    impl LambdaControl for Nothing {
+        fn alias(&self, _function: &str, _alias: &str) -> Option<AliasRouting> {
+            None
+        }
+        fn route(
+            &self,
+            _function: &str,
+            _alias: &str,
+            _routing: AliasRouting,
+        ) -> Result<(), ApiError> {
+            Ok(())
+        }
+        fn has_version(&self, _function: &str, _version: &str) -> bool {
+            false
+        }
+        fn invoke_async(&self, _function: &str, _payload: Value) -> Result<(), ApiError> {
+            Ok(())
+        }
+    }
+
+    impl AlarmReader for Nothing {
+        fn read(&self, _names: &[String]) -> Vec<AlarmReading> {
+            Vec::new()
+        }
+    }
+
+    async fn stage() -> Stage {
+        let config = StageConfig {
+            minute: Duration::from_secs(5),
+            port: None,
+            store: None,
+        };
+        let ground = Ground::bind(config).await.unwrap();
+        let bus = ground.event_bus(Arc::new(Nothing));
+        Stage::start(ground, bus, Arc::new(Nothing), Arc::new(Nothing)).unwrap()
+    }
+
+    async fn post(stage: &Stage, header: &str, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(stage.address).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: AWS4-HMAC-SHA256 Credential=KEY/1\r\n{header}\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned() // CBOR is no text, but its strings are
+    }
+
+    #[tokio::test]
+    async fn every_service_answers_in_its_own_protocol() {
+        let stage = stage().await;
+        let topic = stage.sns.create_topic("on-call");
+        let publish =
+            format!("Action=Publish&Version=2010-03-31&TopicArn={topic}&Message=rolled+back");
+        let form = "content-type: application/x-www-form-urlencoded";
+        let schedule = r#"{"ScheduleExpression":"at(2199-01-01T00:00:00)","FlexibleTimeWindow":{"Mode":"OFF"},"Target":{"Arn":"arn:aws:lambda:us-east-1:123456789012:function:f","RoleArn":"r"}}"#;
+        // (case, header, path, body, part of the answer)
+        let table = [
+            (
+                "codedeploy",
+                "x-amz-target: CodeDeploy_20141006.CreateApplication",
+                "/",
+                r#"{"applicationName":"app","computePlatform":"Lambda"}"#,
+                "applicationId",
+            ),
+            (
+                "ssm",
+                "x-amz-target: AmazonSSM.GetParameter",
+                "/",
+                r#"{"Name":"/p"}"#,
+                "ParameterNotFound",
+            ),
+            (
+                "dynamodb",
+                "x-amz-target: DynamoDB_20120810.ListTables",
+                "/",
+                "{}",
+                "TableNames",
+            ),
+            (
+                "events",
+                "x-amz-target: AWSEvents.PutRule",
+                "/",
+                r#"{"Name":"r","ScheduleExpression":"rate(1 minute)"}"#,
+                "RuleArn",
+            ),
+            ("sns", form, "/", &publish, "<MessageId>"),
+            (
+                "scheduler",
+                "content-type: application/json",
+                "/schedules/s-1",
+                schedule,
+                "ScheduleArn",
+            ),
+            (
+                "rpc v2",
+                "smithy-protocol: rpc-v2-cbor",
+                "/service/CodeDeploy_20141006/operation/GetDeployment",
+                "",
+                "DeploymentIdRequiredException",
+            ),
+            (
+                "not plugged in",
+                "content-type: application/json",
+                "/2015-03-31/functions/f/invocations",
+                "{}",
+                "the stage has no lambda:Invoke",
+            ),
+        ];
+        for (case, header, path, body, part) in table {
+            let answer = post(&stage, header, path, body).await;
+            assert!(answer.contains(part), "{case}: {answer}");
+        }
+        assert_eq!(stage.sns.messages().len(), 1);
+        assert_eq!(stage.scheduler.names(), ["s-1"]);
+        assert!(
+            stage
+                .access
+                .calls()
+                .iter()
+                .all(|call| call.principal == "KEY")
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_listens_after_the_end() {
+        let stage = stage().await;
+        let address = stage.address;
+        assert!(TcpStream::connect(address).await.is_ok());
+        drop(stage);
+        let closed = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), closed)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_said() {
+        let first = stage().await;
+        let port = Some(first.address.port());
+        let second = Ground::bind(StageConfig {
+            minute: Duration::from_secs(5),
+            port,
+            store: None,
+        })
+        .await;
+        let error = second.err().map(|error| error.to_string()).unwrap();
+        assert!(error.contains(&first.address.port().to_string()), "{error}");
+    }
+}

@@ -140,7 +140,7 @@ async fn faults_change_what_arrives() {
         assert_eq!(states(&functions), at_once, "{case}, at once");
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(states(&functions), later, "{case}, later");
-        assert!(bus.remove_fault(id), "{case}");
+        bus.remove_fault(id);
         publish(&bus, "SUCCESS");
         assert_eq!(states(&functions).len(), later.len() + 1, "{case}, removed");
     }
