@@ -4,4 +4,5 @@
 //! use cases: it must not share our misunderstandings.
 
 pub mod clock;
+pub mod cloudwatch;
 pub mod parts;
