@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::composite::AlarmRule;
 use super::error::CloudWatchError;
-use super::evaluate::{AlarmState, Comparison, Missing, Point, Rule};
+use super::evaluate::{AlarmState, Comparison, MissingData, Point, Rule};
 use super::input;
 use super::math::Operand;
 use super::query::{MetricStat, QuerySet, Source, read_metric, read_period};
@@ -484,7 +484,7 @@ fn read_rule(input: &Value, target: &Target, period_s: i64) -> Result<Rule, Clou
         CloudWatchError::validation(format!("ComparisonOperator `{comparison}` is unknown or for anomaly detection, which the stage does not have"))
     })?;
     let missing = input::text(input, "TreatMissingData")?.unwrap_or("missing");
-    let missing = Missing::parse(missing).ok_or_else(|| {
+    let missing = MissingData::parse(missing).ok_or_else(|| {
         CloudWatchError::validation(format!(
             "TreatMissingData `{missing}` is not one of missing, ignore, breaching, notBreaching"
         ))
@@ -497,7 +497,7 @@ fn read_rule(input: &Value, target: &Target, period_s: i64) -> Result<Rule, Clou
             .ok_or_else(|| CloudWatchError::missing("Threshold"))?,
         comparison,
         missing: if always_ignored {
-            Missing::Ignore
+            MissingData::Ignore
         } else {
             missing
         },

@@ -355,7 +355,7 @@ mod tests {
             *given.pointer_mut(pointer).unwrap() = value;
             match read(&given.to_string()) {
                 Line::Invalid(why) => assert!(why.contains(message), "{case}: {why}"),
-                other => panic!("{case}: {other:?}"),
+                other @ (Line::Plain | Line::Metrics { .. }) => panic!("{case}: {other:?}"),
             }
         }
     }

@@ -68,14 +68,14 @@ impl Comparison {
 
 /// `TreatMissingData`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum MissingData {
     Missing,
     Ignore,
     Breaching,
     NotBreaching,
 }
 
-impl Missing {
+impl MissingData {
     pub(super) fn parse(name: &str) -> Option<Self> {
         match name {
             "missing" => Some(Self::Missing),
@@ -96,7 +96,7 @@ pub(super) struct Rule {
     pub(super) datapoints_to_alarm: usize,
     pub(super) threshold: f64,
     pub(super) comparison: Comparison,
-    pub(super) missing: Missing,
+    pub(super) missing: MissingData,
     /// Keep the state while a datapoint has fewer samples than this (`EvaluateLowSampleCountPercentile: ignore`).
     pub(super) significant_samples: Option<f64>,
 }
@@ -199,21 +199,23 @@ impl Found<'_> {
         }
         if self.real.is_empty() {
             return match self.rule.missing {
-                Missing::Missing => Some(AlarmState::InsufficientData),
-                Missing::Ignore => None,
-                Missing::Breaching => Some(AlarmState::Alarm),
-                Missing::NotBreaching => Some(AlarmState::Ok),
+                MissingData::Missing => Some(AlarmState::InsufficientData),
+                MissingData::Ignore => None,
+                MissingData::Breaching => Some(AlarmState::Alarm),
+                MissingData::NotBreaching => Some(AlarmState::Ok),
             };
         }
         let only_breaching = breaching == self.real.len();
         let oldest = self.real.last().map_or(0, |(age, _)| *age);
         match self.rule.missing {
-            Missing::NotBreaching => Some(AlarmState::Ok),
-            Missing::Breaching if breaching + self.filled >= needed => Some(AlarmState::Alarm),
-            Missing::Breaching => Some(AlarmState::Ok),
-            Missing::Missing if only_breaching => (oldest >= needed).then_some(AlarmState::Alarm),
-            Missing::Ignore if only_breaching => None,
-            Missing::Missing | Missing::Ignore => Some(AlarmState::Ok),
+            MissingData::NotBreaching => Some(AlarmState::Ok),
+            MissingData::Breaching if breaching + self.filled >= needed => Some(AlarmState::Alarm),
+            MissingData::Breaching => Some(AlarmState::Ok),
+            MissingData::Missing if only_breaching => {
+                (oldest >= needed).then_some(AlarmState::Alarm)
+            }
+            MissingData::Ignore if only_breaching => None,
+            MissingData::Missing | MissingData::Ignore => Some(AlarmState::Ok),
         }
     }
 
@@ -274,13 +276,13 @@ impl Found<'_> {
     fn decides_on_missing(&self) -> bool {
         matches!(
             self.rule.missing,
-            Missing::Breaching | Missing::NotBreaching
+            MissingData::Breaching | MissingData::NotBreaching
         )
     }
 
     fn treated(&self) -> String {
         let verb = if self.filled == 1 { "was" } else { "were" };
-        let kind = if self.rule.missing == Missing::Breaching {
+        let kind = if self.rule.missing == MissingData::Breaching {
             "Breaching"
         } else {
             "NonBreaching"
@@ -328,7 +330,7 @@ mod tests {
             datapoints_to_alarm: m,
             threshold: 5.0,
             comparison: Comparison::Greater,
-            missing: Missing::parse(missing).unwrap(),
+            missing: MissingData::parse(missing).unwrap(),
             significant_samples: None,
         }
     }
