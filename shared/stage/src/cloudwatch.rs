@@ -93,7 +93,7 @@ impl CloudWatch {
         let inner = Mutex::new(Inner {
             store: Store::new(VISIBILITY_DELAY),
             registry: Registry::default(),
-            describe_alarms: Bucket::new(DESCRIBE_ALARMS_PER_SECOND, clock.now_ms()),
+            describe_alarms: Bucket::new(DESCRIBE_ALARMS_PER_SECOND, 0),
             invalid_emf: 0,
         });
         let cloudwatch = Arc::new(Self {

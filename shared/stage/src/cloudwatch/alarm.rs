@@ -23,6 +23,7 @@ const MINUTE_S: i64 = 60;
 const MINUTE_MS: i64 = 60_000;
 /// How long after the end of a period it is evaluated, at most; a quarter of short periods.
 const EVALUATION_DELAY_MS: i64 = 2000;
+const MAX_REASON_DATAPOINTS: usize = 20;
 
 /// One alarm with its state.
 #[derive(Debug, Clone)]
@@ -552,7 +553,8 @@ fn milliseconds(duration: Duration) -> i64 {
         .max(1000)
 }
 
-/// Data of a reason: a JSON text whose members keep the order in which CloudWatch writes them.
+/// Data of a reason: a JSON text whose members keep the order in which CloudWatch writes them. It has at most 4,000
+/// characters, so of many datapoints it holds the newest.
 pub(super) fn reason_data(
     settings: &MetricSettings,
     evaluated: &[Point],
@@ -583,6 +585,7 @@ pub(super) fn reason_data(
         #[serde(skip_serializing_if = "Option::is_none")]
         value: Option<f64>,
     }
+    let evaluated = evaluated.get(..MAX_REASON_DATAPOINTS).unwrap_or(evaluated);
     let (statistic, unit) = settings.statistic_and_unit();
     let oldest = evaluated.iter().rev().find(|point| point.value.is_some());
     let data = Data {

@@ -2,6 +2,9 @@
 
 use super::time;
 
+/// How many datapoints a reason names: it has at most 1,023 characters.
+const MAX_NAMED: usize = 5;
+
 /// State of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AlarmState {
@@ -237,39 +240,53 @@ impl Found<'_> {
             );
         }
         let alarm = state == AlarmState::Alarm;
-        let listed: Vec<String> = self
+        let deciding: Vec<String> = self
             .real
             .iter()
             .filter(|(_, point)| self.breaches(point) == alarm)
             .filter_map(|(_, point)| {
-                Some(format!(
-                    "{:?} ({})",
-                    point.value?,
-                    time::short(point.timestamp_ms)
-                ))
+                let value = point.value?;
+                Some(format!("{value:?} ({})", time::short(point.timestamp_ms)))
             })
             .collect();
+        let share = format!(
+            "{} out of the last {} datapoints",
+            deciding.len(),
+            self.real.len()
+        );
+        let comparison = format!(
+            "{} {}{} the threshold ({:?})",
+            if deciding.len() == 1 { "was" } else { "were" },
+            if alarm { "" } else { "not " },
+            self.rule.comparison.words(),
+            self.rule.threshold,
+        );
+        let named: Vec<&str> = deciding
+            .iter()
+            .take(MAX_NAMED)
+            .map(String::as_str)
+            .collect();
+        let named = named.join(", ");
+        let crossed = if deciding.len() > MAX_NAMED {
+            let recent = "The most recent datapoints which crossed the threshold";
+            format!("{share} {comparison}. {recent}: [{named}]")
+        } else {
+            format!("{share} [{named}] {comparison}")
+        };
+        let filled = if self.filled > 0 && self.decides_on_missing() {
+            format!(" and {}", self.treated())
+        } else {
+            String::new()
+        };
         let needed = self.rule.datapoints_to_alarm;
         let (minimum, transition) = if alarm {
             (needed, "OK -> ALARM")
         } else {
             (total - needed.min(total) + 1, "ALARM -> OK")
         };
+        let minimum = counted(minimum, "datapoint");
         format!(
-            "Threshold Crossed: {} out of the last {} datapoints [{}] {} {}{} the threshold ({:?}){} (minimum {} for {transition} transition).",
-            listed.len(),
-            self.real.len(),
-            listed.join(", "),
-            if listed.len() == 1 { "was" } else { "were" },
-            if alarm { "" } else { "not " },
-            self.rule.comparison.words(),
-            self.rule.threshold,
-            if self.filled > 0 && self.decides_on_missing() {
-                format!(" and {}", self.treated())
-            } else {
-                String::new()
-            },
-            counted(minimum, "datapoint"),
+            "Threshold Crossed: {crossed}{filled} (minimum {minimum} for {transition} transition)."
         )
     }
 
@@ -480,6 +497,19 @@ mod tests {
         for (case, text, rule, expected) in table {
             assert_eq!(evaluate(&rule, &points(text)).reason, expected, "{case}");
         }
+    }
+
+    #[test]
+    fn the_reason_of_many_datapoints_names_the_newest() {
+        let rule = rule(10, 1440, "breaching");
+        let reason = evaluate(&rule, &points(&"X".repeat(1442))).reason;
+        assert!(reason.len() < 1023, "{reason}");
+        let start = "Threshold Crossed: 1440 out of the last 1440 datapoints were greater than the threshold (5.0). The most recent datapoints which crossed the threshold: [9.0 (20/11/26 10:19:00), ";
+        let end = "9.0 (20/11/26 10:15:00)] (minimum 10 datapoints for OK -> ALARM transition).";
+        assert!(
+            reason.starts_with(start) && reason.ends_with(end),
+            "{reason}"
+        );
     }
 
     #[test]

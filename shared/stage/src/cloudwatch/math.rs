@@ -53,7 +53,7 @@ pub(super) struct Expression(Node);
 pub(super) enum Operand {
     Scalar(f64),
     Series(BTreeMap<i64, f64>),
-    List(Vec<BTreeMap<i64, f64>>),
+    List(Vec<Operand>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -198,15 +198,12 @@ impl Evaluation<'_> {
         let mut list = Vec::with_capacity(items.len());
         for item in items {
             match self.of(item)? {
-                Operand::Series(series) => list.push(series),
-                Operand::Scalar(value) => {
-                    list.push(self.grid.iter().map(|start| (*start, value)).collect())
-                }
                 Operand::List(_) => {
                     return Err(MathError::List {
                         what: "an element of a list",
                     });
                 }
+                single @ (Operand::Series(_) | Operand::Scalar(_)) => list.push(single),
             }
         }
         Ok(Operand::List(list))
@@ -375,7 +372,8 @@ fn choose(
     }
 }
 
-/// Over a list: point by point, among the series that have one. Over one series: a scalar over the whole window.
+/// Over a list: point by point, among the series that have one and the numbers. Over one series: a scalar over the whole
+/// window.
 fn reduce(reduction: Reduction, operand: Operand) -> Operand {
     match operand {
         Operand::Scalar(value) => Operand::Scalar(value),
@@ -385,19 +383,37 @@ fn reduce(reduction: Reduction, operand: Operand) -> Operand {
                 .of(&values)
                 .map_or(Operand::Series(BTreeMap::new()), Operand::Scalar)
         }
-        Operand::List(list) => {
-            let mut values: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
-            for (at, value) in list.into_iter().flatten() {
-                values.entry(at).or_default().push(value);
+        Operand::List(list) => reduce_list(reduction, list),
+    }
+}
+
+fn reduce_list(reduction: Reduction, list: Vec<Operand>) -> Operand {
+    let mut numbers = Vec::new();
+    let mut values: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+    let mut has_series = false;
+    for operand in list {
+        match operand {
+            Operand::Scalar(number) => numbers.push(number),
+            Operand::Series(series) => {
+                has_series = true;
+                for (at, value) in series {
+                    values.entry(at).or_default().push(value);
+                }
             }
-            Operand::Series(
-                values
-                    .into_iter()
-                    .filter_map(|(at, values)| Some((at, reduction.of(&values)?)))
-                    .collect(),
-            )
+            // `Evaluation::list` lets no list into a list.
+            Operand::List(_) => {}
         }
     }
+    if !has_series {
+        return reduction
+            .of(&numbers)
+            .map_or(Operand::Series(BTreeMap::new()), Operand::Scalar);
+    }
+    let point = |(at, mut values): (i64, Vec<f64>)| {
+        values.extend(&numbers);
+        Some((at, reduction.of(&values)?))
+    };
+    Operand::Series(values.into_iter().filter_map(point).collect())
 }
 
 impl Reduction {

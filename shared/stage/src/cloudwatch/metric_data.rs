@@ -83,18 +83,7 @@ pub(super) fn get(store: &Store, input: &Value, now_ms: i64) -> Result<Value, Cl
             return Err(CloudWatchError::validation(message));
         }
     };
-    for query in &queries.queries {
-        let periods = query
-            .period_s
-            .map_or(0, |period_s| window(start_ms, end_ms, period_s).periods);
-        if periods > MAX_POINTS {
-            let message = format!(
-                "query `{}` spans {periods} periods, at most {MAX_POINTS} are allowed",
-                query.id
-            );
-            return Err(CloudWatchError::validation(message));
-        }
-    }
+    check_size(&queries, start_ms, end_ms)?;
     let mut values = queries.evaluate(
         store,
         &|period_s| window(start_ms, end_ms, period_s),
@@ -115,6 +104,25 @@ pub(super) fn get(store: &Store, input: &Value, now_ms: i64) -> Result<Value, Cl
         results.push((query, points));
     }
     page(input, results, newest_first)
+}
+
+/// Bounds the work of one call: expressions may fill every period.
+fn check_size(queries: &QuerySet, start_ms: i64, end_ms: i64) -> Result<(), CloudWatchError> {
+    let mut total: usize = 0;
+    for query in &queries.queries {
+        let periods = query
+            .period_s
+            .map_or(0, |period_s| window(start_ms, end_ms, period_s).periods);
+        total = total.saturating_add(periods);
+        if periods > MAX_POINTS || total > MAX_POINTS * 20 {
+            let message = format!(
+                "query `{}` spans {periods} periods; at most {MAX_POINTS} are allowed, and 20 times as many in all queries",
+                query.id
+            );
+            return Err(CloudWatchError::validation(message));
+        }
+    }
+    Ok(())
 }
 
 struct Datum {

@@ -195,6 +195,17 @@ fn expressions_over_series() {
     for (case, text, expected) in table {
         assert_eq!(evaluate(text), Ok(series(expected)), "{case}: {text}");
     }
+    let floor = [(1, 1.5), (2, 2.0), (4, 1.5)];
+    assert_eq!(
+        evaluate("MAX([a, 1.5])"),
+        Ok(series(&floor)),
+        "a number beside a series"
+    );
+    assert_eq!(
+        evaluate("MIN([3, 2])"),
+        Ok(Operand::Scalar(2.0)),
+        "numbers alone"
+    );
     assert_eq!(
         evaluate("SUM(a) + 2 * 3"),
         Ok(Operand::Scalar(9.0)),

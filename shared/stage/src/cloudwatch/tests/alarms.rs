@@ -526,7 +526,7 @@ fn describe_alarms_filters_and_pages() {
 #[test]
 fn describe_alarms_has_nine_calls_a_second_for_everybody() {
     let world = World::new();
-    let now = world.cloudwatch.clock.now_ms() + MINUTE;
+    let now = TEN;
     world.cloudwatch.read_at(&vec!["a".to_owned(); 101], now);
     let answers: Vec<_> = (0..10)
         .map(|_| world.try_call(now, "DescribeAlarms", &json!({})))
