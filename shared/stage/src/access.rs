@@ -113,23 +113,13 @@ impl Access {
     #[must_use]
     pub fn new(clock: StageClock) -> Self {
         let (calls, _) = broadcast::channel(LISTENER_LAG_MAX);
-        Self {
-            inner: Arc::new(Inner {
-                clock,
-                state: Mutex::default(),
-                calls,
-            }),
-        }
+        Self { inner: Arc::new(Inner { clock, state: Mutex::default(), calls }) }
     }
 
     /// Adds a fault; among several that match, the oldest wins.
     #[must_use = "the id removes the rule again"]
     pub fn add(&self, rule: Rule) -> RuleId {
-        self.insert(Entry {
-            principal: rule.principal,
-            action: rule.action,
-            does: Does::Effect(rule.effect),
-        })
+        self.insert(Entry { principal: rule.principal, action: rule.action, does: Does::Effect(rule.effect) })
     }
 
     /// Runs `callback(principal, action)` before each matching call is carried out. It runs on the gateway's thread, must be
@@ -137,11 +127,7 @@ impl Access {
     #[must_use = "the id removes the hook again"]
     pub fn before(&self, principal: Option<&str>, action: &str, callback: BeforeCall) -> RuleId {
         let principal = principal.map(str::to_owned);
-        self.insert(Entry {
-            principal,
-            action: action.to_owned(),
-            does: Does::Callback(callback),
-        })
+        self.insert(Entry { principal, action: action.to_owned(), does: Does::Callback(callback) })
     }
 
     /// Removes a rule or a hook; when it was gone already nothing happens.
@@ -293,13 +279,7 @@ pub(crate) fn refusal(
                 ("dynamodb", _) => "com.amazonaws.dynamodb.v20120810#InternalServerError",
                 _ => "InternalServerError",
             };
-            Some(
-                ApiFault::new(
-                    code,
-                    "The request processing has failed because of an internal error",
-                )
-                .with_status(500),
-            )
+            Some(ApiFault::new(code, "The request processing has failed because of an internal error").with_status(500))
         }
         Effect::Hang | Effect::LoseAnswer => None,
     }
@@ -319,14 +299,7 @@ mod tests {
     fn a_rule_hits_its_principal_and_action_only() {
         // (case, principal of the rule, action of the rule, caller, call, hit)
         let table = [
-            (
-                "exact",
-                Some("WATCHER"),
-                "codedeploy:StopDeployment",
-                "WATCHER",
-                "codedeploy:StopDeployment",
-                true,
-            ),
+            ("exact", Some("WATCHER"), "codedeploy:StopDeployment", "WATCHER", "codedeploy:StopDeployment", true),
             (
                 "another action",
                 Some("WATCHER"),
@@ -335,76 +308,20 @@ mod tests {
                 "codedeploy:GetDeployment",
                 false,
             ),
-            (
-                "another caller",
-                Some("WATCHER"),
-                "*",
-                "RECORDER",
-                "codedeploy:GetDeployment",
-                false,
-            ),
-            (
-                "star",
-                Some("WATCHER"),
-                "dynamodb:*",
-                "WATCHER",
-                "dynamodb:PutItem",
-                true,
-            ),
-            (
-                "star of another service",
-                Some("WATCHER"),
-                "dynamodb:*",
-                "WATCHER",
-                "dynamodbx",
-                false,
-            ),
-            (
-                "every function",
-                None,
-                "codedeploy:*",
-                "RECORDER",
-                "codedeploy:GetDeployment",
-                true,
-            ),
-            (
-                "the operator is spared",
-                None,
-                "*",
-                "operator-1",
-                "codedeploy:GetDeployment",
-                false,
-            ),
-            (
-                "services of AWS are spared",
-                None,
-                "*",
-                "codedeploy.amazonaws.com",
-                "cloudwatch:DescribeAlarms",
-                false,
-            ),
-            (
-                "unless named",
-                Some("operator-1"),
-                "*",
-                "operator-1",
-                "codedeploy:GetDeployment",
-                true,
-            ),
+            ("another caller", Some("WATCHER"), "*", "RECORDER", "codedeploy:GetDeployment", false),
+            ("star", Some("WATCHER"), "dynamodb:*", "WATCHER", "dynamodb:PutItem", true),
+            ("star of another service", Some("WATCHER"), "dynamodb:*", "WATCHER", "dynamodbx", false),
+            ("every function", None, "codedeploy:*", "RECORDER", "codedeploy:GetDeployment", true),
+            ("the operator is spared", None, "*", "operator-1", "codedeploy:GetDeployment", false),
+            ("services of AWS are spared", None, "*", "codedeploy.amazonaws.com", "cloudwatch:DescribeAlarms", false),
+            ("unless named", Some("operator-1"), "*", "operator-1", "codedeploy:GetDeployment", true),
         ];
         for (case, principal, action, caller, call, hit) in table {
             let access = access();
-            let rule = Rule {
-                principal: principal.map(str::to_owned),
-                action: action.to_owned(),
-                effect: Effect::Deny,
-            };
+            let rule =
+                Rule { principal: principal.map(str::to_owned), action: action.to_owned(), effect: Effect::Deny };
             let id = access.add(rule);
-            assert_eq!(
-                access.admit(caller, call),
-                hit.then_some(Effect::Deny),
-                "{case}"
-            );
+            assert_eq!(access.admit(caller, call), hit.then_some(Effect::Deny), "{case}");
             access.remove(id);
             assert_eq!(access.admit(caller, call), None, "{case}: removed");
         }
@@ -428,85 +345,24 @@ mod tests {
     #[test]
     fn refusals_have_the_words_and_status_of_each_service() {
         let table = [
-            (
-                "codedeploy",
-                Protocol::Json11,
-                Effect::Deny,
-                "AccessDeniedException",
-                400,
-            ),
-            (
-                "dynamodb",
-                Protocol::Json10,
-                Effect::Deny,
-                "com.amazon.coral.service#AccessDeniedException",
-                400,
-            ),
-            (
-                "sns",
-                Protocol::Query,
-                Effect::Deny,
-                "AuthorizationError",
-                403,
-            ),
-            (
-                "lambda",
-                Protocol::RestJson,
-                Effect::Deny,
-                "AccessDeniedException",
-                403,
-            ),
-            (
-                "lambda",
-                Protocol::RestJson,
-                Effect::Throttle,
-                "TooManyRequestsException",
-                429,
-            ),
-            (
-                "codedeploy",
-                Protocol::Json11,
-                Effect::Throttle,
-                "ThrottlingException",
-                400,
-            ),
-            (
-                "ssm",
-                Protocol::Json11,
-                Effect::Fail5xx,
-                "InternalServerError",
-                500,
-            ),
-            (
-                "sns",
-                Protocol::Query,
-                Effect::Fail5xx,
-                "InternalFailure",
-                500,
-            ),
+            ("codedeploy", Protocol::Json11, Effect::Deny, "AccessDeniedException", 400),
+            ("dynamodb", Protocol::Json10, Effect::Deny, "com.amazon.coral.service#AccessDeniedException", 400),
+            ("sns", Protocol::Query, Effect::Deny, "AuthorizationError", 403),
+            ("lambda", Protocol::RestJson, Effect::Deny, "AccessDeniedException", 403),
+            ("lambda", Protocol::RestJson, Effect::Throttle, "TooManyRequestsException", 429),
+            ("codedeploy", Protocol::Json11, Effect::Throttle, "ThrottlingException", 400),
+            ("ssm", Protocol::Json11, Effect::Fail5xx, "InternalServerError", 500),
+            ("sns", Protocol::Query, Effect::Fail5xx, "InternalFailure", 500),
         ];
         for (service, protocol, effect, code, status) in table {
             let fault = refusal(effect, "ROLE", "x:Y", service, protocol).unwrap();
-            assert_eq!(
-                (fault.code.as_str(), fault.status),
-                (code, status),
-                "{service} {effect:?}"
-            );
+            assert_eq!((fault.code.as_str(), fault.status), (code, status), "{service} {effect:?}");
         }
-        let denied = refusal(
-            Effect::Deny,
-            "ROLE",
-            "codedeploy:StopDeployment",
-            "codedeploy",
-            Protocol::Json11,
-        )
-        .unwrap();
+        let denied =
+            refusal(Effect::Deny, "ROLE", "codedeploy:StopDeployment", "codedeploy", Protocol::Json11).unwrap();
         let words = "User: arn:aws:sts::123456789012:assumed-role/ROLE/ROLE is not authorized to perform: codedeploy:StopDeployment";
         assert!(denied.message.starts_with(words), "{}", denied.message);
-        assert_eq!(
-            refusal(Effect::Hang, "ROLE", "x:Y", "sns", Protocol::Query),
-            None
-        );
+        assert_eq!(refusal(Effect::Hang, "ROLE", "x:Y", "sns", Protocol::Query), None);
     }
 
     #[tokio::test]

@@ -31,10 +31,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value, CborError> {
         return Ok(Value::Object(Map::new()));
     }
     let mut decoder = Decoder::new(bytes);
-    item(&mut decoder, 0).map_err(|message| CborError {
-        position: decoder.position(),
-        message,
-    })
+    item(&mut decoder, 0).map_err(|message| CborError { position: decoder.position(), message })
 }
 
 /// `value` as CBOR.
@@ -98,20 +95,10 @@ fn item(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, String> {
         Type::Bool => decoder.bool().map(Value::Bool).map_err(words),
         Type::Null => decoder.null().map(|()| Value::Null).map_err(words),
         Type::Undefined => decoder.undefined().map(|()| Value::Null).map_err(words),
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 => {
-            decoder.u64().map(Value::from).map_err(words)
-        }
-        Type::I8 | Type::I16 | Type::I32 | Type::I64 => {
-            decoder.i64().map(Value::from).map_err(words)
-        }
-        Type::F16 => decoder
-            .f16()
-            .map(|real| float(f64::from(real)))
-            .map_err(words),
-        Type::F32 => decoder
-            .f32()
-            .map(|real| float(f64::from(real)))
-            .map_err(words),
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 => decoder.u64().map(Value::from).map_err(words),
+        Type::I8 | Type::I16 | Type::I32 | Type::I64 => decoder.i64().map(Value::from).map_err(words),
+        Type::F16 => decoder.f16().map(|real| float(f64::from(real))).map_err(words),
+        Type::F32 => decoder.f32().map(|real| float(f64::from(real))).map_err(words),
         Type::F64 => decoder.f64().map(float).map_err(words),
         Type::String | Type::StringIndef => text(decoder).map(Value::String),
         Type::Bytes | Type::BytesIndef => bytes(decoder),
@@ -209,9 +196,7 @@ mod tests {
     #[test]
     fn indefinite_lengths_and_byte_strings_are_read() {
         // {_ "a": [_ 1, 2], "b": h'0102'}
-        let bytes = [
-            0xbf, 0x61, b'a', 0x9f, 1, 2, 0xff, 0x61, b'b', 0x42, 1, 2, 0xff,
-        ];
+        let bytes = [0xbf, 0x61, b'a', 0x9f, 1, 2, 0xff, 0x61, b'b', 0x42, 1, 2, 0xff];
         assert_eq!(decode(&bytes).unwrap(), json!({"a": [1, 2], "b": "AQI="}));
         assert_eq!(decode(&[]).unwrap(), json!({}));
     }
@@ -221,10 +206,7 @@ mod tests {
         let deep = vec![0x81; 10_000];
         let table: [(&str, &[u8]); 5] = [
             ("cut in a map", &[0xa1, 0x61, b'a']),
-            (
-                "length beyond the end",
-                &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-            ),
+            ("length beyond the end", &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
             ("number as key", &[0xa1, 0x01, 0x01]),
             ("nested too deep", &deep),
             ("lone break", &[0xff]),

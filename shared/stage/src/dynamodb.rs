@@ -30,18 +30,12 @@ impl DynamoDb {
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(store: Option<&Path>) -> Result<Self, OpenError> {
-        let path = store.map_or_else(
-            || ":memory:".to_owned(),
-            |path| path.to_string_lossy().into_owned(),
-        );
+        let path = store.map_or_else(|| ":memory:".to_owned(), |path| path.to_string_lossy().into_owned());
         let database = match store {
             Some(_) => Database::new(&path),
             None => Database::memory(),
         };
-        let database = database.map_err(|cause| OpenError {
-            path,
-            cause: Box::new(cause),
-        })?;
+        let database = database.map_err(|cause| OpenError { path, cause: Box::new(cause) })?;
         Ok(Self { database })
     }
 
@@ -56,12 +50,9 @@ impl Service for DynamoDb {
     fn call(&self, request: ApiRequest) -> BoxFuture<'_, ApiResponse> {
         let database = self.database.clone();
         Box::pin(async move {
-            let ApiRequest {
-                operation, input, ..
-            } = request;
+            let ApiRequest { operation, input, .. } = request;
             // SQLite blocks, so it runs beside the async threads.
-            let carried_out =
-                tokio::task::spawn_blocking(move || dispatch(&database, &operation, input)).await;
+            let carried_out = tokio::task::spawn_blocking(move || dispatch(&database, &operation, input)).await;
             carried_out.unwrap_or_else(|error| {
                 let message = format!("the table engine ended: {error}");
                 ApiResponse::Fault(ApiFault::new("InternalServerError", message).with_status(500))
@@ -105,15 +96,9 @@ fn run<I: DeserializeOwned, O: Serialize>(
         // Written straight to text: number sets and the like keep the form that the engine gives them.
         Ok(output) => match serde_json::to_string(&output) {
             Ok(text) => raw(200, text, None),
-            Err(error) => ApiResponse::Fault(
-                ApiFault::new("InternalServerError", error.to_string()).with_status(500),
-            ),
+            Err(error) => ApiResponse::Fault(ApiFault::new("InternalServerError", error.to_string()).with_status(500)),
         },
-        Err(error) => raw(
-            error.status_code(),
-            error.to_json(),
-            Some(short(error.error_type())),
-        ),
+        Err(error) => raw(error.status_code(), error.to_json(), Some(short(error.error_type()))),
     }
 }
 
@@ -132,18 +117,10 @@ fn short(kind: &str) -> String {
 
 fn raw(status: u16, body: String, error: Option<String>) -> ApiResponse {
     let headers = vec![
-        (
-            "content-type".to_owned(),
-            "application/x-amz-json-1.0".to_owned(),
-        ),
+        ("content-type".to_owned(), "application/x-amz-json-1.0".to_owned()),
         ("x-amzn-requestid".to_owned(), uuid()),
     ];
-    ApiResponse::Raw(RawResponse {
-        status,
-        headers,
-        body: body.into(),
-        error,
-    })
+    ApiResponse::Raw(RawResponse { status, headers, body: body.into(), error })
 }
 
 #[cfg(test)]
@@ -154,10 +131,7 @@ mod tests {
     fn call(db: &DynamoDb, operation: &str, input: Value) -> (u16, Value) {
         match dispatch(&db.database, operation, input) {
             ApiResponse::Raw(raw) => (raw.status, serde_json::from_slice(&raw.body).unwrap()),
-            ApiResponse::Fault(fault) => (
-                fault.status,
-                json!({"__type": fault.code, "message": fault.message}),
-            ),
+            ApiResponse::Fault(fault) => (fault.status, json!({"__type": fault.code, "message": fault.message})),
             ApiResponse::Output(value) => (200, value),
         }
     }
@@ -184,25 +158,15 @@ mod tests {
         assert_eq!(call(&db, "PutItem", put(1)).0, 200);
         let (status, body) = call(&db, "PutItem", put(2));
         assert_eq!(status, 400);
-        assert_eq!(
-            body["__type"],
-            "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"
-        );
+        assert_eq!(body["__type"], "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException");
 
         let transaction = json!({"TransactItems": [{"Put": put(3)}]});
         let (status, body) = call(&db, "TransactWriteItems", transaction);
         assert_eq!(status, 400);
-        assert_eq!(
-            body["CancellationReasons"][0]["Code"], "ConditionalCheckFailed",
-            "{body}"
-        );
+        assert_eq!(body["CancellationReasons"][0]["Code"], "ConditionalCheckFailed", "{body}");
 
         let key = json!({"pk": {"S": "DEPLOYMENT#d-1"}, "sk": {"S": "STATE"}});
-        let (_, body) = call(
-            &db,
-            "GetItem",
-            json!({"TableName": "snapback", "Key": key, "ConsistentRead": true}),
-        );
+        let (_, body) = call(&db, "GetItem", json!({"TableName": "snapback", "Key": key, "ConsistentRead": true}));
         assert_eq!(body, json!({"Item": item(1)}));
     }
 
@@ -210,32 +174,19 @@ mod tests {
     fn bad_input_and_unknown_operations_are_errors() {
         let db = DynamoDb::open(None).unwrap();
         let table = [
-            (
-                "unknown operation",
-                "DescribeBackup",
-                json!({}),
-                "UnknownOperationException",
-            ),
+            ("unknown operation", "DescribeBackup", json!({}), "UnknownOperationException"),
             (
                 "no table",
                 "GetItem",
                 json!({"TableName": "nope", "Key": {"pk": {"S": "x"}}}),
                 "ResourceNotFoundException",
             ),
-            (
-                "wrong type",
-                "GetItem",
-                json!({"TableName": 7}),
-                "SerializationException",
-            ),
+            ("wrong type", "GetItem", json!({"TableName": 7}), "SerializationException"),
         ];
         for (case, operation, input, code) in table {
             let (status, body) = call(&db, operation, input);
             assert_eq!(status, 400, "{case}");
-            assert!(
-                body["__type"].as_str().unwrap().ends_with(code),
-                "{case}: {body}"
-            );
+            assert!(body["__type"].as_str().unwrap().ends_with(code), "{case}: {body}");
         }
     }
 
@@ -246,22 +197,11 @@ mod tests {
         {
             let db = DynamoDb::open(Some(&path)).unwrap();
             with_table(&db);
-            assert_eq!(
-                call(
-                    &db,
-                    "PutItem",
-                    json!({"TableName": "snapback", "Item": item(1)})
-                )
-                .0,
-                200
-            );
+            assert_eq!(call(&db, "PutItem", json!({"TableName": "snapback", "Item": item(1)})).0, 200);
         }
         let again = DynamoDb::open(Some(&path)).unwrap();
         let (_, body) = call(&again, "Scan", json!({"TableName": "snapback"}));
         assert_eq!(body["Count"], 1);
-        assert!(
-            DynamoDb::open(Some(folder.path())).is_err(),
-            "a folder is no database"
-        );
+        assert!(DynamoDb::open(Some(folder.path())).is_err(), "a folder is no database");
     }
 }

@@ -47,10 +47,7 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self {
-            maximum_retry_attempts: 185,
-            maximum_event_age_seconds: 86_400,
-        }
+        Self { maximum_retry_attempts: 185, maximum_event_age_seconds: 86_400 }
     }
 }
 
@@ -166,15 +163,7 @@ impl EventBus {
     #[must_use]
     pub fn new(clock: StageClock, tasks: Tasks, lambda: Arc<dyn LambdaControl>) -> Self {
         let (published, _) = broadcast::channel(LISTENER_LAG_MAX);
-        Self {
-            inner: Arc::new(Inner {
-                clock,
-                tasks,
-                lambda,
-                state: Mutex::default(),
-                published,
-            }),
-        }
+        Self { inner: Arc::new(Inner { clock, tasks, lambda, state: Mutex::default(), published }) }
     }
 
     /// Makes or changes rule `name`; its targets stay. A schedule first fires one interval from now.
@@ -187,26 +176,12 @@ impl EventBus {
                 Trigger::Every(every) => Some(*every),
                 Trigger::Pattern(_) => None,
             };
-            let targets = state
-                .rules
-                .remove(name)
-                .map(|rule| rule.targets)
-                .unwrap_or_default();
-            state.rules.insert(
-                name.to_owned(),
-                Rule {
-                    trigger,
-                    enabled,
-                    targets,
-                    generation,
-                },
-            );
+            let targets = state.rules.remove(name).map(|rule| rule.targets).unwrap_or_default();
+            state.rules.insert(name.to_owned(), Rule { trigger, enabled, targets, generation });
             (every, generation)
         };
         if let Some(every) = every {
-            self.inner
-                .tasks
-                .spawn(self.clone().tick(name.to_owned(), every, generation));
+            self.inner.tasks.spawn(self.clone().tick(name.to_owned(), every, generation));
         }
     }
 
@@ -217,8 +192,7 @@ impl EventBus {
         let Some(rule) = state.rules.get_mut(rule) else {
             return false;
         };
-        rule.targets
-            .retain(|old| targets.iter().all(|new| new.id != old.id));
+        rule.targets.retain(|old| targets.iter().all(|new| new.id != old.id));
         rule.targets.extend(targets);
         true
     }
@@ -227,11 +201,7 @@ impl EventBus {
     #[must_use]
     pub fn set_enabled(&self, rule: &str, enabled: bool) -> bool {
         let mut state = lock(&self.inner.state);
-        state
-            .rules
-            .get_mut(rule)
-            .map(|rule| rule.enabled = enabled)
-            .is_some()
+        state.rules.get_mut(rule).map(|rule| rule.enabled = enabled).is_some()
     }
 
     /// Removes a rule with its targets; when there is none nothing happens.
@@ -240,24 +210,11 @@ impl EventBus {
     }
 
     /// Publishes an event, delivers it to the targets of all matching rules, and gives its id.
-    pub fn publish(
-        &self,
-        source: &str,
-        detail_type: &str,
-        resources: &[String],
-        detail: Value,
-    ) -> String {
+    pub fn publish(&self, source: &str, detail_type: &str, resources: &[String], detail: Value) -> String {
         let at_ms = self.inner.clock.now_ms();
         let event = envelope(at_ms, source, detail_type, resources, detail);
-        let id = event
-            .get("id")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
-        self.keep(Published {
-            at_ms,
-            event: event.clone(),
-        });
+        let id = event.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.keep(Published { at_ms, event: event.clone() });
         let targets: Vec<Target> = lock(&self.inner.state)
             .rules
             .values()
@@ -274,24 +231,10 @@ impl EventBus {
     /// actions (SNS topics) are left to the caller.
     pub fn publish_alarm_change(&self, change: &AlarmChange) {
         let resources = [change.arn.clone()];
-        self.publish(
-            "aws.cloudwatch",
-            "CloudWatch Alarm State Change",
-            &resources,
-            change.detail.clone(),
-        );
+        self.publish("aws.cloudwatch", "CloudWatch Alarm State Change", &resources, change.detail.clone());
         for arn in change.actions.iter().filter(|arn| arn.contains(":lambda:")) {
-            let target = Target {
-                id: String::new(),
-                arn: arn.clone(),
-                retry: RetryPolicy::default(),
-            };
-            self.send(
-                "aws.cloudwatch",
-                ALARM_ACTION,
-                target,
-                change.action_payload.clone(),
-            );
+            let target = Target { id: String::new(), arn: arn.clone(), retry: RetryPolicy::default() };
+            self.send("aws.cloudwatch", ALARM_ACTION, target, change.action_payload.clone());
         }
     }
 
@@ -301,23 +244,13 @@ impl EventBus {
         let mut state = lock(&self.inner.state);
         state.next_fault += 1;
         let id = FaultId(state.next_fault);
-        state.faults.insert(
-            id,
-            Fault {
-                hits,
-                does,
-                held: None,
-            },
-        );
+        state.faults.insert(id, Fault { hits, does, held: None });
         id
     }
 
     /// Removes a delivery fault; an event that it held back is delivered now.
     pub fn remove_fault(&self, id: FaultId) {
-        let held = lock(&self.inner.state)
-            .faults
-            .remove(&id)
-            .and_then(|fault| fault.held);
+        let held = lock(&self.inner.state).faults.remove(&id).and_then(|fault| fault.held);
         if let Some(delivery) = held {
             self.hand_over(delivery, Duration::ZERO);
         }
@@ -343,8 +276,7 @@ impl EventBus {
 
     /// Delivers the scheduled event of `rule` once per interval until the rule is changed or removed.
     async fn tick(self, rule: String, every: Duration, generation: u64) {
-        let mut interval =
-            tokio::time::interval(self.inner.clock.scaled(every).max(Duration::from_millis(1)));
+        let mut interval = tokio::time::interval(self.inner.clock.scaled(every).max(Duration::from_millis(1)));
         interval.tick().await; // the first tick is now; a schedule starts one interval later
         loop {
             interval.tick().await;
@@ -361,17 +293,8 @@ impl EventBus {
                 continue;
             }
             let at_ms = self.inner.clock.now_ms();
-            let event = envelope(
-                at_ms,
-                "aws.events",
-                SCHEDULED_EVENT,
-                &[rule_arn(&rule)],
-                json!({}),
-            );
-            self.keep(Published {
-                at_ms,
-                event: event.clone(),
-            });
+            let event = envelope(at_ms, "aws.events", SCHEDULED_EVENT, &[rule_arn(&rule)], json!({}));
+            self.keep(Published { at_ms, event: event.clone() });
             for target in targets {
                 self.send("aws.events", SCHEDULED_EVENT, target, event.clone());
             }
@@ -392,17 +315,9 @@ impl EventBus {
 
     /// Sends one event to one function, through the faults.
     fn send(&self, source: &str, detail_type: &str, target: Target, payload: Value) {
-        let delivery = Delivery {
-            source: source.to_owned(),
-            detail_type: detail_type.to_owned(),
-            target,
-            payload,
-        };
+        let delivery = Delivery { source: source.to_owned(), detail_type: detail_type.to_owned(), target, payload };
         let mut state = lock(&self.inner.state);
-        let fault = state
-            .faults
-            .iter_mut()
-            .find(|(_, fault)| fault.hits.fits(&delivery));
+        let fault = state.faults.iter_mut().find(|(_, fault)| fault.hits.fits(&delivery));
         let Some((id, fault)) = fault else {
             drop(state);
             self.hand_over(delivery, Duration::ZERO);
@@ -438,10 +353,7 @@ impl EventBus {
     /// Delivers what the fault `id` still holds back when its time is over.
     async fn release(self, id: FaultId) {
         tokio::time::sleep(REORDER_WAIT).await;
-        let held = lock(&self.inner.state)
-            .faults
-            .get_mut(&id)
-            .and_then(|fault| fault.held.take());
+        let held = lock(&self.inner.state).faults.get_mut(&id).and_then(|fault| fault.held.take());
         if let Some(delivery) = held {
             self.hand_over(delivery, Duration::ZERO);
         }
@@ -450,11 +362,7 @@ impl EventBus {
     fn hand_over(&self, delivery: Delivery, wait: Duration) {
         if wait.is_zero() {
             // The first attempt is made here, so that events without faults keep their order.
-            let Err(error) = self
-                .inner
-                .lambda
-                .invoke_async(&delivery.target.arn, delivery.payload.clone())
-            else {
+            let Err(error) = self.inner.lambda.invoke_async(&delivery.target.arn, delivery.payload.clone()) else {
                 return;
             };
             self.inner.tasks.spawn(self.clone().retry(delivery, error));
@@ -471,39 +379,22 @@ impl EventBus {
     /// up at once, as EventBridge does.
     async fn retry(self, delivery: Delivery, mut error: ApiError) {
         let policy = delivery.target.retry;
-        let age_max = self.inner.clock.scaled(Duration::from_secs(u64::from(
-            policy.maximum_event_age_seconds,
-        )));
+        let age_max = self.inner.clock.scaled(Duration::from_secs(u64::from(policy.maximum_event_age_seconds)));
         let began = tokio::time::Instant::now();
-        let mut wait = self
-            .inner
-            .clock
-            .scaled(Duration::from_secs(1))
-            .max(Duration::from_millis(1));
+        let mut wait = self.inner.clock.scaled(Duration::from_secs(1)).max(Duration::from_millis(1));
         for _ in 0..policy.maximum_retry_attempts {
-            let hopeless = matches!(
-                error.code.as_str(),
-                "ResourceNotFoundException" | "AccessDeniedException"
-            );
+            let hopeless = matches!(error.code.as_str(), "ResourceNotFoundException" | "AccessDeniedException");
             if hopeless || began.elapsed() + wait > age_max {
                 break;
             }
             tokio::time::sleep(wait).await;
             wait = wait.saturating_mul(2);
-            match self
-                .inner
-                .lambda
-                .invoke_async(&delivery.target.arn, delivery.payload.clone())
-            {
+            match self.inner.lambda.invoke_async(&delivery.target.arn, delivery.payload.clone()) {
                 Ok(()) => return,
                 Err(again) => error = again,
             }
         }
-        let given_up = Undelivered {
-            at_ms: self.inner.clock.now_ms(),
-            target: delivery.target.arn,
-            error,
-        };
+        let given_up = Undelivered { at_ms: self.inner.clock.now_ms(), target: delivery.target.arn, error };
         tracing::debug!(target_arn = %given_up.target, error = %given_up.error, "event given up");
         lock(&self.inner.state).undelivered.push(given_up);
     }
@@ -520,9 +411,7 @@ impl Rule {
 
 impl FaultMatch {
     fn fits(&self, delivery: &Delivery) -> bool {
-        let is = |wanted: &Option<String>, found: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == found)
-        };
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.source, &delivery.source)
             && is(&self.detail_type, &delivery.detail_type)
             && is(&self.target, &delivery.target.arn)
@@ -534,13 +423,7 @@ pub(crate) fn rule_arn(name: &str) -> String {
     format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}")
 }
 
-fn envelope(
-    at_ms: i64,
-    source: &str,
-    detail_type: &str,
-    resources: &[String],
-    detail: Value,
-) -> Value {
+fn envelope(at_ms: i64, source: &str, detail_type: &str, resources: &[String], detail: Value) -> Value {
     json!({
         "version": "0",
         "id": uuid(),

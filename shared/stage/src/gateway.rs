@@ -14,8 +14,8 @@ use tokio::sync::watch;
 
 use crate::access::{Access, Effect, Outcome, action_of, refusal};
 use crate::protocol::{
-    ApiFault, ApiRequest, ApiResponse, Identified, Protocol, RawResponse, Service, decode_input,
-    encode, identify, principal,
+    ApiFault, ApiRequest, ApiResponse, Identified, Protocol, RawResponse, Service, decode_input, encode, identify,
+    principal,
 };
 use crate::tasks::{Tasks, lock};
 
@@ -39,13 +39,7 @@ impl Gateway {
     #[must_use]
     pub fn new(access: Access) -> Self {
         let (stop, _) = watch::channel(false);
-        Self {
-            inner: Arc::new(Inner {
-                access,
-                services: Mutex::default(),
-                stop,
-            }),
-        }
+        Self { inner: Arc::new(Inner { access, services: Mutex::default(), stop }) }
     }
 
     /// Plugs `service` in for all calls whose IAM prefix is `name` (`codedeploy`, `cloudwatch`, `lambda`, …); replaces a
@@ -68,10 +62,7 @@ impl Gateway {
                 // An error says that the gateway is gone, which is a stop as well.
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            if let Err(error) = axum::serve(listener, router)
-                .with_graceful_shutdown(stopping)
-                .await
-            {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopping).await {
                 tracing::warn!(%error, "the stage's endpoint ended");
             }
         });
@@ -102,12 +93,7 @@ impl Gateway {
                 "RequestEntityTooLargeException",
                 format!("the body is broken or over {BODY_BYTES_MAX} bytes"),
             );
-            return encode(
-                "",
-                "",
-                Protocol::RestJson,
-                ApiResponse::Fault(fault.with_status(413)),
-            );
+            return encode("", "", Protocol::RestJson, ApiResponse::Fault(fault.with_status(413)));
         };
         let identified = match identify(&head.method, &path, &head.headers, &body) {
             Ok(identified) => identified,
@@ -129,50 +115,27 @@ impl Gateway {
         self.carry_out(identified, input.err(), request).await
     }
 
-    async fn carry_out(
-        &self,
-        call: Identified,
-        unreadable: Option<ApiFault>,
-        request: ApiRequest,
-    ) -> RawResponse {
-        let Identified {
-            service,
-            operation,
-            protocol,
-            ..
-        } = call;
+    async fn carry_out(&self, call: Identified, unreadable: Option<ApiFault>, request: ApiRequest) -> RawResponse {
+        let Identified { service, operation, protocol, .. } = call;
         let action = action_of(service, &operation);
         let principal = request.principal.clone();
         let access = &self.inner.access;
         let effect = access.admit(&principal, &action);
         if effect == Some(Effect::Hang) {
-            access.record(
-                &principal,
-                &action,
-                Outcome::Unanswered { carried_out: false },
-            );
+            access.record(&principal, &action, Outcome::Unanswered { carried_out: false });
             return std::future::pending().await;
         }
-        let refused =
-            effect.and_then(|effect| refusal(effect, &principal, &action, service, protocol));
+        let refused = effect.and_then(|effect| refusal(effect, &principal, &action, service, protocol));
         let response = match refused.or(unreadable) {
             Some(fault) => ApiResponse::Fault(fault),
             None => self.dispatch(request).await,
         };
         if effect == Some(Effect::LoseAnswer) {
-            access.record(
-                &principal,
-                &action,
-                Outcome::Unanswered { carried_out: true },
-            );
+            access.record(&principal, &action, Outcome::Unanswered { carried_out: true });
             return std::future::pending().await;
         }
         let raw = encode(service, &operation, protocol, response);
-        access.record(
-            &principal,
-            &action,
-            raw.error.clone().map_or(Outcome::Ok, Outcome::Error),
-        );
+        access.record(&principal, &action, raw.error.clone().map_or(Outcome::Ok, Outcome::Error));
         raw
     }
 
@@ -192,15 +155,13 @@ async fn serve(State(gateway): State<Gateway>, request: Request) -> Response<Bod
 fn stopping() -> RawResponse {
     let fault = ApiFault::new("ServiceUnavailable", "the stage is ending").with_status(503);
     let mut raw = encode("", "", Protocol::Json11, ApiResponse::Fault(fault));
-    raw.headers
-        .push(("connection".to_owned(), "close".to_owned()));
+    raw.headers.push(("connection".to_owned(), "close".to_owned()));
     raw
 }
 
 fn http_response(raw: RawResponse) -> Response<Body> {
     let mut response = Response::new(Body::from(raw.body));
-    *response.status_mut() =
-        StatusCode::from_u16(raw.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in &raw.headers {
         // A header that HTTP cannot carry (a line break in a name of the caller's) is left out rather than ending the answer.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
@@ -226,7 +187,8 @@ mod tests {
 
     impl Service for Echo {
         fn call(&self, request: ApiRequest) -> BoxFuture<'_, ApiResponse> {
-            let output = json!({"operation": request.operation, "principal": request.principal, "input": request.input});
+            let output =
+                json!({"operation": request.operation, "principal": request.principal, "input": request.input});
             Box::pin(std::future::ready(ApiResponse::Output(output)))
         }
     }
@@ -243,10 +205,7 @@ mod tests {
             .method("POST")
             .uri("/")
             .header("x-amz-target", target)
-            .header(
-                "authorization",
-                "AWS4-HMAC-SHA256 Credential=WATCHER/20261123/us-east-1/codedeploy/aws4_request",
-            )
+            .header("authorization", "AWS4-HMAC-SHA256 Credential=WATCHER/20261123/us-east-1/codedeploy/aws4_request")
             .body(Body::from(body.to_owned()))
             .unwrap()
     }
@@ -254,23 +213,15 @@ mod tests {
     async fn answer(gateway: &Gateway, request: Request) -> (u16, Value) {
         let response = gateway.handle(request).await;
         let status = response.status().as_u16();
-        let body = to_bytes(response.into_body(), BODY_BYTES_MAX)
-            .await
-            .unwrap();
+        let body = to_bytes(response.into_body(), BODY_BYTES_MAX).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())
     }
 
     #[tokio::test]
     async fn a_call_reaches_its_service_and_the_log() {
         let (gateway, access) = gateway();
-        let (status, body) = answer(
-            &gateway,
-            call(
-                "CodeDeploy_20141006.GetDeployment",
-                r#"{"deploymentId":"d-1"}"#,
-            ),
-        )
-        .await;
+        let (status, body) =
+            answer(&gateway, call("CodeDeploy_20141006.GetDeployment", r#"{"deploymentId":"d-1"}"#)).await;
         assert_eq!(status, 200);
         assert_eq!(
             body,
@@ -278,10 +229,7 @@ mod tests {
         );
         let calls = access.calls();
         assert_eq!(calls.len(), 1);
-        assert_eq!(
-            (calls[0].principal.as_str(), calls[0].action.as_str()),
-            ("WATCHER", "codedeploy:GetDeployment")
-        );
+        assert_eq!((calls[0].principal.as_str(), calls[0].action.as_str()), ("WATCHER", "codedeploy:GetDeployment"));
         assert_eq!(calls[0].outcome, Outcome::Ok);
     }
 
@@ -300,10 +248,7 @@ mod tests {
     async fn bad_bodies_are_answered() {
         let (gateway, _) = gateway();
         let (status, body) = answer(&gateway, call("CodeDeploy_20141006.GetDeployment", "{")).await;
-        assert_eq!(
-            (status, body.get("__type").and_then(Value::as_str)),
-            (400, Some("SerializationException"))
-        );
+        assert_eq!((status, body.get("__type").and_then(Value::as_str)), (400, Some("SerializationException")));
         let huge = "x".repeat(BODY_BYTES_MAX + 1);
         let (status, _) = answer(&gateway, call("CodeDeploy_20141006.GetDeployment", &huge)).await;
         assert_eq!(status, 413);
@@ -312,30 +257,18 @@ mod tests {
     #[tokio::test]
     async fn a_denied_call_is_not_carried_out() {
         let (gateway, access) = gateway();
-        let rule = Rule {
-            principal: None,
-            action: "codedeploy:StopDeployment".to_owned(),
-            effect: Effect::Deny,
-        };
+        let rule = Rule { principal: None, action: "codedeploy:StopDeployment".to_owned(), effect: Effect::Deny };
         let _id = access.add(rule);
-        let (status, body) =
-            answer(&gateway, call("CodeDeploy_20141006.StopDeployment", "{}")).await;
+        let (status, body) = answer(&gateway, call("CodeDeploy_20141006.StopDeployment", "{}")).await;
         assert_eq!(status, 400);
         assert_eq!(body.get("__type"), Some(&json!("AccessDeniedException")));
-        assert_eq!(
-            access.calls()[0].outcome,
-            Outcome::Error("AccessDeniedException".to_owned())
-        );
+        assert_eq!(access.calls()[0].outcome, Outcome::Error("AccessDeniedException".to_owned()));
     }
 
     #[tokio::test]
     async fn over_the_wire_a_hanging_call_ends_with_the_gateway() {
         let (gateway, access) = gateway();
-        let _id = access.add(Rule {
-            principal: None,
-            action: "*".to_owned(),
-            effect: Effect::Hang,
-        });
+        let _id = access.add(Rule { principal: None, action: "*".to_owned(), effect: Effect::Hang });
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let address = gateway.listen(None, &tasks).await.unwrap();
         assert!(address.ip().is_loopback(), "{address}");
@@ -343,10 +276,7 @@ mod tests {
         let request = "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: CodeDeploy_20141006.GetDeployment\r\ncontent-length: 2\r\n\r\n{}";
         let mut calls = access.subscribe();
         stream.write_all(request.as_bytes()).await.unwrap();
-        assert_eq!(
-            calls.recv().await.unwrap().outcome,
-            Outcome::Unanswered { carried_out: false }
-        );
+        assert_eq!(calls.recv().await.unwrap().outcome, Outcome::Unanswered { carried_out: false });
         gateway.stop();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
@@ -356,11 +286,7 @@ mod tests {
     #[tokio::test]
     async fn a_lost_answer_was_carried_out() {
         let (gateway, access) = gateway();
-        let _id = access.add(Rule {
-            principal: None,
-            action: "*".to_owned(),
-            effect: Effect::LoseAnswer,
-        });
+        let _id = access.add(Rule { principal: None, action: "*".to_owned(), effect: Effect::LoseAnswer });
         let mut calls = access.subscribe();
         tokio::select! {
             _ = gateway.handle(call("CodeDeploy_20141006.GetDeployment", "{}")) => panic!("it was answered"),

@@ -12,10 +12,7 @@ pub(crate) fn timestamp(ms: i64) -> Value {
 }
 
 /// `ms` as seconds with fraction.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "epoch milliseconds are far below 2^53"
-)]
+#[expect(clippy::cast_precision_loss, reason = "epoch milliseconds are far below 2^53")]
 pub(crate) fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
@@ -25,12 +22,7 @@ pub(crate) fn flatten_timestamps(value: Value) -> Value {
     match value {
         Value::Object(members) => match members.get(TIMESTAMP) {
             Some(number) if members.len() == 1 => number.clone(),
-            Some(_) | None => Value::Object(
-                members
-                    .into_iter()
-                    .map(|(k, v)| (k, flatten_timestamps(v)))
-                    .collect(),
-            ),
+            Some(_) | None => Value::Object(members.into_iter().map(|(k, v)| (k, flatten_timestamps(v))).collect()),
         },
         Value::Array(items) => Value::Array(items.into_iter().map(flatten_timestamps).collect()),
         other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
@@ -39,26 +31,14 @@ pub(crate) fn flatten_timestamps(value: Value) -> Value {
 
 /// The non-empty text at `key`, or `None`.
 pub(crate) fn text<'a>(input: &'a Value, key: &str) -> Option<&'a str> {
-    input
-        .get(key)
-        .and_then(Value::as_str)
-        .filter(|text| !text.is_empty())
+    input.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// The object `value` without its null members (AWS leaves them out).
 pub(crate) fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .filter(|(_, member)| !member.is_null())
-                .collect(),
-        ),
-        other @ (Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Array(_)) => other,
+        Value::Object(members) => Value::Object(members.into_iter().filter(|(_, member)| !member.is_null()).collect()),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => other,
     }
 }
 
@@ -87,9 +67,7 @@ pub(crate) fn percent_decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         let decoded = match (first, tail) {
-            (b'%', [high, low, ..]) => hex_digit(*high)
-                .zip(hex_digit(*low))
-                .map(|(h, l)| h * 16 + l),
+            (b'%', [high, low, ..]) => hex_digit(*high).zip(hex_digit(*low)).map(|(h, l)| h * 16 + l),
             (_, _) => None,
         };
         match decoded {
@@ -107,9 +85,7 @@ pub(crate) fn percent_decode(text: &str) -> String {
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod cbor;
 pub mod clock;
+pub mod cloudwatch;
 pub mod codedeploy;
 pub mod dynamodb;
 pub mod event_bus;
@@ -16,6 +17,7 @@ pub(crate) mod json;
 pub mod lambda;
 pub mod parts;
 pub mod protocol;
+pub mod rehearsal;
 pub(crate) mod rest_routes;
 pub mod scheduler;
 pub mod sns;

@@ -93,11 +93,7 @@ impl ApiFault {
     /// A client error (400) with the exception name `code`.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            status: 400,
-            code: code.into(),
-            message: message.into(),
-        }
+        Self { status: 400, code: code.into(), message: message.into() }
     }
 
     /// The same with another HTTP status.
@@ -109,10 +105,7 @@ impl ApiFault {
     /// The answer to a call that the stage does not have.
     #[must_use]
     pub fn unsupported(service: &str, operation: &str) -> Self {
-        Self::new(
-            "UnknownOperationException",
-            format!("the stage has no {service}:{operation}"),
-        )
+        Self::new("UnknownOperationException", format!("the stage has no {service}:{operation}"))
     }
 }
 
@@ -124,11 +117,7 @@ impl From<ApiError> for ApiFault {
             "TooManyRequestsException" => 429,
             _ => 400,
         };
-        Self {
-            status,
-            code: error.code,
-            message: error.message,
-        }
+        Self { status, code: error.code, message: error.message }
     }
 }
 
@@ -163,94 +152,44 @@ const TARGETS: [(&str, &str, Protocol); 5] = [
     ("DynamoDB_20120810", "dynamodb", Protocol::Json10),
     ("AmazonSSM", "ssm", Protocol::Json11),
     ("AWSEvents", "events", Protocol::Json11),
-    (
-        "GraniteServiceVersion20100801",
-        "cloudwatch",
-        Protocol::Json10,
-    ),
+    ("GraniteServiceVersion20100801", "cloudwatch", Protocol::Json10),
 ];
 
 /// Service behind the `Version` of the query protocol.
 const QUERY_VERSIONS: [(&str, &str); 2] = [("2010-03-31", "sns"), ("2010-08-01", "cloudwatch")];
 
 /// Says which call a request is, from header, path or form.
-pub(crate) fn identify(
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Identified, ApiFault> {
-    if let Some(target) = headers
-        .get("x-amz-target")
-        .and_then(|value| value.to_str().ok())
-    {
+pub(crate) fn identify(method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<Identified, ApiFault> {
+    if let Some(target) = headers.get("x-amz-target").and_then(|value| value.to_str().ok()) {
         let (prefix, operation) = target.split_once('.').unwrap_or((target, ""));
         return known_target(prefix, operation, None);
     }
-    if let Some((prefix, operation)) = path
-        .strip_prefix("/service/")
-        .and_then(|rest| rest.split_once("/operation/"))
-    {
+    if let Some((prefix, operation)) = path.strip_prefix("/service/").and_then(|rest| rest.split_once("/operation/")) {
         return known_target(prefix, operation, Some(Protocol::Cbor));
     }
     if let Some((service, operation)) = rest_routes::find(method, path) {
-        return Ok(Identified {
-            service,
-            operation,
-            protocol: Protocol::RestJson,
-            form: None,
-        });
+        return Ok(Identified { service, operation, protocol: Protocol::RestJson, form: None });
     }
     let form = parse_form(&String::from_utf8_lossy(body));
-    let member = |name: &str| {
-        form.iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
-    };
+    let member = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let (Some(operation), Some(version)) = (member("Action"), member("Version")) else {
-        let message =
-            format!("the stage has no {method} {path} (no X-Amz-Target, no RPC path, no Action)");
+        let message = format!("the stage has no {method} {path} (no X-Amz-Target, no RPC path, no Action)");
         return Err(ApiFault::new("UnknownOperationException", message).with_status(404));
     };
-    let service = QUERY_VERSIONS
-        .iter()
-        .find(|(known, _)| *known == version)
-        .map(|(_, service)| *service)
-        .ok_or_else(|| {
-            ApiFault::new(
-                "InvalidAction",
-                format!("the stage has no action {operation} of version {version}"),
-            )
+    let service =
+        QUERY_VERSIONS.iter().find(|(known, _)| *known == version).map(|(_, service)| *service).ok_or_else(|| {
+            ApiFault::new("InvalidAction", format!("the stage has no action {operation} of version {version}"))
         })?;
-    Ok(Identified {
-        service,
-        operation,
-        protocol: Protocol::Query,
-        form: Some(form),
-    })
+    Ok(Identified { service, operation, protocol: Protocol::Query, form: Some(form) })
 }
 
-fn known_target(
-    prefix: &str,
-    operation: &str,
-    protocol: Option<Protocol>,
-) -> Result<Identified, ApiFault> {
+fn known_target(prefix: &str, operation: &str, protocol: Option<Protocol>) -> Result<Identified, ApiFault> {
     let (_, service, json) = TARGETS
         .iter()
         .find(|(known, _, _)| *known == prefix)
-        .ok_or_else(|| {
-            ApiFault::new(
-                "UnknownOperationException",
-                format!("the stage has no {prefix}.{operation}"),
-            )
-        })?;
+        .ok_or_else(|| ApiFault::new("UnknownOperationException", format!("the stage has no {prefix}.{operation}")))?;
     let protocol = protocol.unwrap_or(*json);
-    Ok(Identified {
-        service,
-        operation: operation.to_owned(),
-        protocol,
-        form: None,
-    })
+    Ok(Identified { service, operation: operation.to_owned(), protocol, form: None })
 }
 
 /// Members of a form-encoded text, in their order.
@@ -268,27 +207,18 @@ pub(crate) fn decode_input(call: &Identified, body: &[u8]) -> Result<Value, ApiF
     let broken = |words: String| ApiFault::new("SerializationException", words);
     match call.protocol {
         Protocol::Json10 | Protocol::Json11 if body.is_empty() => Ok(json!({})),
-        Protocol::Json10 | Protocol::Json11 => serde_json::from_slice(body)
-            .map_err(|error| broken(format!("the body is no JSON: {error}"))),
+        Protocol::Json10 | Protocol::Json11 => {
+            serde_json::from_slice(body).map_err(|error| broken(format!("the body is no JSON: {error}")))
+        }
         Protocol::Cbor => crate::cbor::decode(body).map_err(|error| broken(error.to_string())),
-        Protocol::Query => Ok(call
-            .form
-            .iter()
-            .flatten()
-            .map(|(k, v)| (k.clone(), json!(v)))
-            .collect()),
+        Protocol::Query => Ok(call.form.iter().flatten().map(|(k, v)| (k.clone(), json!(v))).collect()),
         // A Lambda payload may be anything; the service reads the bytes then.
         Protocol::RestJson => Ok(serde_json::from_slice(body).unwrap_or(Value::Null)),
     }
 }
 
 /// `response` in the caller's protocol, ready for HTTP.
-pub(crate) fn encode(
-    service: &str,
-    operation: &str,
-    protocol: Protocol,
-    response: ApiResponse,
-) -> RawResponse {
+pub(crate) fn encode(service: &str, operation: &str, protocol: Protocol, response: ApiResponse) -> RawResponse {
     match response {
         ApiResponse::Raw(raw) => raw,
         ApiResponse::Output(value) => encode_output(service, operation, protocol, value),
@@ -298,10 +228,9 @@ pub(crate) fn encode(
 
 fn encode_output(service: &str, operation: &str, protocol: Protocol, value: Value) -> RawResponse {
     let (headers, body) = match protocol {
-        Protocol::Json10 | Protocol::Json11 | Protocol::RestJson => (
-            json_headers(protocol),
-            flatten_timestamps(value).to_string().into_bytes(),
-        ),
+        Protocol::Json10 | Protocol::Json11 | Protocol::RestJson => {
+            (json_headers(protocol), flatten_timestamps(value).to_string().into_bytes())
+        }
         Protocol::Cbor => (cbor_headers(), crate::cbor::encode(&value)),
         Protocol::Query => {
             let result = xml_element(&format!("{operation}Result"), &flatten_timestamps(value));
@@ -313,20 +242,11 @@ fn encode_output(service: &str, operation: &str, protocol: Protocol, value: Valu
             (xml_headers(), xml.into_bytes())
         }
     };
-    RawResponse {
-        status: 200,
-        headers,
-        body: body.into(),
-        error: None,
-    }
+    RawResponse { status: 200, headers, body: body.into(), error: None }
 }
 
 fn encode_fault(service: &str, protocol: Protocol, fault: &ApiFault) -> RawResponse {
-    let ApiFault {
-        status,
-        code,
-        message,
-    } = fault;
+    let ApiFault { status, code, message } = fault;
     let kind = if *status < 500 { "Sender" } else { "Receiver" };
     let (headers, body) = match protocol {
         Protocol::Json10 | Protocol::Json11 => {
@@ -336,8 +256,7 @@ fn encode_fault(service: &str, protocol: Protocol, fault: &ApiFault) -> RawRespo
         Protocol::RestJson => {
             let mut headers = json_headers(protocol);
             headers.push(("x-amzn-errortype".to_owned(), code.clone()));
-            let body =
-                json!({"Type": if *status < 500 { "User" } else { "Service" }, "Message": message});
+            let body = json!({"Type": if *status < 500 { "User" } else { "Service" }, "Message": message});
             (headers, body.to_string().into_bytes())
         }
         Protocol::Cbor => {
@@ -355,12 +274,7 @@ fn encode_fault(service: &str, protocol: Protocol, fault: &ApiFault) -> RawRespo
             (xml_headers(), xml.into_bytes())
         }
     };
-    RawResponse {
-        status: *status,
-        headers,
-        body: body.into(),
-        error: Some(code.clone()),
-    }
+    RawResponse { status: *status, headers, body: body.into(), error: Some(code.clone()) }
 }
 
 fn json_headers(protocol: Protocol) -> Vec<(String, String)> {
@@ -383,10 +297,7 @@ fn xml_headers() -> Vec<(String, String)> {
 }
 
 fn headers(content_type: &str) -> Vec<(String, String)> {
-    vec![
-        ("content-type".to_owned(), content_type.to_owned()),
-        ("x-amzn-requestid".to_owned(), uuid()),
-    ]
+    vec![("content-type".to_owned(), content_type.to_owned()), ("x-amzn-requestid".to_owned(), uuid())]
 }
 
 fn xml_namespace(service: &str) -> &'static str {
@@ -399,14 +310,8 @@ fn xml_namespace(service: &str) -> &'static str {
 /// `value` as an element: objects nest, lists become `<member>` elements, as the query protocol writes them.
 fn xml_element(name: &str, value: &Value) -> String {
     let inner = match value {
-        Value::Object(members) => members
-            .iter()
-            .map(|(key, member)| xml_element(key, member))
-            .collect(),
-        Value::Array(items) => items
-            .iter()
-            .map(|item| xml_element("member", item))
-            .collect::<String>(),
+        Value::Object(members) => members.iter().map(|(key, member)| xml_element(key, member)).collect(),
+        Value::Array(items) => items.iter().map(|item| xml_element("member", item)).collect::<String>(),
         Value::String(text) => xml_escape(text),
         Value::Null => String::new(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
@@ -415,10 +320,7 @@ fn xml_element(name: &str, value: &Value) -> String {
 }
 
 fn xml_escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// The access key id of a SigV4 `Authorization` header, `anonymous` without one. Signatures are not checked.
@@ -475,26 +377,8 @@ mod tests {
                 "PutItem",
                 Protocol::Json10,
             ),
-            (
-                "ssm",
-                Method::POST,
-                "/",
-                target("AmazonSSM.GetParameter"),
-                "{}",
-                "ssm",
-                "GetParameter",
-                Protocol::Json11,
-            ),
-            (
-                "events",
-                Method::POST,
-                "/",
-                target("AWSEvents.PutRule"),
-                "{}",
-                "events",
-                "PutRule",
-                Protocol::Json11,
-            ),
+            ("ssm", Method::POST, "/", target("AmazonSSM.GetParameter"), "{}", "ssm", "GetParameter", Protocol::Json11),
+            ("events", Method::POST, "/", target("AWSEvents.PutRule"), "{}", "events", "PutRule", Protocol::Json11),
             (
                 "cloudwatch json",
                 Method::POST,
@@ -569,21 +453,9 @@ mod tests {
     #[test]
     fn what_is_no_call_is_refused_by_name() {
         let table = [
-            (
-                "unknown target",
-                headers_with("x-amz-target", "AmazonSQS.SendMessage"),
-                "/",
-                "",
-                "AmazonSQS.SendMessage",
-            ),
+            ("unknown target", headers_with("x-amz-target", "AmazonSQS.SendMessage"), "/", "", "AmazonSQS.SendMessage"),
             ("no protocol", HeaderMap::new(), "/nothing", "", "/nothing"),
-            (
-                "unknown version",
-                HeaderMap::new(),
-                "/",
-                "Action=SendEmail&Version=2010-12-01",
-                "SendEmail",
-            ),
+            ("unknown version", HeaderMap::new(), "/", "Action=SendEmail&Version=2010-12-01", "SendEmail"),
         ];
         for (case, headers, path, body, named) in table {
             let fault = identify(&Method::POST, path, &headers, body.as_bytes()).unwrap_err();
@@ -593,18 +465,15 @@ mod tests {
 
     #[test]
     fn the_principal_is_the_access_key_id() {
-        let signed = "AWS4-HMAC-SHA256 Credential=WATCHER/20261123/us-east-1/sns/aws4_request, SignedHeaders=host, Signature=0";
+        let signed =
+            "AWS4-HMAC-SHA256 Credential=WATCHER/20261123/us-east-1/sns/aws4_request, SignedHeaders=host, Signature=0";
         let table = [
             ("signed", signed, "WATCHER"),
             ("no credential", "Bearer x", "anonymous"),
             ("empty key", "Credential=/x", "anonymous"),
         ];
         for (case, header, expected) in table {
-            assert_eq!(
-                principal(&headers_with("authorization", header)),
-                expected,
-                "{case}"
-            );
+            assert_eq!(principal(&headers_with("authorization", header)), expected, "{case}");
         }
         assert_eq!(principal(&HeaderMap::new()), "anonymous");
     }
@@ -614,24 +483,11 @@ mod tests {
         let body = |raw: &RawResponse| String::from_utf8_lossy(&raw.body).into_owned();
         let fault = || ApiResponse::Fault(ApiFault::new("NotFound", "no <topic>").with_status(404));
 
-        let query = encode(
-            "sns",
-            "Publish",
-            Protocol::Query,
-            ApiResponse::Output(json!({"MessageId": "m-1"})),
-        );
-        assert!(
-            body(&query).contains("<PublishResult><MessageId>m-1</MessageId></PublishResult>"),
-            "{}",
-            body(&query)
-        );
+        let query = encode("sns", "Publish", Protocol::Query, ApiResponse::Output(json!({"MessageId": "m-1"})));
+        assert!(body(&query).contains("<PublishResult><MessageId>m-1</MessageId></PublishResult>"), "{}", body(&query));
         let error = encode("sns", "Publish", Protocol::Query, fault());
         assert_eq!(error.status, 404);
-        assert!(
-            body(&error).contains("<Code>NotFound</Code><Message>no &lt;topic&gt;</Message>"),
-            "{}",
-            body(&error)
-        );
+        assert!(body(&error).contains("<Code>NotFound</Code><Message>no &lt;topic&gt;</Message>"), "{}", body(&error));
 
         let json_error = encode("codedeploy", "X", Protocol::Json11, fault());
         assert_eq!(
@@ -639,15 +495,8 @@ mod tests {
             json!({"__type": "NotFound", "message": "no <topic>"})
         );
         let rest = encode("lambda", "Invoke", Protocol::RestJson, fault());
-        assert!(
-            rest.headers
-                .contains(&("x-amzn-errortype".to_owned(), "NotFound".to_owned())),
-            "{rest:?}"
-        );
+        assert!(rest.headers.contains(&("x-amzn-errortype".to_owned(), "NotFound".to_owned())), "{rest:?}");
         let cbor = encode("codedeploy", "X", Protocol::Cbor, fault());
-        assert_eq!(
-            crate::cbor::decode(&cbor.body).unwrap(),
-            json!({"__type": "NotFound", "message": "no <topic>"})
-        );
+        assert_eq!(crate::cbor::decode(&cbor.body).unwrap(), json!({"__type": "NotFound", "message": "no <topic>"}));
     }
 }

@@ -63,14 +63,7 @@ impl Scheduler {
     /// No schedules yet.
     #[must_use]
     pub fn new(clock: StageClock, tasks: Tasks, lambda: Arc<dyn LambdaControl>) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                clock,
-                tasks,
-                lambda,
-                state: Mutex::default(),
-            }),
-        }
+        Self { inner: Arc::new(Inner { clock, tasks, lambda, state: Mutex::default() }) }
     }
 
     /// Schedules that came due so far, oldest first.
@@ -97,47 +90,25 @@ impl Scheduler {
     fn create(&self, name: &str, input: &Value) -> Result<Value, ApiFault> {
         check_name(name)?;
         let now_ms = self.inner.clock.now_ms();
-        let due_ms = due(
-            required(input, "ScheduleExpression", "ValidationException")?,
-            now_ms,
-        )?;
+        let due_ms = due(required(input, "ScheduleExpression", "ValidationException")?, now_ms)?;
         check_input(input)?;
         let answer = json!({"ScheduleArn": arn(name)});
         let number = {
             let mut state = lock(&self.inner.state);
             if let Some(former) = state.schedules.get(name) {
-                let same_token = text(input, "ClientToken")
-                    .is_some_and(|token| text(&former.input, "ClientToken") == Some(token));
-                let conflict = || {
-                    ApiFault::new(
-                        "ConflictException",
-                        format!("Schedule {name} already exists."),
-                    )
-                    .with_status(409)
-                };
-                return if same_token {
-                    Ok(answer)
-                } else {
-                    Err(conflict())
-                };
+                let same_token =
+                    text(input, "ClientToken").is_some_and(|token| text(&former.input, "ClientToken") == Some(token));
+                let conflict =
+                    || ApiFault::new("ConflictException", format!("Schedule {name} already exists.")).with_status(409);
+                return if same_token { Ok(answer) } else { Err(conflict()) };
             }
             state.made += 1;
             let number = state.made;
-            state.schedules.insert(
-                name.to_owned(),
-                Schedule {
-                    number,
-                    due_ms,
-                    made_ms: now_ms,
-                    input: input.clone(),
-                },
-            );
+            state.schedules.insert(name.to_owned(), Schedule { number, due_ms, made_ms: now_ms, input: input.clone() });
             number
         };
         let wait = Duration::from_millis(u64::try_from(due_ms - now_ms).unwrap_or(0));
-        self.inner
-            .tasks
-            .spawn(self.clone().fire(name.to_owned(), number, wait));
+        self.inner.tasks.spawn(self.clone().fire(name.to_owned(), number, wait));
         Ok(answer)
     }
 
@@ -145,12 +116,7 @@ impl Scheduler {
         tokio::time::sleep(wait).await;
         let schedule = {
             let mut state = lock(&self.inner.state);
-            let Some(schedule) = state
-                .schedules
-                .get(&name)
-                .filter(|found| found.number == number)
-                .cloned()
-            else {
+            let Some(schedule) = state.schedules.get(&name).filter(|found| found.number == number).cloned() else {
                 return;
             };
             if text(&schedule.input, "ActionAfterCompletion") == Some("DELETE") {
@@ -161,26 +127,11 @@ impl Scheduler {
         if text(&schedule.input, "State") == Some("DISABLED") {
             return;
         }
-        let target = schedule
-            .input
-            .pointer("/Target/Arn")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
-        let payload = schedule
-            .input
-            .pointer("/Target/Input")
-            .and_then(Value::as_str);
-        let payload = payload
-            .and_then(|input| serde_json::from_str(input).ok())
-            .unwrap_or_else(|| json!({}));
+        let target = schedule.input.pointer("/Target/Arn").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let payload = schedule.input.pointer("/Target/Input").and_then(Value::as_str);
+        let payload = payload.and_then(|input| serde_json::from_str(input).ok()).unwrap_or_else(|| json!({}));
         let error = self.inner.lambda.invoke_async(&target, payload).err();
-        let fired = Fired {
-            at_ms: self.inner.clock.now_ms(),
-            name,
-            target,
-            error,
-        };
+        let fired = Fired { at_ms: self.inner.clock.now_ms(), name, target, error };
         lock(&self.inner.state).fired.push(fired);
     }
 
@@ -203,47 +154,29 @@ impl Scheduler {
     }
 
     fn delete(&self, name: &str) -> Result<Value, ApiFault> {
-        lock(&self.inner.state)
-            .schedules
-            .remove(name)
-            .map(|_| json!({}))
-            .ok_or_else(|| not_found(name))
+        lock(&self.inner.state).schedules.remove(name).map(|_| json!({})).ok_or_else(|| not_found(name))
     }
 
     /// When a schedule is due, in milliseconds since 1970; `None` when it does not exist.
     #[must_use]
     pub fn due_ms(&self, name: &str) -> Option<i64> {
-        lock(&self.inner.state)
-            .schedules
-            .get(name)
-            .map(|schedule| schedule.due_ms)
+        lock(&self.inner.state).schedules.get(name).map(|schedule| schedule.due_ms)
     }
 }
 
 impl Service for Scheduler {
     fn call(&self, request: ApiRequest) -> BoxFuture<'_, ApiResponse> {
-        let name = percent_decode(
-            request
-                .path
-                .trim_start_matches("/schedules")
-                .trim_matches('/'),
-        );
-        Box::pin(std::future::ready(
-            self.dispatch(&request.operation, &name, &request.input)
-                .into(),
-        ))
+        let name = percent_decode(request.path.trim_start_matches("/schedules").trim_matches('/'));
+        Box::pin(std::future::ready(self.dispatch(&request.operation, &name, &request.input).into()))
     }
 }
 
 fn check_name(name: &str) -> Result<(), ApiFault> {
-    let allowed =
-        |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     if (1..=64).contains(&name.len()) && name.chars().all(allowed) {
         return Ok(());
     }
-    Err(validation(&format!(
-        "`Name` is `{name}`: 1 to 64 letters, digits, `-`, `_` or `.`"
-    )))
+    Err(validation(&format!("`Name` is `{name}`: 1 to 64 letters, digits, `-`, `_` or `.`")))
 }
 
 fn check_input(input: &Value) -> Result<(), ApiFault> {
@@ -252,60 +185,36 @@ fn check_input(input: &Value) -> Result<(), ApiFault> {
         ("/Target/RoleArn", "Target.RoleArn"),
         ("/FlexibleTimeWindow/Mode", "FlexibleTimeWindow.Mode"),
     ] {
-        if input
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .is_none_or(str::is_empty)
-        {
+        if input.pointer(pointer).and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(validation(&format!("`{what}` is required")));
         }
     }
-    let target = input
-        .pointer("/Target/Arn")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let target = input.pointer("/Target/Arn").and_then(Value::as_str).unwrap_or_default();
     if !target.contains(":lambda:") {
-        return Err(validation(&format!(
-            "target `{target}` is no Lambda function; the stage invokes functions only"
-        )));
+        return Err(validation(&format!("target `{target}` is no Lambda function; the stage invokes functions only")));
     }
     match text(input, "ScheduleExpressionTimezone") {
         None | Some("UTC") => {}
         Some(other) => {
-            return Err(validation(&format!(
-                "`ScheduleExpressionTimezone` is `{other}`, the stage knows UTC"
-            )));
+            return Err(validation(&format!("`ScheduleExpressionTimezone` is `{other}`, the stage knows UTC")));
         }
     }
     match text(input, "ActionAfterCompletion") {
         None | Some("DELETE" | "NONE") => Ok(()),
-        Some(other) => Err(validation(&format!(
-            "`ActionAfterCompletion` is `{other}`, allowed are DELETE and NONE"
-        ))),
+        Some(other) => Err(validation(&format!("`ActionAfterCompletion` is `{other}`, allowed are DELETE and NONE"))),
     }
 }
 
 /// Milliseconds since 1970 of `at(yyyy-mm-ddThh:mm:ss)`.
 fn due(expression: &str, now_ms: i64) -> Result<i64, ApiFault> {
     let refused = || {
-        validation(&format!(
-            "Invalid Schedule Expression {expression}. The stage takes at(yyyy-mm-ddThh:mm:ss), UTC."
-        ))
+        validation(&format!("Invalid Schedule Expression {expression}. The stage takes at(yyyy-mm-ddThh:mm:ss), UTC."))
     };
-    let inner = expression
-        .strip_prefix("at(")
-        .and_then(|rest| rest.strip_suffix(')'))
-        .ok_or_else(refused)?;
+    let inner = expression.strip_prefix("at(").and_then(|rest| rest.strip_suffix(')')).ok_or_else(refused)?;
     let due = DateTime::strptime("%Y-%m-%dT%H:%M:%S", inner).map_err(|_| refused())?;
-    let due_ms = due
-        .to_zoned(TimeZone::UTC)
-        .map_err(|_| refused())?
-        .timestamp()
-        .as_millisecond();
+    let due_ms = due.to_zoned(TimeZone::UTC).map_err(|_| refused())?.timestamp().as_millisecond();
     if due_ms < now_ms - PAST_MAX_MS {
-        return Err(validation(&format!(
-            "Invalid Schedule Expression {expression}. It is in the past."
-        )));
+        return Err(validation(&format!("Invalid Schedule Expression {expression}. It is in the past.")));
     }
     Ok(due_ms)
 }
@@ -319,11 +228,7 @@ fn validation(message: &str) -> ApiFault {
 }
 
 fn not_found(name: &str) -> ApiFault {
-    ApiFault::new(
-        "ResourceNotFoundException",
-        format!("Schedule {name} does not exist."),
-    )
-    .with_status(404)
+    ApiFault::new("ResourceNotFoundException", format!("Schedule {name} does not exist.")).with_status(404)
 }
 
 #[cfg(test)]
@@ -339,12 +244,7 @@ mod tests {
         fn alias(&self, _function: &str, _alias: &str) -> Option<AliasRouting> {
             None
         }
-        fn route(
-            &self,
-            _function: &str,
-            _alias: &str,
-            _routing: AliasRouting,
-        ) -> Result<(), ApiError> {
+        fn route(&self, _function: &str, _alias: &str, _routing: AliasRouting) -> Result<(), ApiError> {
             Ok(())
         }
         fn has_version(&self, _function: &str, _version: &str) -> bool {
@@ -359,10 +259,7 @@ mod tests {
     fn scheduler() -> (Scheduler, Arc<Functions>) {
         let functions = Arc::new(Functions::default());
         let clock = StageClock::new(Duration::from_secs(1));
-        (
-            Scheduler::new(clock, Tasks::new(Handle::current()), functions.clone()),
-            functions,
-        )
+        (Scheduler::new(clock, Tasks::new(Handle::current()), functions.clone()), functions)
     }
 
     fn input(seconds_from_now: i64, after: &str) -> Value {
@@ -379,27 +276,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_fires_once_in_real_time_and_deletes_itself() {
         let (scheduler, functions) = scheduler();
-        scheduler
-            .dispatch("CreateSchedule", "s", &input(120, "DELETE"))
-            .unwrap();
+        scheduler.dispatch("CreateSchedule", "s", &input(120, "DELETE")).unwrap();
         assert_eq!(
-            scheduler
-                .dispatch("CreateSchedule", "s", &input(120, "DELETE"))
-                .unwrap_err()
-                .code,
+            scheduler.dispatch("CreateSchedule", "s", &input(120, "DELETE")).unwrap_err().code,
             "ConflictException"
         );
-        assert_eq!(
-            scheduler
-                .dispatch("GetSchedule", "s", &Value::Null)
-                .unwrap()["State"],
-            "ENABLED"
-        );
+        assert_eq!(scheduler.dispatch("GetSchedule", "s", &Value::Null).unwrap()["State"], "ENABLED");
         tokio::time::sleep(Duration::from_secs(110)).await;
-        assert!(
-            lock(&functions.0).is_empty(),
-            "a minute of the stage is a second, the schedule is not scaled"
-        );
+        assert!(lock(&functions.0).is_empty(), "a minute of the stage is a second, the schedule is not scaled");
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert_eq!(lock(&functions.0).len(), 1);
         assert_eq!(lock(&functions.0)[0].1, json!({"bake": 1}));
@@ -410,22 +294,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deleted_schedule_never_fires_and_its_name_is_free() {
         let (scheduler, functions) = scheduler();
-        scheduler
-            .dispatch("CreateSchedule", "s", &input(10, "DELETE"))
-            .unwrap();
-        scheduler
-            .dispatch("DeleteSchedule", "s", &Value::Null)
-            .unwrap();
+        scheduler.dispatch("CreateSchedule", "s", &input(10, "DELETE")).unwrap();
+        scheduler.dispatch("DeleteSchedule", "s", &Value::Null).unwrap();
         assert_eq!(
-            scheduler
-                .dispatch("DeleteSchedule", "s", &Value::Null)
-                .unwrap_err()
-                .code,
+            scheduler.dispatch("DeleteSchedule", "s", &Value::Null).unwrap_err().code,
             "ResourceNotFoundException"
         );
-        scheduler
-            .dispatch("CreateSchedule", "s", &input(100, "NONE"))
-            .unwrap();
+        scheduler.dispatch("CreateSchedule", "s", &input(100, "NONE")).unwrap();
         tokio::time::sleep(Duration::from_secs(50)).await;
         assert!(lock(&functions.0).is_empty(), "the first one was deleted");
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -441,46 +316,20 @@ mod tests {
             input
         };
         let table = [
-            (
-                "rate",
-                "s",
-                with("ScheduleExpression", json!("rate(1 minute)")),
-            ),
-            (
-                "no seconds",
-                "s",
-                with("ScheduleExpression", json!("at(2030-01-01T00:00)")),
-            ),
-            (
-                "no such day",
-                "s",
-                with("ScheduleExpression", json!("at(2030-02-30T00:00:00)")),
-            ),
+            ("rate", "s", with("ScheduleExpression", json!("rate(1 minute)"))),
+            ("no seconds", "s", with("ScheduleExpression", json!("at(2030-01-01T00:00)"))),
+            ("no such day", "s", with("ScheduleExpression", json!("at(2030-02-30T00:00:00)"))),
             ("past", "s", input(-120, "DELETE")),
             ("no window", "s", with("FlexibleTimeWindow", Value::Null)),
             ("no target", "s", with("Target", Value::Null)),
-            (
-                "queue",
-                "s",
-                with(
-                    "Target",
-                    json!({"Arn": "arn:aws:sqs:us-east-1:1:q", "RoleArn": "r"}),
-                ),
-            ),
-            (
-                "other zone",
-                "s",
-                with("ScheduleExpressionTimezone", json!("Europe/Berlin")),
-            ),
+            ("queue", "s", with("Target", json!({"Arn": "arn:aws:sqs:us-east-1:1:q", "RoleArn": "r"}))),
+            ("other zone", "s", with("ScheduleExpressionTimezone", json!("Europe/Berlin"))),
             ("bad name", "a b", input(60, "DELETE")),
         ];
         for (case, name, input) in table {
             let (scheduler, _) = scheduler();
             assert_eq!(
-                scheduler
-                    .dispatch("CreateSchedule", name, &input)
-                    .unwrap_err()
-                    .code,
+                scheduler.dispatch("CreateSchedule", name, &input).unwrap_err().code,
                 "ValidationException",
                 "{case}"
             );

@@ -53,12 +53,7 @@ impl Sns {
     #[must_use]
     pub fn new(clock: StageClock) -> Self {
         let (published, _) = broadcast::channel(LISTENER_LAG_MAX);
-        Self {
-            clock,
-            topics: Mutex::default(),
-            messages: Mutex::default(),
-            published,
-        }
+        Self { clock, topics: Mutex::default(), messages: Mutex::default(), published }
     }
 
     /// Makes topic `name` (again is no error) and gives its ARN.
@@ -127,13 +122,9 @@ impl Sns {
             }
             "Publish" => {
                 let topic = text(input, "TopicArn").or_else(|| text(input, "TargetArn"));
-                let topic = topic.ok_or_else(|| {
-                    invalid("TopicArn or TargetArn Reason: no value for required parameter")
-                })?;
-                let message = input
-                    .get("Message")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
+                let topic =
+                    topic.ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?;
+                let message = input.get("Message").and_then(Value::as_str).unwrap_or_default();
                 let subject = input.get("Subject").and_then(Value::as_str);
                 let id = self.publish(principal, topic, subject, message, attributes(input))?;
                 Ok(json!({"MessageId": id}))
@@ -172,10 +163,7 @@ fn invalid(what: &str) -> ApiFault {
 }
 
 fn is_topic_name(name: &str) -> bool {
-    name.len() <= 256
-        && name
-            .chars()
-            .all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'))
+    name.len() <= 256 && name.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'))
 }
 
 /// `MessageAttributes.entry.N.Name` with `MessageAttributes.entry.N.Value.StringValue`.
@@ -184,10 +172,7 @@ fn attributes(input: &Value) -> BTreeMap<String, String> {
         .map_while(|number| {
             let prefix = format!("MessageAttributes.entry.{number}");
             let name = text(input, &format!("{prefix}.Name"))?;
-            let value = input
-                .get(format!("{prefix}.Value.StringValue"))
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let value = input.get(format!("{prefix}.Value.StringValue")).and_then(Value::as_str).unwrap_or_default();
             Some((name.to_owned(), value.to_owned()))
         })
         .collect()
@@ -205,9 +190,7 @@ mod tests {
     #[test]
     fn a_message_is_kept_with_its_sender_and_attributes() {
         let sns = sns();
-        let topic = sns
-            .dispatch("operator", "CreateTopic", &json!({"Name": "on-call"}))
-            .unwrap();
+        let topic = sns.dispatch("operator", "CreateTopic", &json!({"Name": "on-call"})).unwrap();
         let input = json!({
             "TopicArn": topic["TopicArn"], "Subject": "rolled back", "Message": "checkout: version 8 failed",
             "MessageAttributes.entry.1.Name": "id", "MessageAttributes.entry.1.Value.DataType": "String",
@@ -219,10 +202,7 @@ mod tests {
         assert_eq!(output["MessageId"], messages[0].message_id);
         assert_eq!(messages[0].principal, "RECORDER");
         assert_eq!(messages[0].subject.as_deref(), Some("rolled back"));
-        assert_eq!(
-            messages[0].message_attributes.get("id").map(String::as_str),
-            Some("n-1")
-        );
+        assert_eq!(messages[0].message_attributes.get("id").map(String::as_str), Some("n-1"));
     }
 
     #[test]
@@ -234,45 +214,19 @@ mod tests {
         // (case, topic, subject, message, error)
         let table = [
             ("99 characters", &topic, Some(fits.as_str()), "m", None),
-            (
-                "100 characters",
-                &topic,
-                Some(long.as_str()),
-                "m",
-                Some("InvalidParameter"),
-            ),
-            (
-                "line break",
-                &topic,
-                Some("a\nb"),
-                "m",
-                Some("InvalidParameter"),
-            ),
-            (
-                "empty subject",
-                &topic,
-                Some(""),
-                "m",
-                Some("InvalidParameter"),
-            ),
+            ("100 characters", &topic, Some(long.as_str()), "m", Some("InvalidParameter")),
+            ("line break", &topic, Some("a\nb"), "m", Some("InvalidParameter")),
+            ("empty subject", &topic, Some(""), "m", Some("InvalidParameter")),
             ("no subject", &topic, None, "m", None),
             ("empty message", &topic, None, "", Some("InvalidParameter")),
             ("unknown topic", &unknown, None, "m", Some("NotFound")),
         ];
         for (case, topic, subject, message, error) in table {
             let answer = sns.publish("P", topic, subject, message, BTreeMap::new());
-            assert_eq!(
-                answer.err().map(|fault| fault.code).as_deref(),
-                error,
-                "{case}"
-            );
+            assert_eq!(answer.err().map(|fault| fault.code).as_deref(), error, "{case}");
         }
         let long = "m".repeat(MESSAGE_BYTES_MAX + 1);
-        assert!(
-            sns.publish("P", &topic, None, &long, BTreeMap::new())
-                .is_err(),
-            "message over 256 KB"
-        );
+        assert!(sns.publish("P", &topic, None, &long, BTreeMap::new()).is_err(), "message over 256 KB");
         assert_eq!(sns.messages().len(), 2);
     }
 }

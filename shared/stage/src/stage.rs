@@ -83,18 +83,8 @@ impl Ground {
         let access = Access::new(clock);
         let gateway = Gateway::new(access.clone());
         let port = config.port;
-        let address = gateway
-            .listen(port, &tasks)
-            .await
-            .map_err(|cause| StageError::Listen { port, cause })?;
-        Ok(Self {
-            clock,
-            tasks,
-            access,
-            gateway,
-            address,
-            config,
-        })
+        let address = gateway.listen(port, &tasks).await.map_err(|cause| StageError::Listen { port, cause })?;
+        Ok(Self { clock, tasks, access, gateway, address, config })
     }
 
     /// URL for `AWS_ENDPOINT_URL`, for example `http://127.0.0.1:4566`.
@@ -146,14 +136,7 @@ impl Stage {
         lambda: Arc<dyn LambdaControl>,
         alarms: Arc<dyn AlarmReader>,
     ) -> Result<Self, StageError> {
-        let Ground {
-            clock,
-            tasks,
-            access,
-            gateway,
-            address,
-            config,
-        } = ground;
+        let Ground { clock, tasks, access, gateway, address, config } = ground;
         let dynamodb = Arc::new(DynamoDb::open(config.store.as_deref())?);
         let codedeploy = CodeDeploy::new(Surroundings {
             clock,
@@ -172,19 +155,7 @@ impl Stage {
         gateway.register("sns", sns.clone());
         gateway.register("ssm", ssm.clone());
         gateway.register("dynamodb", dynamodb.clone());
-        Ok(Self {
-            clock,
-            access,
-            gateway,
-            bus,
-            codedeploy,
-            scheduler,
-            sns,
-            ssm,
-            dynamodb,
-            address,
-            tasks,
-        })
+        Ok(Self { clock, access, gateway, bus, codedeploy, scheduler, sns, ssm, dynamodb, address, tasks })
     }
 
     /// URL for `AWS_ENDPOINT_URL`.
@@ -220,12 +191,7 @@ mod tests {
         fn alias(&self, _function: &str, _alias: &str) -> Option<AliasRouting> {
             None
         }
-        fn route(
-            &self,
-            _function: &str,
-            _alias: &str,
-            _routing: AliasRouting,
-        ) -> Result<(), ApiError> {
+        fn route(&self, _function: &str, _alias: &str, _routing: AliasRouting) -> Result<(), ApiError> {
             Ok(())
         }
         fn has_version(&self, _function: &str, _version: &str) -> bool {
@@ -243,11 +209,7 @@ mod tests {
     }
 
     async fn stage() -> Stage {
-        let config = StageConfig {
-            minute: Duration::from_secs(5),
-            port: None,
-            store: None,
-        };
+        let config = StageConfig { minute: Duration::from_secs(5), port: None, store: None };
         let ground = Ground::bind(config).await.unwrap();
         let bus = ground.event_bus(Arc::new(Nothing));
         Stage::start(ground, bus, Arc::new(Nothing), Arc::new(Nothing)).unwrap()
@@ -269,8 +231,7 @@ mod tests {
     async fn every_service_answers_in_its_own_protocol() {
         let stage = stage().await;
         let topic = stage.sns.create_topic("on-call");
-        let publish =
-            format!("Action=Publish&Version=2010-03-31&TopicArn={topic}&Message=rolled+back");
+        let publish = format!("Action=Publish&Version=2010-03-31&TopicArn={topic}&Message=rolled+back");
         let form = "content-type: application/x-www-form-urlencoded";
         let schedule = r#"{"ScheduleExpression":"at(2199-01-01T00:00:00)","FlexibleTimeWindow":{"Mode":"OFF"},"Target":{"Arn":"arn:aws:lambda:us-east-1:123456789012:function:f","RoleArn":"r"}}"#;
         // (case, header, path, body, part of the answer)
@@ -282,20 +243,8 @@ mod tests {
                 r#"{"applicationName":"app","computePlatform":"Lambda"}"#,
                 "applicationId",
             ),
-            (
-                "ssm",
-                "x-amz-target: AmazonSSM.GetParameter",
-                "/",
-                r#"{"Name":"/p"}"#,
-                "ParameterNotFound",
-            ),
-            (
-                "dynamodb",
-                "x-amz-target: DynamoDB_20120810.ListTables",
-                "/",
-                "{}",
-                "TableNames",
-            ),
+            ("ssm", "x-amz-target: AmazonSSM.GetParameter", "/", r#"{"Name":"/p"}"#, "ParameterNotFound"),
+            ("dynamodb", "x-amz-target: DynamoDB_20120810.ListTables", "/", "{}", "TableNames"),
             (
                 "events",
                 "x-amz-target: AWSEvents.PutRule",
@@ -304,13 +253,7 @@ mod tests {
                 "RuleArn",
             ),
             ("sns", form, "/", &publish, "<MessageId>"),
-            (
-                "scheduler",
-                "content-type: application/json",
-                "/schedules/s-1",
-                schedule,
-                "ScheduleArn",
-            ),
+            ("scheduler", "content-type: application/json", "/schedules/s-1", schedule, "ScheduleArn"),
             (
                 "rpc v2",
                 "smithy-protocol: rpc-v2-cbor",
@@ -332,13 +275,7 @@ mod tests {
         }
         assert_eq!(stage.sns.messages().len(), 1);
         assert_eq!(stage.scheduler.names(), ["s-1"]);
-        assert!(
-            stage
-                .access
-                .calls()
-                .iter()
-                .all(|call| call.principal == "KEY")
-        );
+        assert!(stage.access.calls().iter().all(|call| call.principal == "KEY"));
     }
 
     #[tokio::test]
@@ -352,21 +289,14 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(5), closed)
-            .await
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(5), closed).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_taken_port_is_said() {
         let first = stage().await;
         let port = Some(first.address.port());
-        let second = Ground::bind(StageConfig {
-            minute: Duration::from_secs(5),
-            port,
-            store: None,
-        })
-        .await;
+        let second = Ground::bind(StageConfig { minute: Duration::from_secs(5), port, store: None }).await;
         let error = second.err().map(|error| error.to_string()).unwrap();
         assert!(error.contains(&first.address.port().to_string()), "{error}");
     }

@@ -17,10 +17,7 @@ impl Tasks {
     /// An empty set on `runtime` (usually `Handle::current()`).
     #[must_use]
     pub fn new(runtime: Handle) -> Self {
-        Self {
-            set: Arc::default(),
-            runtime,
-        }
+        Self { set: Arc::default(), runtime }
     }
 
     /// Runs `task` until it ends or [`Tasks::abort_all`] is called. May be called from any thread.

@@ -21,12 +21,7 @@ impl Service for CodeDeploy {
 }
 
 impl CodeDeploy {
-    pub(super) fn dispatch(
-        &self,
-        principal: &str,
-        operation: &str,
-        input: &Value,
-    ) -> Result<Value, ApiFault> {
+    pub(super) fn dispatch(&self, principal: &str, operation: &str, input: &Value) -> Result<Value, ApiFault> {
         match operation {
             "CreateApplication" => self.create_application(input),
             "CreateDeploymentGroup" => self.create_group(input),
@@ -37,11 +32,7 @@ impl CodeDeploy {
             }),
             "CreateDeploymentConfig" => self.create_config(input),
             "GetDeploymentConfig" => self.with_state(|state| {
-                let name = required(
-                    input,
-                    "deploymentConfigName",
-                    "DeploymentConfigNameRequiredException",
-                )?;
+                let name = required(input, "deploymentConfigName", "DeploymentConfigNameRequiredException")?;
                 Ok(json!({"deploymentConfigInfo": state.config(name, None)?.to_json()}))
             }),
             "CreateDeployment" => self.create_deployment(input),
@@ -66,13 +57,7 @@ impl CodeDeploy {
                 let message = format!("Application already exists: {name}");
                 return Err(ApiFault::new("ApplicationAlreadyExistsException", message));
             }
-            state.applications.insert(
-                name.to_owned(),
-                Application {
-                    platform,
-                    revisions: BTreeMap::new(),
-                },
-            );
+            state.applications.insert(name.to_owned(), Application { platform, revisions: BTreeMap::new() });
             Ok(json!({"applicationId": uuid()}))
         })
     }
@@ -80,24 +65,16 @@ impl CodeDeploy {
     fn create_group(&self, input: &Value) -> Result<Value, ApiFault> {
         let role_arn = text(input, "serviceRoleArn").map(str::to_owned);
         self.with_state(|state| {
-            let (application, name) =
-                state.application_and_group_name(input, "deploymentGroupName")?;
+            let (application, name) = state.application_and_group_name(input, "deploymentGroupName")?;
             check_name(&name, "InvalidDeploymentGroupNameException")?;
-            let platform = state
-                .applications
-                .get(&application)
-                .map_or(Platform::Server, |found| found.platform);
+            let platform = state.applications.get(&application).map_or(Platform::Server, |found| found.platform);
             let key = (application.clone(), name.clone());
             if state.groups.contains_key(&key) {
                 let message = format!("Deployment group already exists: {name}");
-                return Err(ApiFault::new(
-                    "DeploymentGroupAlreadyExistsException",
-                    message,
-                ));
+                return Err(ApiFault::new("DeploymentGroupAlreadyExistsException", message));
             }
-            let role_arn = role_arn.ok_or_else(|| {
-                ApiFault::new("RoleRequiredException", "`serviceRoleArn` is required")
-            })?;
+            let role_arn =
+                role_arn.ok_or_else(|| ApiFault::new("RoleRequiredException", "`serviceRoleArn` is required"))?;
             let default = match platform {
                 Platform::Lambda => "CodeDeployDefault.LambdaAllAtOnce",
                 Platform::Ecs => "CodeDeployDefault.ECSAllAtOnce",
@@ -127,15 +104,10 @@ impl CodeDeploy {
 
     fn update_group(&self, input: &Value) -> Result<Value, ApiFault> {
         self.with_state(|state| {
-            let (application, name) =
-                state.application_and_group_name(input, "currentDeploymentGroupName")?;
+            let (application, name) = state.application_and_group_name(input, "currentDeploymentGroupName")?;
             if text(input, "newDeploymentGroupName").is_some_and(|new| new != name) {
-                let message =
-                    "the stage cannot rename a deployment group (`newDeploymentGroupName`)";
-                return Err(ApiFault::new(
-                    "InvalidDeploymentGroupNameException",
-                    message,
-                ));
+                let message = "the stage cannot rename a deployment group (`newDeploymentGroupName`)";
+                return Err(ApiFault::new("InvalidDeploymentGroupNameException", message));
             }
             let key = (application, name);
             let mut group = state.groups.remove(&key).ok_or_else(|| no_group(&key.1))?;
@@ -146,18 +118,11 @@ impl CodeDeploy {
     }
 
     fn create_config(&self, input: &Value) -> Result<Value, ApiFault> {
-        let name = required(
-            input,
-            "deploymentConfigName",
-            "DeploymentConfigNameRequiredException",
-        )?;
+        let name = required(input, "deploymentConfigName", "DeploymentConfigNameRequiredException")?;
         check_name(name, "InvalidDeploymentConfigNameException")?;
         if name.starts_with("CodeDeployDefault.") {
             let message = "a name must not start with `CodeDeployDefault.`";
-            return Err(ApiFault::new(
-                "InvalidDeploymentConfigNameException",
-                message,
-            ));
+            return Err(ApiFault::new("InvalidDeploymentConfigNameException", message));
         }
         let platform = Platform::parse(text(input, "computePlatform").unwrap_or("Server"))?;
         let routing = match (platform, input.get("trafficRoutingConfig")) {
@@ -165,20 +130,12 @@ impl CodeDeploy {
             (Platform::Lambda | Platform::Ecs, Some(given)) => Some(Routing::parse(given)?),
             (Platform::Lambda | Platform::Ecs, None) => Some(Routing::AllAtOnce),
         };
-        let config = Config {
-            name: name.to_owned(),
-            platform,
-            routing,
-            created_ms: self.now_ms(),
-        };
+        let config = Config { name: name.to_owned(), platform, routing, created_ms: self.now_ms() };
         let answer = config.to_json();
         self.with_state(|state| {
             if state.configs.contains_key(name) {
                 let message = format!("Deployment configuration already exists: {name}");
-                return Err(ApiFault::new(
-                    "DeploymentConfigAlreadyExistsException",
-                    message,
-                ));
+                return Err(ApiFault::new("DeploymentConfigAlreadyExistsException", message));
             }
             state.configs.insert(name.to_owned(), config);
             Ok(json!({"deploymentConfigId": answer.get("deploymentConfigId")}))
@@ -192,11 +149,7 @@ impl State {
         self.application_and_group_name(input, "deploymentGroupName")
     }
 
-    fn application_and_group_name(
-        &self,
-        input: &Value,
-        key: &str,
-    ) -> Result<(String, String), ApiFault> {
+    fn application_and_group_name(&self, input: &Value, key: &str) -> Result<(String, String), ApiFault> {
         let application = required(input, "applicationName", "ApplicationNameRequiredException")?;
         let group = required(input, key, "DeploymentGroupNameRequiredException")?;
         self.application(application)?;
@@ -204,46 +157,28 @@ impl State {
     }
 
     pub(super) fn application(&self, name: &str) -> Result<&Application, ApiFault> {
-        let missing = || {
-            ApiFault::new(
-                "ApplicationDoesNotExistException",
-                format!("No application found for name: {name}"),
-            )
-        };
+        let missing =
+            || ApiFault::new("ApplicationDoesNotExistException", format!("No application found for name: {name}"));
         self.applications.get(name).ok_or_else(missing)
     }
 
     pub(super) fn group(&self, application: &str, group: &str) -> Result<&Group, ApiFault> {
-        self.groups
-            .get(&(application.to_owned(), group.to_owned()))
-            .ok_or_else(|| no_group(group))
+        self.groups.get(&(application.to_owned(), group.to_owned())).ok_or_else(|| no_group(group))
     }
 
     /// Predefined or custom configuration; with `platform` it must fit.
-    pub(super) fn config(
-        &self,
-        name: &str,
-        platform: Option<Platform>,
-    ) -> Result<Config, ApiFault> {
-        let found = predefined(name)
-            .or_else(|| self.configs.get(name).cloned())
-            .ok_or_else(|| {
-                ApiFault::new(
-                    "DeploymentConfigDoesNotExistException",
-                    format!("No deployment configuration found for name: {name}"),
-                )
-            })?;
+    pub(super) fn config(&self, name: &str, platform: Option<Platform>) -> Result<Config, ApiFault> {
+        let found = predefined(name).or_else(|| self.configs.get(name).cloned()).ok_or_else(|| {
+            ApiFault::new(
+                "DeploymentConfigDoesNotExistException",
+                format!("No deployment configuration found for name: {name}"),
+            )
+        })?;
         match platform {
             Some(platform) if platform != found.platform => {
-                let message = format!(
-                    "{name} is for {}, the application is for {}",
-                    found.platform.name(),
-                    platform.name()
-                );
-                Err(ApiFault::new(
-                    "InvalidDeploymentConfigNameException",
-                    message,
-                ))
+                let message =
+                    format!("{name} is for {}, the application is for {}", found.platform.name(), platform.name());
+                Err(ApiFault::new("InvalidDeploymentConfigNameException", message))
             }
             Some(_) | None => Ok(found),
         }
@@ -256,12 +191,8 @@ impl State {
             Some(name) => Some(self.config(name, Some(group.platform))?.name),
             None => None,
         };
-        let rollback = given("autoRollbackConfiguration")
-            .map(AutoRollback::parse)
-            .transpose()?;
-        let alarms = given("alarmConfiguration")
-            .map(AlarmConfig::parse)
-            .transpose()?;
+        let rollback = given("autoRollbackConfiguration").map(AutoRollback::parse).transpose()?;
+        let alarms = given("alarmConfiguration").map(AlarmConfig::parse).transpose()?;
         group.config_name = config.unwrap_or_else(|| group.config_name.clone());
         group.auto_rollback = rollback.unwrap_or_else(|| group.auto_rollback.clone());
         group.alarms = alarms.unwrap_or_else(|| group.alarms.clone());
@@ -279,18 +210,12 @@ impl State {
 }
 
 fn no_group(name: &str) -> ApiFault {
-    ApiFault::new(
-        "DeploymentGroupDoesNotExistException",
-        format!("No deployment group found for name: {name}"),
-    )
+    ApiFault::new("DeploymentGroupDoesNotExistException", format!("No deployment group found for name: {name}"))
 }
 
 fn check_name(name: &str, code: &str) -> Result<(), ApiFault> {
     if name.chars().count() > NAME_MAX {
-        return Err(ApiFault::new(
-            code,
-            format!("the name is longer than {NAME_MAX} characters"),
-        ));
+        return Err(ApiFault::new(code, format!("the name is longer than {NAME_MAX} characters")));
     }
     Ok(())
 }

@@ -21,10 +21,7 @@ impl CodeDeploy {
     pub(super) fn batch_get_deployments(&self, input: &Value) -> Result<Value, ApiFault> {
         let ids = texts(input.get("deploymentIds"));
         if ids.is_empty() {
-            return Err(ApiFault::new(
-                "DeploymentIdRequiredException",
-                "`deploymentIds` is required",
-            ));
+            return Err(ApiFault::new("DeploymentIdRequiredException", "`deploymentIds` is required"));
         }
         if ids.len() > BATCH_MAX {
             return Err(ApiFault::new(
@@ -34,11 +31,8 @@ impl CodeDeploy {
         }
         ids.iter().try_for_each(|id| check_id(id))?;
         self.with_state(|state| {
-            let found: Vec<Value> = ids
-                .iter()
-                .filter_map(|id| state.deployments.get(id))
-                .map(Deployment::to_json)
-                .collect();
+            let found: Vec<Value> =
+                ids.iter().filter_map(|id| state.deployments.get(id)).map(Deployment::to_json).collect();
             Ok(json!({"deploymentsInfo": found}))
         })
     }
@@ -68,23 +62,16 @@ impl CodeDeploy {
             // The token is the last id of the page before, so that new deployments shift nothing.
             let after = match text(input, "nextToken") {
                 None => None,
-                Some(token) => Some(state.order.iter().position(|id| id == token).ok_or_else(
-                    || {
-                        ApiFault::new(
-                            "InvalidNextTokenException",
-                            format!("`nextToken` is `{token}`, not one that was given"),
-                        )
-                    },
-                )?),
+                Some(token) => Some(state.order.iter().position(|id| id == token).ok_or_else(|| {
+                    ApiFault::new(
+                        "InvalidNextTokenException",
+                        format!("`nextToken` is `{token}`, not one that was given"),
+                    )
+                })?),
             };
             let newest_first = state.order.iter().take(after.unwrap_or(usize::MAX)).rev();
             let mut ids: Vec<&String> = newest_first
-                .filter(|id| {
-                    state
-                        .deployments
-                        .get(*id)
-                        .is_some_and(|deployment| filter.fits(deployment))
-                })
+                .filter(|id| state.deployments.get(*id).is_some_and(|deployment| filter.fits(deployment)))
                 .take(PAGE + 1)
                 .collect();
             let more = ids.len() > PAGE;
@@ -100,8 +87,7 @@ impl CodeDeploy {
     pub(super) fn get_application_revision(&self, input: &Value) -> Result<Value, ApiFault> {
         let application = required(input, "applicationName", "ApplicationNameRequiredException")?;
         let revision = input.get("revision").filter(|revision| !revision.is_null());
-        let revision = revision
-            .ok_or_else(|| ApiFault::new("RevisionRequiredException", "`revision` is required"))?;
+        let revision = revision.ok_or_else(|| ApiFault::new("RevisionRequiredException", "`revision` is required"))?;
         let (is_string, member) = match text(revision, "revisionType") {
             Some("AppSpecContent") => (false, "appSpecContent"),
             Some("String") => (true, "string"),
@@ -112,22 +98,13 @@ impl CodeDeploy {
                 ));
             }
         };
-        let sha256 = revision
-            .pointer(&format!("/{member}/sha256"))
-            .and_then(Value::as_str);
-        let sha256 = sha256.ok_or_else(|| {
-            ApiFault::new(
-                "InvalidRevisionException",
-                format!("`{member}.sha256` is required"),
-            )
-        })?;
+        let sha256 = revision.pointer(&format!("/{member}/sha256")).and_then(Value::as_str);
+        let sha256 = sha256
+            .ok_or_else(|| ApiFault::new("InvalidRevisionException", format!("`{member}.sha256` is required")))?;
         self.with_state(|state| {
             state.application(application)?;
             let stored = state.stored(application, sha256)?;
-            let shown = RevisionRef::Text {
-                is_string,
-                sha256: sha256.to_owned(),
-            };
+            let shown = RevisionRef::Text { is_string, sha256: sha256.to_owned() };
             Ok(json!({
                 "applicationName": application,
                 "revision": shown.with_content(Some(&stored.content)),
@@ -147,10 +124,7 @@ impl CodeDeploy {
             let target = required(input, "targetId", "DeploymentTargetIdRequiredException")?;
             if deployment.target_id().as_deref() != Some(target) {
                 let message = format!("deployment {} has no target {target}", deployment.id);
-                return Err(ApiFault::new(
-                    "DeploymentTargetDoesNotExistException",
-                    message,
-                ));
+                return Err(ApiFault::new("DeploymentTargetDoesNotExistException", message));
             }
             Ok(json!({"deploymentTarget": deployment.target_json()}))
         })
@@ -163,11 +137,7 @@ impl CodeDeploy {
         })
     }
 
-    pub(super) fn stop_deployment(
-        &self,
-        principal: &str,
-        input: &Value,
-    ) -> Result<Value, ApiFault> {
+    pub(super) fn stop_deployment(&self, principal: &str, input: &Value) -> Result<Value, ApiFault> {
         let now_ms = self.now_ms();
         let rollback = input.get("autoRollbackEnabled").and_then(Value::as_bool);
         let id = self.with_state(|state| state.deployment(input).map(|found| found.id.clone()))?;
@@ -191,16 +161,10 @@ impl CodeDeploy {
         answer.unwrap_or_else(|| Err(no_deployment(&id)))
     }
 
-    pub(super) fn put_hook_status(
-        &self,
-        principal: &str,
-        input: &Value,
-    ) -> Result<Value, ApiFault> {
+    pub(super) fn put_hook_status(&self, principal: &str, input: &Value) -> Result<Value, ApiFault> {
         let now_ms = self.now_ms();
         let id = self.with_state(|state| state.deployment(input).map(|found| found.id.clone()))?;
-        let execution = text(input, "lifecycleEventHookExecutionId")
-            .unwrap_or_default()
-            .to_owned();
+        let execution = text(input, "lifecycleEventHookExecutionId").unwrap_or_default().to_owned();
         let status = text(input, "status").unwrap_or_default().to_owned();
         let answer = self.change(&id, |deployment| {
             let result = deployment.answer_hook(&execution, &status, now_ms);
@@ -243,57 +207,37 @@ impl State {
 
 impl Deployment {
     fn is_in(&self, event: &str) -> bool {
-        self.lifecycle
-            .iter()
-            .any(|found| found.name == event && found.status == EventStatus::InProgress)
+        self.lifecycle.iter().any(|found| found.name == event && found.status == EventStatus::InProgress)
     }
 
     /// The event whose hook got this execution id.
     fn event_of(&self, execution: &str) -> Option<&'static str> {
-        self.lifecycle
-            .iter()
-            .find(|event| event.execution_id.as_deref() == Some(execution))
-            .map(|event| event.name)
+        self.lifecycle.iter().find(|event| event.execution_id.as_deref() == Some(execution)).map(|event| event.name)
     }
 
     fn answer_hook(&mut self, execution: &str, status: &str, now_ms: i64) -> Result<(), ApiFault> {
         if self.platform == Platform::Server {
             let message = "EC2/on-premises deployments have no hook functions";
-            return Err(ApiFault::new(
-                "UnsupportedActionForDeploymentTypeException",
-                message,
-            ));
+            return Err(ApiFault::new("UnsupportedActionForDeploymentTypeException", message));
         }
         let verdict = match status {
             "Succeeded" => EventStatus::Succeeded,
             "Failed" => EventStatus::Failed,
             other => {
                 let message = format!("`status` is `{other}`, allowed are Succeeded and Failed");
-                return Err(ApiFault::new(
-                    "InvalidLifecycleEventHookExecutionStatusException",
-                    message,
-                ));
+                return Err(ApiFault::new("InvalidLifecycleEventHookExecutionStatusException", message));
             }
         };
         let id = self.id.clone();
-        let event = self
-            .lifecycle
-            .iter_mut()
-            .find(|event| event.execution_id.as_deref() == Some(execution));
+        let event = self.lifecycle.iter_mut().find(|event| event.execution_id.as_deref() == Some(execution));
         let event = event.ok_or_else(|| {
             let message = format!("the execution id belongs to no hook of deployment {id}");
             ApiFault::new("InvalidLifecycleEventHookExecutionIdException", message)
         })?;
         if event.status != EventStatus::InProgress {
-            let message = format!(
-                "lifecycle event {} of deployment {id} is already {}",
-                event.name,
-                event.status.name()
-            );
-            return Err(ApiFault::new(
-                "LifecycleEventAlreadyCompletedException",
-                message,
-            ));
+            let message =
+                format!("lifecycle event {} of deployment {id} is already {}", event.name, event.status.name());
+            return Err(ApiFault::new("LifecycleEventAlreadyCompletedException", message));
         }
         event.status = verdict;
         event.end_ms = Some(now_ms);
@@ -312,21 +256,9 @@ struct Filter {
 
 impl Filter {
     fn parse(input: &Value) -> Result<Self, ApiFault> {
-        let known = [
-            "Created",
-            "Queued",
-            "InProgress",
-            "Baking",
-            "Succeeded",
-            "Failed",
-            "Stopped",
-            "Ready",
-        ];
+        let known = ["Created", "Queued", "InProgress", "Baking", "Succeeded", "Failed", "Stopped", "Ready"];
         let statuses = texts(input.get("includeOnlyStatuses"));
-        if let Some(unknown) = statuses
-            .iter()
-            .find(|status| !known.contains(&status.as_str()))
-        {
+        if let Some(unknown) = statuses.iter().find(|status| !known.contains(&status.as_str())) {
             return Err(ApiFault::new(
                 "InvalidDeploymentStatusException",
                 format!("status `{unknown}`, known are {}", known.join(", ")),
@@ -345,59 +277,36 @@ impl Filter {
         if let (Some(start), Some(end)) = (start, end)
             && start > end
         {
-            return Err(ApiFault::new(
-                "InvalidTimeRangeException",
-                "`createTimeRange` starts after its end",
-            ));
+            return Err(ApiFault::new("InvalidTimeRangeException", "`createTimeRange` starts after its end"));
         }
         let name = |key: &str| text(input, key).map(str::to_owned);
-        Ok(Self {
-            application: name("applicationName"),
-            group: name("deploymentGroupName"),
-            statuses,
-            start,
-            end,
-        })
+        Ok(Self { application: name("applicationName"), group: name("deploymentGroupName"), statuses, start, end })
     }
 
     fn fits(&self, deployment: &Deployment) -> bool {
-        let is = |wanted: &Option<String>, found: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == found)
-        };
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         let created = crate::json::seconds(deployment.created_ms);
         is(&self.application, &deployment.application)
             && is(&self.group, &deployment.group)
             && (self.statuses.is_empty()
-                || self
-                    .statuses
-                    .iter()
-                    .any(|status| status == Status::name(deployment.status)))
+                || self.statuses.iter().any(|status| status == Status::name(deployment.status)))
             && self.start.is_none_or(|start| created >= start)
             && self.end.is_none_or(|end| created <= end)
     }
 }
 
 fn no_deployment(id: &str) -> ApiFault {
-    ApiFault::new(
-        "DeploymentDoesNotExistException",
-        format!("The deployment {id} could not be found"),
-    )
+    ApiFault::new("DeploymentDoesNotExistException", format!("The deployment {id} could not be found"))
 }
 
 /// `d-` and nine upper-case letters or digits.
 fn check_id(id: &str) -> Result<(), ApiFault> {
     let fits = id.strip_prefix("d-").is_some_and(|rest| {
-        rest.len() == 9
-            && rest
-                .chars()
-                .all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit())
+        rest.len() == 9 && rest.chars().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit())
     });
     if fits {
         Ok(())
     } else {
-        Err(ApiFault::new(
-            "InvalidDeploymentIdException",
-            format!("`{id}` is no deployment id"),
-        ))
+        Err(ApiFault::new("InvalidDeploymentIdException", format!("`{id}` is no deployment id")))
     }
 }

@@ -40,47 +40,29 @@ impl AppSpec {
     pub fn parse(content: &str) -> Result<Self, String> {
         let document: Value = match serde_json::from_str(content) {
             Ok(document) => document,
-            Err(_) => serde_saphyr::from_str(content)
-                .map_err(|error| format!("neither JSON nor YAML: {error}"))?,
+            Err(_) => serde_saphyr::from_str(content).map_err(|error| format!("neither JSON nor YAML: {error}"))?,
         };
-        let resources = member(&document, "resources")
-            .and_then(Value::as_array)
-            .ok_or("`Resources` is no list")?;
+        let resources = member(&document, "resources").and_then(Value::as_array).ok_or("`Resources` is no list")?;
         let [only] = resources.as_slice() else {
-            return Err(format!(
-                "`Resources` holds {} entries, it must hold one",
-                resources.len()
-            ));
+            return Err(format!("`Resources` holds {} entries, it must hold one", resources.len()));
         };
-        let resource = only
-            .as_object()
-            .and_then(|entry| entry.values().next())
-            .ok_or("the entry of `Resources` has no body")?;
-        Ok(Self {
-            resource: parse_resource(resource)?,
-            hooks: parse_hooks(member(&document, "hooks"))?,
-        })
+        let resource =
+            only.as_object().and_then(|entry| entry.values().next()).ok_or("the entry of `Resources` has no body")?;
+        Ok(Self { resource: parse_resource(resource)?, hooks: parse_hooks(member(&document, "hooks"))? })
     }
 
     /// Function that is the hook of `event`.
     #[must_use]
     pub fn hook(&self, event: &str) -> Option<&str> {
-        self.hooks
-            .iter()
-            .find(|(name, _)| name == event)
-            .map(|(_, function)| function.as_str())
+        self.hooks.iter().find(|(name, _)| name == event).map(|(_, function)| function.as_str())
     }
 }
 
 fn parse_resource(resource: &Value) -> Result<Resource, String> {
-    let kind = member(resource, "type")
-        .and_then(Value::as_str)
-        .ok_or("the resource has no `Type`")?;
+    let kind = member(resource, "type").and_then(Value::as_str).ok_or("the resource has no `Type`")?;
     let properties = member(resource, "properties").ok_or("the resource has no `Properties`")?;
     let text = |name: &str| {
-        member(properties, name)
-            .and_then(scalar)
-            .ok_or_else(|| format!("property `{name}` is missing or empty"))
+        member(properties, name).and_then(scalar).ok_or_else(|| format!("property `{name}` is missing or empty"))
     };
     match kind {
         "AWS::Lambda::Function" => {
@@ -88,30 +70,19 @@ fn parse_resource(resource: &Value) -> Result<Resource, String> {
                 let version = text(name)?;
                 match version.parse::<u64>() {
                     Ok(number) if number > 0 => Ok(version),
-                    Ok(_) | Err(_) => Err(format!(
-                        "property `{name}` is `{version}`, a version is a positive whole number"
-                    )),
+                    Ok(_) | Err(_) => {
+                        Err(format!("property `{name}` is `{version}`, a version is a positive whole number"))
+                    }
                 }
             };
             let (current, target) = (version("CurrentVersion")?, version("TargetVersion")?);
             if current == target {
-                return Err(format!(
-                    "`CurrentVersion` and `TargetVersion` are both {target}"
-                ));
+                return Err(format!("`CurrentVersion` and `TargetVersion` are both {target}"));
             }
-            Ok(Resource::Lambda {
-                function: text("Name")?,
-                alias: text("Alias")?,
-                current,
-                target,
-            })
+            Ok(Resource::Lambda { function: text("Name")?, alias: text("Alias")?, current, target })
         }
-        "AWS::ECS::Service" => Ok(Resource::Ecs {
-            task_definition: text("TaskDefinition")?,
-        }),
-        other => Err(format!(
-            "type `{other}` is unknown; known are AWS::Lambda::Function and AWS::ECS::Service"
-        )),
+        "AWS::ECS::Service" => Ok(Resource::Ecs { task_definition: text("TaskDefinition")? }),
+        other => Err(format!("type `{other}` is unknown; known are AWS::Lambda::Function and AWS::ECS::Service")),
     }
 }
 
@@ -124,13 +95,9 @@ fn parse_hooks(hooks: Option<&Value>) -> Result<Vec<(String, String)>, String> {
     for entry in entries {
         for (event, function) in entry.as_object().ok_or("an entry of `Hooks` is no map")? {
             if !HOOKABLE.contains(&event.as_str()) {
-                return Err(format!(
-                    "`{event}` takes no hook; these do: {}",
-                    HOOKABLE.join(", ")
-                ));
+                return Err(format!("`{event}` takes no hook; these do: {}", HOOKABLE.join(", ")));
             }
-            let function =
-                scalar(function).ok_or_else(|| format!("hook `{event}` names no function"))?;
+            let function = scalar(function).ok_or_else(|| format!("hook `{event}` names no function"))?;
             if parsed.iter().any(|(known, _)| known == event) {
                 return Err(format!("hook `{event}` is there twice"));
             }
@@ -141,21 +108,13 @@ fn parse_hooks(hooks: Option<&Value>) -> Result<Vec<(String, String)>, String> {
 }
 
 /// Events of a Lambda or ECS deployment that may have a hook.
-const HOOKABLE: [&str; 5] = [
-    "BeforeInstall",
-    "AfterInstall",
-    "AfterAllowTestTraffic",
-    "BeforeAllowTraffic",
-    "AfterAllowTraffic",
-];
+const HOOKABLE: [&str; 5] =
+    ["BeforeInstall", "AfterInstall", "AfterAllowTestTraffic", "BeforeAllowTraffic", "AfterAllowTraffic"];
 
 /// A member by its name in any case: AWS prints `Resources` on one page and `resources` on another.
 fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let members = value.as_object()?;
-    members
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, member)| member)
+    members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, member)| member)
 }
 
 /// A non-empty text; a YAML file may write a version as a number.
@@ -163,9 +122,7 @@ fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-            None
-        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -175,12 +132,7 @@ mod tests {
     use serde_json::json;
 
     fn lambda() -> Resource {
-        Resource::Lambda {
-            function: "checkout".into(),
-            alias: "live".into(),
-            current: "7".into(),
-            target: "8".into(),
-        }
+        Resource::Lambda { function: "checkout".into(), alias: "live".into(), current: "7".into(), target: "8".into() }
     }
 
     #[test]
@@ -195,11 +147,7 @@ mod tests {
         for (case, content) in [("json", json.to_string()), ("yaml", yaml.to_owned())] {
             let spec = AppSpec::parse(&content).unwrap();
             assert_eq!(spec.resource, lambda(), "{case}");
-            assert_eq!(
-                spec.hook("AfterAllowTraffic"),
-                Some("CodeDeployHook_after"),
-                "{case}"
-            );
+            assert_eq!(spec.hook("AfterAllowTraffic"), Some("CodeDeployHook_after"), "{case}");
             assert_eq!(spec.hook("AllowTraffic"), None, "{case}");
         }
     }
@@ -207,8 +155,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let lambda = |properties: Value| json!({"Resources": [{"f": {"Type": "AWS::Lambda::Function", "Properties": properties}}]});
-        let good =
-            json!({"Name": "f", "Alias": "live", "CurrentVersion": "7", "TargetVersion": "8"});
+        let good = json!({"Name": "f", "Alias": "live", "CurrentVersion": "7", "TargetVersion": "8"});
         let with = |key: &str, value: Value| {
             let mut properties = good.clone();
             properties[key] = value;
@@ -222,34 +169,17 @@ mod tests {
         let table = [
             ("not yaml", "{a: [".to_owned(), "neither JSON nor YAML"),
             ("no resources", "{}".to_owned(), "`Resources` is no list"),
-            (
-                "two resources",
-                json!({"Resources": [{}, {}]}).to_string(),
-                "2 entries",
-            ),
+            ("two resources", json!({"Resources": [{}, {}]}).to_string(), "2 entries"),
             ("no alias", with("Alias", Value::Null), "`Alias` is missing"),
-            (
-                "$LATEST",
-                with("TargetVersion", json!("$LATEST")),
-                "`$LATEST`",
-            ),
+            ("$LATEST", with("TargetVersion", json!("$LATEST")), "`$LATEST`"),
             ("same version", with("TargetVersion", json!("7")), "both 7"),
             (
                 "unknown type",
-                json!({"Resources": [{"f": {"Type": "AWS::S3::Bucket", "Properties": {}}}]})
-                    .to_string(),
+                json!({"Resources": [{"f": {"Type": "AWS::S3::Bucket", "Properties": {}}}]}).to_string(),
                 "AWS::S3::Bucket",
             ),
-            (
-                "unknown hook",
-                with_hooks(json!([{"AllowTraffic": "f"}])),
-                "`AllowTraffic` takes no hook",
-            ),
-            (
-                "hook twice",
-                with_hooks(json!([{"BeforeAllowTraffic": "f"}, {"BeforeAllowTraffic": "g"}])),
-                "twice",
-            ),
+            ("unknown hook", with_hooks(json!([{"AllowTraffic": "f"}])), "`AllowTraffic` takes no hook"),
+            ("hook twice", with_hooks(json!([{"BeforeAllowTraffic": "f"}, {"BeforeAllowTraffic": "g"}])), "twice"),
         ];
         for (case, content, words) in table {
             let error = AppSpec::parse(&content).unwrap_err();
@@ -261,11 +191,6 @@ mod tests {
     fn an_ecs_service_names_its_task_definition() {
         let spec = json!({"Resources": [{"TargetService": {"Type": "AWS::ECS::Service", "Properties": {"TaskDefinition": "arn:td:9"}}}]});
         let parsed = AppSpec::parse(&spec.to_string()).unwrap();
-        assert_eq!(
-            parsed.resource,
-            Resource::Ecs {
-                task_definition: "arn:td:9".into()
-            }
-        );
+        assert_eq!(parsed.resource, Resource::Ecs { task_definition: "arn:td:9".into() });
     }
 }

@@ -39,21 +39,13 @@ pub(super) struct Config {
 impl Routing {
     /// The shifts in their order; the last one is 100 per cent.
     pub(super) fn steps(self) -> Vec<Step> {
-        let step = |percent, minutes| Step {
-            percent,
-            then_wait: Duration::from_secs(60 * minutes),
-        };
+        let step = |percent, minutes| Step { percent, then_wait: Duration::from_secs(60 * minutes) };
         match self {
             Self::AllAtOnce => vec![step(100, 0)],
             Self::Canary { percent, minutes } => vec![step(percent, minutes), step(100, 0)],
             Self::Linear { percent, minutes } => {
-                let before = (1..)
-                    .map(|count| count * percent)
-                    .take_while(|percent| *percent < 100);
-                before
-                    .map(|percent| step(percent, minutes))
-                    .chain([step(100, 0)])
-                    .collect()
+                let before = (1..).map(|count| count * percent).take_while(|percent| *percent < 100);
+                before.map(|percent| step(percent, minutes)).chain([step(100, 0)]).collect()
             }
         }
     }
@@ -72,30 +64,22 @@ impl Routing {
 
     /// From the `trafficRoutingConfig` of CreateDeploymentConfig.
     pub(super) fn parse(config: &Value) -> Result<Self, ApiFault> {
-        let refused =
-            |words: String| ApiFault::new("InvalidTrafficRoutingConfigurationException", words);
+        let refused = |words: String| ApiFault::new("InvalidTrafficRoutingConfigurationException", words);
         let number = |pointer: &str| {
             let found = config.pointer(pointer).and_then(Value::as_u64);
-            found.ok_or_else(|| {
-                refused(format!(
-                    "`{}` is required",
-                    pointer.trim_start_matches('/').replace('/', ".")
-                ))
-            })
+            found.ok_or_else(|| refused(format!("`{}` is required", pointer.trim_start_matches('/').replace('/', "."))))
         };
         let minutes = |pointer: &str| match number(pointer)? {
-            long if long > SHIFT_MINUTES_MAX => Err(refused(format!(
-                "an interval of {long} minutes, allowed are {SHIFT_MINUTES_MAX}"
-            ))),
+            long if long > SHIFT_MINUTES_MAX => {
+                Err(refused(format!("an interval of {long} minutes, allowed are {SHIFT_MINUTES_MAX}")))
+            }
             short => Ok(short),
         };
         let share = |percent: u64| {
             if (1..=99).contains(&percent) {
                 Ok(percent)
             } else {
-                Err(refused(format!(
-                    "the share is {percent}, allowed is 1 to 99"
-                )))
+                Err(refused(format!("the share is {percent}, allowed is 1 to 99")))
             }
         };
         let routing = match config.get("type").and_then(Value::as_str) {
@@ -114,20 +98,12 @@ impl Routing {
                 )));
             }
             None => {
-                return Err(refused(
-                    "`trafficRoutingConfig.type` is required".to_owned(),
-                ));
+                return Err(refused("`trafficRoutingConfig.type` is required".to_owned()));
             }
         };
-        let total = routing
-            .steps()
-            .iter()
-            .map(|step| step.then_wait.as_secs() / 60)
-            .fold(0_u64, u64::saturating_add);
+        let total = routing.steps().iter().map(|step| step.then_wait.as_secs() / 60).fold(0_u64, u64::saturating_add);
         if total > SHIFT_MINUTES_MAX {
-            return Err(refused(format!(
-                "the shift lasts {total} minutes, allowed are {SHIFT_MINUTES_MAX}"
-            )));
+            return Err(refused(format!("the shift lasts {total} minutes, allowed are {SHIFT_MINUTES_MAX}")));
         }
         Ok(routing)
     }
@@ -152,30 +128,17 @@ impl Config {
 /// The predefined configuration `name`.
 pub(super) fn predefined(name: &str) -> Option<Config> {
     let short = name.strip_prefix("CodeDeployDefault.")?;
-    let (platform, routing) = PREDEFINED
-        .iter()
-        .find(|(known, _, _)| *known == short)
-        .map(|(_, platform, routing)| (*platform, *routing))?;
-    Some(Config {
-        name: name.to_owned(),
-        platform,
-        routing,
-        created_ms: 0,
-    })
+    let (platform, routing) =
+        PREDEFINED.iter().find(|(known, _, _)| *known == short).map(|(_, platform, routing)| (*platform, *routing))?;
+    Some(Config { name: name.to_owned(), platform, routing, created_ms: 0 })
 }
 
 const fn canary(minutes: u64) -> Option<Routing> {
-    Some(Routing::Canary {
-        percent: 10,
-        minutes,
-    })
+    Some(Routing::Canary { percent: 10, minutes })
 }
 
 const fn linear(minutes: u64) -> Option<Routing> {
-    Some(Routing::Linear {
-        percent: 10,
-        minutes,
-    })
+    Some(Routing::Linear { percent: 10, minutes })
 }
 
 /// All predefined configurations; the names are singular for Lambda and plural for ECS, as AWS has them.
@@ -184,46 +147,14 @@ const PREDEFINED: [(&str, Platform, Option<Routing>); 17] = [
     ("HalfAtATime", Platform::Server, None),
     ("OneAtATime", Platform::Server, None),
     ("LambdaCanary10Percent5Minutes", Platform::Lambda, canary(5)),
-    (
-        "LambdaCanary10Percent10Minutes",
-        Platform::Lambda,
-        canary(10),
-    ),
-    (
-        "LambdaCanary10Percent15Minutes",
-        Platform::Lambda,
-        canary(15),
-    ),
-    (
-        "LambdaCanary10Percent30Minutes",
-        Platform::Lambda,
-        canary(30),
-    ),
-    (
-        "LambdaLinear10PercentEvery1Minute",
-        Platform::Lambda,
-        linear(1),
-    ),
-    (
-        "LambdaLinear10PercentEvery2Minutes",
-        Platform::Lambda,
-        linear(2),
-    ),
-    (
-        "LambdaLinear10PercentEvery3Minutes",
-        Platform::Lambda,
-        linear(3),
-    ),
-    (
-        "LambdaLinear10PercentEvery10Minutes",
-        Platform::Lambda,
-        linear(10),
-    ),
-    (
-        "LambdaAllAtOnce",
-        Platform::Lambda,
-        Some(Routing::AllAtOnce),
-    ),
+    ("LambdaCanary10Percent10Minutes", Platform::Lambda, canary(10)),
+    ("LambdaCanary10Percent15Minutes", Platform::Lambda, canary(15)),
+    ("LambdaCanary10Percent30Minutes", Platform::Lambda, canary(30)),
+    ("LambdaLinear10PercentEvery1Minute", Platform::Lambda, linear(1)),
+    ("LambdaLinear10PercentEvery2Minutes", Platform::Lambda, linear(2)),
+    ("LambdaLinear10PercentEvery3Minutes", Platform::Lambda, linear(3)),
+    ("LambdaLinear10PercentEvery10Minutes", Platform::Lambda, linear(10)),
+    ("LambdaAllAtOnce", Platform::Lambda, Some(Routing::AllAtOnce)),
     ("ECSCanary10Percent5Minutes", Platform::Ecs, canary(5)),
     ("ECSCanary10Percent15Minutes", Platform::Ecs, canary(15)),
     ("ECSLinear10PercentEvery1Minutes", Platform::Ecs, linear(1)),
@@ -240,40 +171,15 @@ mod tests {
         for (name, _, routing) in PREDEFINED {
             let Some(routing) = routing else { continue };
             let steps = routing.steps();
-            assert_eq!(
-                steps.last().map(|step| (step.percent, step.then_wait)),
-                Some((100, Duration::ZERO)),
-                "{name}"
-            );
-            assert!(
-                steps.is_sorted_by(|a, b| a.percent < b.percent),
-                "{name}: {steps:?}"
-            );
+            assert_eq!(steps.last().map(|step| (step.percent, step.then_wait)), Some((100, Duration::ZERO)), "{name}");
+            assert!(steps.is_sorted_by(|a, b| a.percent < b.percent), "{name}: {steps:?}");
         }
-        let steps = |name: &str| {
-            predefined(name)
-                .and_then(|config| config.routing)
-                .unwrap()
-                .steps()
-        };
+        let steps = |name: &str| predefined(name).and_then(|config| config.routing).unwrap().steps();
         let canary = steps("CodeDeployDefault.LambdaCanary10Percent5Minutes");
-        assert_eq!(
-            canary[0],
-            Step {
-                percent: 10,
-                then_wait: Duration::from_secs(300)
-            }
-        );
+        assert_eq!(canary[0], Step { percent: 10, then_wait: Duration::from_secs(300) });
         assert_eq!(canary.len(), 2);
-        assert_eq!(
-            steps("CodeDeployDefault.LambdaLinear10PercentEvery1Minute").len(),
-            10
-        );
-        assert_eq!(
-            predefined("CodeDeployDefault.LambdaLinear10PercentEvery1Minutes"),
-            None,
-            "plural is ECS's"
-        );
+        assert_eq!(steps("CodeDeployDefault.LambdaLinear10PercentEvery1Minute").len(), 10);
+        assert_eq!(predefined("CodeDeployDefault.LambdaLinear10PercentEvery1Minutes"), None, "plural is ECS's");
     }
 
     #[test]
@@ -281,45 +187,21 @@ mod tests {
         let canary = |percent, minutes| json!({"type": "TimeBasedCanary", "timeBasedCanary": {"canaryPercentage": percent, "canaryInterval": minutes}});
         let linear = |percent, minutes| json!({"type": "TimeBasedLinear", "timeBasedLinear": {"linearPercentage": percent, "linearInterval": minutes}});
         let table = [
-            (
-                "canary",
-                canary(99, 2880),
-                Some(Routing::Canary {
-                    percent: 99,
-                    minutes: 2880,
-                }),
-            ),
+            ("canary", canary(99, 2880), Some(Routing::Canary { percent: 99, minutes: 2880 })),
             ("whole share", canary(100, 5), None),
             ("no share", canary(0, 5), None),
             ("too long", canary(10, 2881), None),
-            (
-                "linear",
-                linear(33, 1),
-                Some(Routing::Linear {
-                    percent: 33,
-                    minutes: 1,
-                }),
-            ),
+            ("linear", linear(33, 1), Some(Routing::Linear { percent: 33, minutes: 1 })),
             ("linear too long", linear(10, 321), None),
-            (
-                "all at once",
-                json!({"type": "AllAtOnce"}),
-                Some(Routing::AllAtOnce),
-            ),
+            ("all at once", json!({"type": "AllAtOnce"}), Some(Routing::AllAtOnce)),
             ("unknown", json!({"type": "Random"}), None),
             ("empty", json!({}), None),
         ];
         for (case, config, expected) in table {
             assert_eq!(Routing::parse(&config).ok(), expected, "{case}");
         }
-        let percents: Vec<u64> = Routing::Linear {
-            percent: 33,
-            minutes: 1,
-        }
-        .steps()
-        .iter()
-        .map(|step| step.percent)
-        .collect();
+        let percents: Vec<u64> =
+            Routing::Linear { percent: 33, minutes: 1 }.steps().iter().map(|step| step.percent).collect();
         assert_eq!(percents, [33, 66, 99, 100]);
     }
 }

@@ -8,9 +8,7 @@ use tokio::sync::watch;
 
 use super::app_spec::AppSpec;
 use super::config::Config;
-use super::model::{
-    AlarmConfig, AutoRollback, Deployment, Lifecycle, Platform, RevisionRef, Status, StoredRevision,
-};
+use super::model::{AlarmConfig, AutoRollback, Deployment, Lifecycle, Platform, RevisionRef, Status, StoredRevision};
 use super::{CodeDeploy, State};
 use crate::json::text;
 use crate::protocol::ApiFault;
@@ -49,26 +47,16 @@ impl State {
         let (application, group) = self.names(input)?;
         let (group_config, platform, group_rollback) = {
             let found = self.group(&application, &group)?;
-            (
-                found.config_name.clone(),
-                found.platform,
-                found.auto_rollback.clone(),
-            )
+            (found.config_name.clone(), found.platform, found.auto_rollback.clone())
         };
         let description = text(input, "description").map(str::to_owned);
-        if description
-            .as_ref()
-            .is_some_and(|text| text.chars().count() > DESCRIPTION_MAX)
-        {
+        if description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_MAX) {
             return Err(ApiFault::new(
                 "DescriptionTooLongException",
                 format!("the description is longer than {DESCRIPTION_MAX} characters"),
             ));
         }
-        let config = self.config(
-            text(input, "deploymentConfigName").unwrap_or(&group_config),
-            Some(platform),
-        )?;
+        let config = self.config(text(input, "deploymentConfigName").unwrap_or(&group_config), Some(platform))?;
         let auto_rollback = match input.get("autoRollbackConfiguration") {
             None | Some(Value::Null) => group_rollback,
             Some(given) => AutoRollback::parse(given)?,
@@ -78,21 +66,14 @@ impl State {
             Some(given) => Some(AlarmConfig::parse(given)?),
         };
         let running = self.deployments.values().find(|found| {
-            found.application == application
-                && found.group == group
-                && !found.status.is_final()
-                && !found.is_rollback
+            found.application == application && found.group == group && !found.status.is_final() && !found.is_rollback
         });
         if let Some(running) = running {
-            let message = format!(
-                "Deployment group {group} already has an active deployment: {}",
-                running.id
-            );
+            let message = format!("Deployment group {group} already has an active deployment: {}", running.id);
             return Err(ApiFault::new("DeploymentLimitExceededException", message));
         }
         let given = input.get("revision").filter(|revision| !revision.is_null());
-        let given = given
-            .ok_or_else(|| ApiFault::new("RevisionRequiredException", "`revision` is required"))?;
+        let given = given.ok_or_else(|| ApiFault::new("RevisionRequiredException", "`revision` is required"))?;
         let (revision, spec) = self.revision(&application, &group, platform, given, now_ms)?;
         Ok(NewDeployment {
             application,
@@ -126,9 +107,7 @@ impl State {
                 return Ok((RevisionRef::Elsewhere(given.clone()), None));
             }
             ("S3", Platform::Lambda | Platform::Ecs) => {
-                return Err(invalid(
-                    "the stage has no S3; send the AppSpec as AppSpecContent".to_owned(),
-                ));
+                return Err(invalid("the stage has no S3; send the AppSpec as AppSpecContent".to_owned()));
             }
             (other, _) => {
                 return Err(invalid(format!(
@@ -137,20 +116,10 @@ impl State {
                 )));
             }
         };
-        let named = given
-            .pointer(&format!("/{member}/sha256"))
-            .and_then(Value::as_str);
-        let content = match (
-            given
-                .pointer(&format!("/{member}/content"))
-                .and_then(Value::as_str),
-            named,
-        ) {
+        let named = given.pointer(&format!("/{member}/sha256")).and_then(Value::as_str);
+        let content = match (given.pointer(&format!("/{member}/content")).and_then(Value::as_str), named) {
             (Some(content), Some(sha256)) if sha256_hex(content) != sha256 => {
-                return Err(invalid(format!(
-                    "`{member}.sha256` is {sha256}, the content has {}",
-                    sha256_hex(content)
-                )));
+                return Err(invalid(format!("`{member}.sha256` is {sha256}, the content has {}", sha256_hex(content))));
             }
             (Some(content), _) => content.to_owned(),
             (None, Some(sha256)) => self.stored(application, sha256)?.content.clone(),
@@ -161,20 +130,13 @@ impl State {
     }
 
     /// The stored revision with this hash.
-    pub(super) fn stored(
-        &self,
-        application: &str,
-        sha256: &str,
-    ) -> Result<&StoredRevision, ApiFault> {
-        self.applications
-            .get(application)
-            .and_then(|found| found.revisions.get(sha256))
-            .ok_or_else(|| {
-                ApiFault::new(
-                    "RevisionDoesNotExistException",
-                    format!("application {application} has no revision {sha256}"),
-                )
-            })
+    pub(super) fn stored(&self, application: &str, sha256: &str) -> Result<&StoredRevision, ApiFault> {
+        self.applications.get(application).and_then(|found| found.revisions.get(sha256)).ok_or_else(|| {
+            ApiFault::new(
+                "RevisionDoesNotExistException",
+                format!("application {application} has no revision {sha256}"),
+            )
+        })
     }
 
     /// Stores the text of a revision, or notes that it was used again.
@@ -188,15 +150,12 @@ impl State {
     ) -> RevisionRef {
         let sha256 = sha256_hex(content);
         if let Some(found) = self.applications.get_mut(application) {
-            let stored = found
-                .revisions
-                .entry(sha256.clone())
-                .or_insert_with(|| StoredRevision {
-                    content: content.to_owned(),
-                    registered_ms: now_ms,
-                    last_used_ms: now_ms,
-                    groups: BTreeSet::new(),
-                });
+            let stored = found.revisions.entry(sha256.clone()).or_insert_with(|| StoredRevision {
+                content: content.to_owned(),
+                registered_ms: now_ms,
+                last_used_ms: now_ms,
+                groups: BTreeSet::new(),
+            });
             stored.last_used_ms = now_ms;
             stored.groups.insert(group.to_owned());
         }
@@ -206,16 +165,12 @@ impl State {
     /// Adds a deployment in status `Created` and gives its id.
     pub(super) fn insert_deployment(&mut self, new: NewDeployment, now_ms: i64) -> String {
         let id = self.free_id();
-        let group = self
-            .groups
-            .get(&(new.application.clone(), new.group.clone()));
+        let group = self.groups.get(&(new.application.clone(), new.group.clone()));
         let (changes, _) = watch::channel(());
         let deployment = Deployment {
             id: id.clone(),
             previous_revision: group.and_then(|group| group.target_revision.clone()),
-            ecs_target: group
-                .map(|group| ecs_target(&group.ecs_services))
-                .unwrap_or_default(),
+            ecs_target: group.map(|group| ecs_target(&group.ecs_services)).unwrap_or_default(),
             application: new.application,
             group: new.group,
             platform: new.platform,
@@ -232,12 +187,7 @@ impl State {
             auto_rollback: new.auto_rollback,
             override_alarms: new.override_alarms,
             rollback_info: None,
-            lifecycle: new
-                .platform
-                .lifecycle()
-                .iter()
-                .map(|name| Lifecycle::new(name))
-                .collect(),
+            lifecycle: new.platform.lifecycle().iter().map(|name| Lifecycle::new(name)).collect(),
             weight: 0.0,
             stop: None,
             accepted: false,
@@ -271,20 +221,12 @@ impl State {
 
 /// `cluster:service` of a group's first ECS service.
 fn ecs_target(services: &Value) -> String {
-    let name = |key: &str| {
-        services
-            .pointer(&format!("/0/{key}"))
-            .and_then(Value::as_str)
-            .unwrap_or("default")
-            .to_owned()
-    };
+    let name =
+        |key: &str| services.pointer(&format!("/0/{key}")).and_then(Value::as_str).unwrap_or("default").to_owned();
     format!("{}:{}", name("clusterName"), name("serviceName"))
 }
 
 /// Lower-case hex of the SHA-256 of `content`.
 pub(super) fn sha256_hex(content: &str) -> String {
-    Sha256::digest(content.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(content.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

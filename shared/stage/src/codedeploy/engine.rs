@@ -8,9 +8,7 @@ use serde_json::json;
 
 use super::app_spec::{AppSpec, Resource};
 use super::create::NewDeployment;
-use super::model::{
-    Deployment, EventStatus, LastDeployment, ON_ALARM, ON_FAILURE, ON_REQUEST, Platform, Status,
-};
+use super::model::{Deployment, EventStatus, LastDeployment, ON_ALARM, ON_FAILURE, ON_REQUEST, Platform, Status};
 use super::truth::{HookInvocation, StopTruth, WeightChange};
 use super::{CodeDeploy, PRINCIPAL, State, config};
 use crate::parts::{ACCOUNT, AliasRouting, REGION};
@@ -48,20 +46,11 @@ struct Failure {
 }
 
 fn failure(code: &'static str, message: impl Into<String>) -> Failure {
-    Failure {
-        code,
-        message: message.into(),
-    }
+    Failure { code, message: message.into() }
 }
 
 fn manual_stop() -> End {
-    End::Stopped {
-        by_alarm: false,
-        failure: failure(
-            "MANUAL_STOP",
-            "The deployment was stopped by a user request",
-        ),
-    }
+    End::Stopped { by_alarm: false, failure: failure("MANUAL_STOP", "The deployment was stopped by a user request") }
 }
 
 impl End {
@@ -111,17 +100,8 @@ impl CodeDeploy {
         };
         let end = carried_out.map_or_else(End::Failed, |()| End::Succeeded);
         // Accepted while the last step ran: the stop still decides how it ends.
-        let stopping = self.with_state(|state| {
-            state
-                .deployments
-                .get(id)
-                .is_some_and(|found| found.stop.is_some())
-        });
-        if stopping {
-            std::future::pending().await
-        } else {
-            end
-        }
+        let stopping = self.with_state(|state| state.deployments.get(id).is_some_and(|found| found.stop.is_some()));
+        if stopping { std::future::pending().await } else { end }
     }
 
     async fn deploy_lambda(&self, id: &str) -> Result<(), Failure> {
@@ -158,10 +138,7 @@ impl CodeDeploy {
             spec.as_ref().err().cloned()
         });
         match unreadable {
-            Some(words) => Err(failure(
-                "INVALID_REVISION",
-                format!("The AppSpec of the revision is invalid: {words}"),
-            )),
+            Some(words) => Err(failure("INVALID_REVISION", format!("The AppSpec of the revision is invalid: {words}"))),
             None => Ok(()),
         }
     }
@@ -170,15 +147,11 @@ impl CodeDeploy {
     fn check_configuration(&self, id: &str) -> Result<(), Failure> {
         self.check_readable(id)?;
         let invalid = |words: String| failure("INVALID_LAMBDA_CONFIGURATION", words);
-        let (function, alias, current, target) = self
-            .lambda_of(id)
-            .ok_or_else(|| invalid("The revision is not for AWS Lambda".to_owned()))?;
+        let (function, alias, current, target) =
+            self.lambda_of(id).ok_or_else(|| invalid("The revision is not for AWS Lambda".to_owned()))?;
         let lambda = &self.inner.around.lambda;
         let routing = lambda.alias(&function, &alias).ok_or_else(|| {
-            failure(
-                "INVALID_LAMBDA_FUNCTION",
-                format!("Function {function} or its alias {alias} does not exist"),
-            )
+            failure("INVALID_LAMBDA_FUNCTION", format!("Function {function} or its alias {alias} does not exist"))
         })?;
         if routing.version != current {
             let shown = routing.version;
@@ -192,21 +165,14 @@ impl CodeDeploy {
             )));
         }
         if !lambda.has_version(&function, &target) {
-            return Err(invalid(format!(
-                "Function {function} has no version {target}"
-            )));
+            return Err(invalid(format!("Function {function} has no version {target}")));
         }
         self.change(id, |deployment| deployment.accepted = true);
         Ok(())
     }
 
     async fn run_hook(&self, id: &str, event: &'static str) -> Result<(), Failure> {
-        let function = self.with_state(|state| {
-            state
-                .deployments
-                .get(id)
-                .and_then(|found| found.hook(event))
-        });
+        let function = self.with_state(|state| state.deployments.get(id).and_then(|found| found.hook(event)));
         let Some(function) = function else {
             self.begin_event(id, event, None);
             self.end_event(id, event, EventStatus::Succeeded, None);
@@ -214,14 +180,8 @@ impl CodeDeploy {
         };
         let execution_id = execution_id();
         self.begin_event(id, event, Some(&execution_id));
-        let invocation = HookInvocation {
-            at_ms: self.now_ms(),
-            event: event.to_owned(),
-            function: function.clone(),
-        };
-        self.change(id, |deployment| {
-            deployment.hook_invocations.push(invocation)
-        });
+        let invocation = HookInvocation { at_ms: self.now_ms(), event: event.to_owned(), function: function.clone() };
+        self.change(id, |deployment| deployment.hook_invocations.push(invocation));
         let payload = json!({"DeploymentId": id, "LifecycleEventHookExecutionId": execution_id});
         if let Err(error) = self.inner.around.lambda.invoke_async(&function, payload) {
             let words = format!("The hook {function} of {event} could not be invoked: {error}");
@@ -230,28 +190,19 @@ impl CodeDeploy {
         }
         let timeout = self.inner.around.clock.scaled(HOOK_TIMEOUT);
         let answered = self.until(id, |deployment| {
-            let status = deployment
-                .lifecycle
-                .iter()
-                .find(|found| found.name == event)?
-                .status;
+            let status = deployment.lifecycle.iter().find(|found| found.name == event)?.status;
             matches!(status, EventStatus::Succeeded | EventStatus::Failed).then_some(status)
         });
         match tokio::time::timeout(timeout, answered).await {
             Ok(EventStatus::Succeeded) => Ok(()),
-            Ok(
-                EventStatus::Pending
-                | EventStatus::InProgress
-                | EventStatus::Failed
-                | EventStatus::Skipped,
-            ) => Err(failure(
-                "HOOK_EXECUTION_FAILURE",
-                format!("The hook {function} of lifecycle event {event} reported Failed"),
-            )),
+            Ok(EventStatus::Pending | EventStatus::InProgress | EventStatus::Failed | EventStatus::Skipped) => {
+                Err(failure(
+                    "HOOK_EXECUTION_FAILURE",
+                    format!("The hook {function} of lifecycle event {event} reported Failed"),
+                ))
+            }
             Err(_) => {
-                let words = format!(
-                    "The hook {function} of lifecycle event {event} was not answered within an hour"
-                );
+                let words = format!("The hook {function} of lifecycle event {event} was not answered within an hour");
                 self.end_event(id, event, EventStatus::Failed, Some(&words));
                 Err(failure("TIMEOUT", words))
             }
@@ -260,12 +211,7 @@ impl CodeDeploy {
 
     async fn allow_traffic(&self, id: &str) -> Result<(), Failure> {
         self.begin_event(id, "AllowTraffic", None);
-        let routing = self.with_state(|state| {
-            state
-                .deployments
-                .get(id)
-                .and_then(|found| found.config.routing)
-        });
+        let routing = self.with_state(|state| state.deployments.get(id).and_then(|found| found.config.routing));
         for step in routing.unwrap_or(config::Routing::AllAtOnce).steps() {
             self.shift(id, step.percent)?;
             if !step.then_wait.is_zero() {
@@ -283,15 +229,9 @@ impl CodeDeploy {
         };
         let weight = f64::from(u32::try_from(percent).unwrap_or(100)) / 100.0;
         let routing = if percent >= 100 {
-            AliasRouting {
-                version: target,
-                additional: None,
-            }
+            AliasRouting { version: target, additional: None }
         } else {
-            AliasRouting {
-                version: current,
-                additional: Some((target, weight)),
-            }
+            AliasRouting { version: current, additional: Some((target, weight)) }
         };
         self.route(id, routing)?;
         self.change(id, |deployment| deployment.weight = weight);
@@ -302,21 +242,10 @@ impl CodeDeploy {
         let Some((function, alias, _, _)) = self.lambda_of(id) else {
             return Ok(());
         };
-        self.inner
-            .around
-            .lambda
-            .route(&function, &alias, routing.clone())
-            .map_err(|error| {
-                failure(
-                    "INVALID_LAMBDA_FUNCTION",
-                    format!("Alias {alias} of {function} could not be updated: {error}"),
-                )
-            })?;
-        let change = WeightChange {
-            at_ms: self.now_ms(),
-            version: routing.version,
-            additional: routing.additional,
-        };
+        self.inner.around.lambda.route(&function, &alias, routing.clone()).map_err(|error| {
+            failure("INVALID_LAMBDA_FUNCTION", format!("Alias {alias} of {function} could not be updated: {error}"))
+        })?;
+        let change = WeightChange { at_ms: self.now_ms(), version: routing.version, additional: routing.additional };
         self.change(id, |deployment| deployment.weights.push(change));
         Ok(())
     }
@@ -330,13 +259,7 @@ impl CodeDeploy {
             self.begin_event(id, event, None);
             if *event == "AllowTraffic" {
                 tokio::time::sleep(ROLLBACK_HALF).await;
-                self.route(
-                    id,
-                    AliasRouting {
-                        version: target.clone(),
-                        additional: None,
-                    },
-                )?;
+                self.route(id, AliasRouting { version: target.clone(), additional: None })?;
                 let now_ms = self.now_ms();
                 self.change(id, |deployment| {
                     deployment.weight = 1.0;
@@ -353,18 +276,11 @@ impl CodeDeploy {
     /// Notes in the deployment that is rolled back when its alias was restored.
     fn tell_triggering(&self, rollback: &str, restored_ms: i64) {
         let triggering = self.with_state(|state| {
-            let of =
-                |found: &&mut Deployment| found.rollback_deployment.as_deref() == Some(rollback);
-            state
-                .deployments
-                .values_mut()
-                .find(of)
-                .map(|found| found.id.clone())
+            let of = |found: &&mut Deployment| found.rollback_deployment.as_deref() == Some(rollback);
+            state.deployments.values_mut().find(of).map(|found| found.id.clone())
         });
         if let Some(triggering) = triggering {
-            self.change(&triggering, |deployment| {
-                deployment.restored_ms = Some(restored_ms)
-            });
+            self.change(&triggering, |deployment| deployment.restored_ms = Some(restored_ms));
         }
     }
 
@@ -383,51 +299,26 @@ impl CodeDeploy {
         tokio::time::sleep(FIRST_POLL).await;
         loop {
             if let Some(failure) = self.poll_alarms(id) {
-                let stop = StopTruth {
-                    at_ms: self.now_ms(),
-                    by: "alarm".to_owned(),
-                };
+                let stop = StopTruth { at_ms: self.now_ms(), by: "alarm".to_owned() };
                 self.change(id, |deployment| deployment.stop_truth = Some(stop));
-                return End::Stopped {
-                    by_alarm: true,
-                    failure,
-                };
+                return End::Stopped { by_alarm: true, failure };
             }
-            tokio::time::sleep(
-                self.inner
-                    .around
-                    .clock
-                    .scaled(POLL_EVERY)
-                    .max(POLL_EVERY_MIN),
-            )
-            .await;
+            tokio::time::sleep(self.inner.around.clock.scaled(POLL_EVERY).max(POLL_EVERY_MIN)).await;
         }
     }
 
     fn poll_alarms(&self, id: &str) -> Option<Failure> {
         let alarms = self.with_state(|state| {
             let deployment = state.deployments.get(id)?;
-            let group = state
-                .groups
-                .get(&(deployment.application.clone(), deployment.group.clone()));
-            let alarms = deployment
-                .override_alarms
-                .as_ref()
-                .or(group.map(|group| &group.alarms))?;
+            let group = state.groups.get(&(deployment.application.clone(), deployment.group.clone()));
+            let alarms = deployment.override_alarms.as_ref().or(group.map(|group| &group.alarms))?;
             (alarms.enabled && !deployment.is_rollback).then(|| alarms.clone())
         })?;
         let unreadable = |words: String| {
-            let message =
-                format!("The deployment was stopped because alarms could not be read: {words}");
+            let message = format!("The deployment was stopped because alarms could not be read: {words}");
             (!alarms.ignore_poll_failure).then(|| failure("ALARM_ACTIVE", message))
         };
-        if self
-            .inner
-            .around
-            .access
-            .admit(PRINCIPAL, "cloudwatch:DescribeAlarms")
-            .is_some()
-        {
+        if self.inner.around.access.admit(PRINCIPAL, "cloudwatch:DescribeAlarms").is_some() {
             return unreadable("DescribeAlarms failed".to_owned());
         }
         let readings = self.inner.around.alarms.read(&alarms.names);
@@ -449,11 +340,7 @@ impl CodeDeploy {
             .filter(|name| readings.iter().all(|found| found.name != **name))
             .map(String::as_str)
             .collect();
-        if missing.is_empty() {
-            None
-        } else {
-            unreadable(format!("no such alarm: {}", missing.join(", ")))
-        }
+        if missing.is_empty() { None } else { unreadable(format!("no such alarm: {}", missing.join(", "))) }
     }
 
     /// Writes the end of deployment `id`, starts its rollback and publishes the event.
@@ -469,12 +356,7 @@ impl CodeDeploy {
             let (status, event) = end.names();
             let rolls_back = deployment.rolls_back(&end);
             deployment.close(status, end, now_ms);
-            let last = LastDeployment {
-                id: id.to_owned(),
-                status,
-                end_ms: now_ms,
-                created_ms: deployment.created_ms,
-            };
+            let last = LastDeployment { id: id.to_owned(), status, end_ms: now_ms, created_ms: deployment.created_ms };
             let key = (deployment.application.clone(), deployment.group.clone());
             let revision = deployment.revision.clone();
             if let Some(group) = state.groups.get_mut(&key) {
@@ -484,11 +366,7 @@ impl CodeDeploy {
                 }
                 group.last_attempted = Some(last);
             }
-            let rollback = if rolls_back {
-                state.roll_back(id, now_ms)
-            } else {
-                None
-            };
+            let rollback = if rolls_back { state.roll_back(id, now_ms) } else { None };
             Some((event, rollback))
         });
         let Some((event, rollback)) = finished else {
@@ -504,11 +382,7 @@ impl CodeDeploy {
     fn begin_event(&self, id: &str, event: &str, execution_id: Option<&str>) {
         let now_ms = self.now_ms();
         self.change(id, |deployment| {
-            if let Some(found) = deployment
-                .lifecycle
-                .iter_mut()
-                .find(|found| found.name == event)
-            {
+            if let Some(found) = deployment.lifecycle.iter_mut().find(|found| found.name == event) {
                 found.status = EventStatus::InProgress;
                 found.start_ms = Some(now_ms);
                 found.execution_id = execution_id.map(str::to_owned);
@@ -519,11 +393,7 @@ impl CodeDeploy {
     fn end_event(&self, id: &str, event: &str, status: EventStatus, message: Option<&str>) {
         let now_ms = self.now_ms();
         self.change(id, |deployment| {
-            if let Some(found) = deployment
-                .lifecycle
-                .iter_mut()
-                .find(|found| found.name == event)
-            {
+            if let Some(found) = deployment.lifecycle.iter_mut().find(|found| found.name == event) {
                 found.status = status;
                 found.end_ms = Some(now_ms);
                 found.message = message.map(str::to_owned);
@@ -535,12 +405,7 @@ impl CodeDeploy {
     fn lambda_of(&self, id: &str) -> Option<(String, String, String, String)> {
         self.with_state(|state| {
             let (function, alias, current, target) = state.deployments.get(id)?.lambda()?;
-            Some((
-                function.to_owned(),
-                alias.to_owned(),
-                current.to_owned(),
-                target.to_owned(),
-            ))
+            Some((function.to_owned(), alias.to_owned(), current.to_owned(), target.to_owned()))
         })
     }
 
@@ -549,10 +414,7 @@ impl CodeDeploy {
         let described = self.with_state(|state| {
             let deployment = state.deployments.get(id)?;
             let (application, group) = (deployment.application.clone(), deployment.group.clone());
-            let group_id = state
-                .groups
-                .get(&(application.clone(), group.clone()))
-                .map(|found| found.id.clone());
+            let group_id = state.groups.get(&(application.clone(), group.clone())).map(|found| found.id.clone());
             Some((application, group, group_id))
         });
         let Some((application, group, group_id)) = described else {
@@ -571,10 +433,7 @@ impl CodeDeploy {
             "deploymentGroup": group,
         });
         let kind = "CodeDeploy Deployment State-change Notification";
-        self.inner
-            .around
-            .bus
-            .publish("aws.codedeploy", kind, &resources, detail);
+        self.inner.around.bus.publish("aws.codedeploy", kind, &resources, detail);
     }
 }
 
@@ -586,9 +445,7 @@ impl Deployment {
             End::Succeeded => false,
             End::Failed(_) => self.auto_rollback.on(ON_FAILURE),
             End::Stopped { by_alarm: true, .. } => self.auto_rollback.on(ON_ALARM),
-            End::Stopped {
-                by_alarm: false, ..
-            } => {
+            End::Stopped { by_alarm: false, .. } => {
                 let asked = self.stop.as_ref().and_then(|stop| stop.rollback);
                 asked.unwrap_or_else(|| self.auto_rollback.on(ON_REQUEST))
             }
@@ -602,9 +459,7 @@ impl Deployment {
         self.completed_ms = Some(now_ms);
         self.error = match end {
             End::Succeeded => None,
-            End::Failed(failure) | End::Stopped { failure, .. } => {
-                Some((failure.code.to_owned(), failure.message))
-            }
+            End::Failed(failure) | End::Stopped { failure, .. } => Some((failure.code.to_owned(), failure.message)),
         };
         for event in &mut self.lifecycle {
             match event.status {
@@ -625,8 +480,7 @@ impl State {
         let failed = self.deployments.get(id)?;
         let (function, alias, current, target) = failed.lambda()?;
         let properties = json!({"Name": function, "Alias": alias, "CurrentVersion": target, "TargetVersion": current});
-        let resource =
-            json!({function: {"Type": "AWS::Lambda::Function", "Properties": properties}});
+        let resource = json!({function: {"Type": "AWS::Lambda::Function", "Properties": properties}});
         let content = json!({"version": 0.0, "Resources": [resource]}).to_string();
         let spec = AppSpec {
             resource: Resource::Lambda {
@@ -654,15 +508,12 @@ impl State {
         let rollback = self.insert_deployment(new, now_ms);
         let message = format!("Deployment {rollback} is triggered to roll back deployment {id}.");
         if let Some(made) = self.deployments.get_mut(&rollback) {
-            made.rollback_info =
-                Some(json!({"rollbackTriggeringDeploymentId": id, "rollbackMessage": message}));
+            made.rollback_info = Some(json!({"rollbackTriggeringDeploymentId": id, "rollbackMessage": message}));
         }
-        let message = format!(
-            "Deployment {id} terminated. Automatic rollback is triggered with a DeploymentId {rollback}."
-        );
+        let message =
+            format!("Deployment {id} terminated. Automatic rollback is triggered with a DeploymentId {rollback}.");
         let failed = self.deployments.get_mut(id)?;
-        failed.rollback_info =
-            Some(json!({"rollbackDeploymentId": rollback, "rollbackMessage": message}));
+        failed.rollback_info = Some(json!({"rollbackDeploymentId": rollback, "rollbackMessage": message}));
         failed.rollback_deployment = Some(rollback.clone());
         Some(rollback)
     }
@@ -670,9 +521,7 @@ impl State {
 
 /// An opaque text of a few hundred characters that names one run of one hook.
 fn execution_id() -> String {
-    let secret: String = (0..8)
-        .map(|_| format!("{:032x}", fastrand::u128(..)))
-        .collect();
+    let secret: String = (0..8).map(|_| format!("{:032x}", fastrand::u128(..))).collect();
     let inner = json!({"encryptedData": secret, "ivParameterSpec": format!("{:016x}", fastrand::u64(..)), "materialSetSerial": 1});
     STANDARD.encode(inner.to_string())
 }

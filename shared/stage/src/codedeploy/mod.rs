@@ -85,29 +85,15 @@ impl CodeDeploy {
     /// No applications yet.
     #[must_use]
     pub fn new(around: Surroundings) -> Self {
-        let timeline = Timeline {
-            base_ms: around.clock.now_ms(),
-            base: Instant::now(),
-        };
-        Self {
-            inner: Arc::new(Inner {
-                around,
-                timeline,
-                state: Mutex::default(),
-            }),
-        }
+        let timeline = Timeline { base_ms: around.clock.now_ms(), base: Instant::now() };
+        Self { inner: Arc::new(Inner { around, timeline, state: Mutex::default() }) }
     }
 
     /// What really happened, one entry per deployment in the order of their creation.
     #[must_use]
     pub fn truth(&self) -> Vec<DeploymentTruth> {
         self.with_state(|state| {
-            state
-                .order
-                .iter()
-                .filter_map(|id| state.deployments.get(id))
-                .map(model::Deployment::truth)
-                .collect()
+            state.order.iter().filter_map(|id| state.deployments.get(id)).map(model::Deployment::truth).collect()
         })
     }
 
@@ -119,11 +105,7 @@ impl CodeDeploy {
 
     /// Waits until `seen` says something about deployment `id`, looking at each of its changes; `None` when there is no such
     /// deployment. The caller bounds the wait.
-    pub async fn wait_until<T>(
-        &self,
-        id: &str,
-        seen: impl Fn(&DeploymentTruth) -> Option<T>,
-    ) -> Option<T> {
+    pub async fn wait_until<T>(&self, id: &str, seen: impl Fn(&DeploymentTruth) -> Option<T>) -> Option<T> {
         let exists = self.with_state(|state| state.deployments.contains_key(id));
         if !exists {
             return None;
@@ -151,12 +133,9 @@ impl CodeDeploy {
 
     /// Waits until `check` answers about deployment `id`; for ever when the deployment does not exist.
     async fn until<T>(&self, id: &str, check: impl Fn(&model::Deployment) -> Option<T>) -> T {
-        let Some(mut changes) = self.with_state(|state| {
-            state
-                .deployments
-                .get(id)
-                .map(|found| found.changes.subscribe())
-        }) else {
+        let Some(mut changes) =
+            self.with_state(|state| state.deployments.get(id).map(|found| found.changes.subscribe()))
+        else {
             return std::future::pending().await;
         };
         loop {

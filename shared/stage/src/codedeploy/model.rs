@@ -38,14 +38,10 @@ impl Platform {
     }
 
     pub(super) fn parse(name: &str) -> Result<Self, ApiFault> {
-        [Self::Lambda, Self::Ecs, Self::Server]
-            .into_iter()
-            .find(|platform| platform.name() == name)
-            .ok_or_else(|| {
-                let message =
-                    format!("`computePlatform` is `{name}`, allowed are Lambda, ECS and Server");
-                ApiFault::new("InvalidComputePlatformException", message)
-            })
+        [Self::Lambda, Self::Ecs, Self::Server].into_iter().find(|platform| platform.name() == name).ok_or_else(|| {
+            let message = format!("`computePlatform` is `{name}`, allowed are Lambda, ECS and Server");
+            ApiFault::new("InvalidComputePlatformException", message)
+        })
     }
 
     /// Lifecycle events that GetDeploymentTarget shows, in their order.
@@ -161,23 +157,14 @@ impl AutoRollback {
 
     pub(super) fn parse(input: &Value) -> Result<Self, ApiFault> {
         let refused = |words: String| ApiFault::new("InvalidAutoRollbackConfigException", words);
-        let enabled = input
-            .get("enabled")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
+        let enabled = input.get("enabled").and_then(Value::as_bool).unwrap_or(false);
         let events = texts(input.get("events"));
-        if let Some(unknown) = events
-            .iter()
-            .find(|event| ![ON_FAILURE, ON_ALARM, ON_REQUEST].contains(&event.as_str()))
+        if let Some(unknown) = events.iter().find(|event| ![ON_FAILURE, ON_ALARM, ON_REQUEST].contains(&event.as_str()))
         {
-            return Err(refused(format!(
-                "event `{unknown}`, allowed are {ON_FAILURE}, {ON_ALARM} and {ON_REQUEST}"
-            )));
+            return Err(refused(format!("event `{unknown}`, allowed are {ON_FAILURE}, {ON_ALARM} and {ON_REQUEST}")));
         }
         if enabled && events.is_empty() {
-            return Err(refused(
-                "automatic rollback is enabled, but there is no event".to_owned(),
-            ));
+            return Err(refused("automatic rollback is enabled, but there is no event".to_owned()));
         }
         Ok(Self { enabled, events })
     }
@@ -199,17 +186,11 @@ impl AlarmConfig {
     pub(super) fn parse(input: &Value) -> Result<Self, ApiFault> {
         let refused = |words: String| ApiFault::new("InvalidAlarmConfigException", words);
         let flag = |key: &str| input.get(key).and_then(Value::as_bool).unwrap_or(false);
-        let alarms = input
-            .get("alarms")
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let alarms = input.get("alarms").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let mut names = Vec::new();
         for alarm in alarms {
             let name = text(alarm, "name").filter(|name| name.len() <= ALARM_NAME_MAX);
-            let name = name
-                .ok_or_else(|| refused("an alarm name is empty or longer than 255".to_owned()))?
-                .to_owned();
+            let name = name.ok_or_else(|| refused("an alarm name is empty or longer than 255".to_owned()))?.to_owned();
             if names.contains(&name) {
                 return Err(refused(format!("alarm `{name}` is there twice")));
             }
@@ -223,19 +204,11 @@ impl AlarmConfig {
         if enabled && names.is_empty() {
             return Err(refused("alarms are enabled, but there is none".to_owned()));
         }
-        Ok(Self {
-            enabled,
-            ignore_poll_failure: flag("ignorePollAlarmFailure"),
-            names,
-        })
+        Ok(Self { enabled, ignore_poll_failure: flag("ignorePollAlarmFailure"), names })
     }
 
     fn to_json(&self) -> Value {
-        let alarms: Vec<Value> = self
-            .names
-            .iter()
-            .map(|name| json!({"name": name}))
-            .collect();
+        let alarms: Vec<Value> = self.names.iter().map(|name| json!({"name": name})).collect();
         json!({"enabled": self.enabled, "ignorePollAlarmFailure": self.ignore_poll_failure, "alarms": alarms})
     }
 }
@@ -274,16 +247,10 @@ impl RevisionRef {
 
     pub(super) fn with_content(&self, content: Option<&str>) -> Value {
         match self {
-            Self::Text {
-                is_string: true,
-                sha256,
-            } => {
+            Self::Text { is_string: true, sha256 } => {
                 json!({"revisionType": "String", "string": without_nulls(json!({"content": content, "sha256": sha256}))})
             }
-            Self::Text {
-                is_string: false,
-                sha256,
-            } => {
+            Self::Text { is_string: false, sha256 } => {
                 json!({"revisionType": "AppSpecContent", "appSpecContent": without_nulls(json!({"content": content, "sha256": sha256}))})
             }
             Self::Elsewhere(given) => given.clone(),
@@ -370,21 +337,11 @@ pub(super) struct Lifecycle {
 
 impl Lifecycle {
     pub(super) fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            status: EventStatus::Pending,
-            start_ms: None,
-            end_ms: None,
-            message: None,
-            execution_id: None,
-        }
+        Self { name, status: EventStatus::Pending, start_ms: None, end_ms: None, message: None, execution_id: None }
     }
 
     fn to_json(&self) -> Value {
-        let diagnostics = self
-            .message
-            .as_ref()
-            .map(|message| json!({"errorCode": "UnknownError", "message": message}));
+        let diagnostics = self.message.as_ref().map(|message| json!({"errorCode": "UnknownError", "message": message}));
         without_nulls(json!({
             "lifecycleEventName": self.name,
             "status": self.status.name(),
@@ -446,38 +403,20 @@ pub(super) struct Deployment {
 impl Deployment {
     /// Function, alias, current and target version, when this is a readable Lambda deployment.
     pub(super) fn lambda(&self) -> Option<(&str, &str, &str, &str)> {
-        match self
-            .spec
-            .as_ref()?
-            .as_ref()
-            .ok()
-            .map(|spec| &spec.resource)?
-        {
-            Resource::Lambda {
-                function,
-                alias,
-                current,
-                target,
-            } => Some((function, alias, current, target)),
+        match self.spec.as_ref()?.as_ref().ok().map(|spec| &spec.resource)? {
+            Resource::Lambda { function, alias, current, target } => Some((function, alias, current, target)),
             Resource::Ecs { .. } => None,
         }
     }
 
     pub(super) fn hook(&self, event: &str) -> Option<String> {
-        self.spec
-            .as_ref()?
-            .as_ref()
-            .ok()?
-            .hook(event)
-            .map(str::to_owned)
+        self.spec.as_ref()?.as_ref().ok()?.hook(event).map(str::to_owned)
     }
 
     /// Id of the one target, `None` when the AppSpec does not say it.
     pub(super) fn target_id(&self) -> Option<String> {
         match self.platform {
-            Platform::Lambda => self
-                .lambda()
-                .map(|(function, ..)| function_name(function).to_owned()),
+            Platform::Lambda => self.lambda().map(|(function, ..)| function_name(function).to_owned()),
             Platform::Ecs => Some(self.ecs_target.clone()),
             Platform::Server => Some("i-0123456789abcdef0".to_owned()),
         }
@@ -529,12 +468,7 @@ impl Deployment {
     /// `deploymentTarget` of GetDeploymentTarget.
     pub(super) fn target_json(&self) -> Value {
         let target = self.target_id().unwrap_or_default();
-        let last_change = self
-            .lifecycle
-            .iter()
-            .flat_map(|event| [event.start_ms, event.end_ms])
-            .flatten()
-            .max();
+        let last_change = self.lifecycle.iter().flat_map(|event| [event.start_ms, event.end_ms]).flatten().max();
         let events: Vec<Value> = self.lifecycle.iter().map(Lifecycle::to_json).collect();
         let mut common = json!({
             "deploymentId": self.id,
@@ -550,12 +484,7 @@ impl Deployment {
         };
         let (kind, member) = match self.platform {
             Platform::Lambda => {
-                add(
-                    "targetArn",
-                    json!(format!(
-                        "arn:aws:lambda:{REGION}:{ACCOUNT}:function:{target}"
-                    )),
-                );
+                add("targetArn", json!(format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{target}")));
                 if let Some((_, alias, current, version)) = self.lambda() {
                     add(
                         "lambdaFunctionInfo",
@@ -569,18 +498,12 @@ impl Deployment {
             }
             Platform::Ecs => {
                 let path = target.replace(':', "/");
-                add(
-                    "targetArn",
-                    json!(format!("arn:aws:ecs:{REGION}:{ACCOUNT}:service/{path}")),
-                );
+                add("targetArn", json!(format!("arn:aws:ecs:{REGION}:{ACCOUNT}:service/{path}")));
                 add("taskSetsInfo", json!([]));
                 ("ECSTarget", "ecsTarget")
             }
             Platform::Server => {
-                add(
-                    "targetArn",
-                    json!(format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{target}")),
-                );
+                add("targetArn", json!(format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{target}")));
                 ("InstanceTarget", "instanceTarget")
             }
         };
@@ -590,22 +513,13 @@ impl Deployment {
 
 /// `checkout` of `arn:aws:lambda:…:function:checkout`, or the name as it is.
 pub(super) fn function_name(function: &str) -> &str {
-    function
-        .split_once(":function:")
-        .map_or(function, |(_, rest)| rest.split(':').next().unwrap_or(rest))
+    function.split_once(":function:").map_or(function, |(_, rest)| rest.split(':').next().unwrap_or(rest))
 }
 
 /// The texts of a list.
 pub(super) fn texts(list: Option<&Value>) -> Vec<String> {
-    let items = list
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    items
-        .iter()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
+    let items = list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -614,11 +528,7 @@ mod tests {
 
     #[test]
     fn rollback_and_alarm_settings_are_checked_as_codedeploy_does() {
-        let alarms = |count: usize| -> Value {
-            (0..count)
-                .map(|index| json!({"name": format!("a{index}")}))
-                .collect()
-        };
+        let alarms = |count: usize| -> Value { (0..count).map(|index| json!({"name": format!("a{index}")})).collect() };
         let table = [
             (
                 "rollback without event",
@@ -630,11 +540,7 @@ mod tests {
                 AutoRollback::parse(&json!({"enabled": true, "events": ["ALARM"]})).err(),
                 Some("InvalidAutoRollbackConfigException"),
             ),
-            (
-                "rollback off",
-                AutoRollback::parse(&json!({"enabled": false})).err(),
-                None,
-            ),
+            ("rollback off", AutoRollback::parse(&json!({"enabled": false})).err(), None),
             (
                 "alarms on, none given",
                 AlarmConfig::parse(&json!({"enabled": true, "alarms": []})).err(),
@@ -642,10 +548,7 @@ mod tests {
             ),
             (
                 "alarm twice",
-                AlarmConfig::parse(
-                    &json!({"enabled": true, "alarms": [{"name": "a"}, {"name": "a"}]}),
-                )
-                .err(),
+                AlarmConfig::parse(&json!({"enabled": true, "alarms": [{"name": "a"}, {"name": "a"}]})).err(),
                 Some("InvalidAlarmConfigException"),
             ),
             (
@@ -653,11 +556,7 @@ mod tests {
                 AlarmConfig::parse(&json!({"enabled": true, "alarms": [{}]})).err(),
                 Some("InvalidAlarmConfigException"),
             ),
-            (
-                "ten alarms",
-                AlarmConfig::parse(&json!({"enabled": true, "alarms": alarms(10)})).err(),
-                None,
-            ),
+            ("ten alarms", AlarmConfig::parse(&json!({"enabled": true, "alarms": alarms(10)})).err(), None),
             (
                 "eleven alarms",
                 AlarmConfig::parse(&json!({"enabled": true, "alarms": alarms(11)})).err(),

@@ -21,9 +21,7 @@ impl Pattern {
     /// # Errors
     /// When a leaf is no list, or a filter is unknown; the path says where.
     pub fn parse(value: &Value) -> Result<Self, PatternError> {
-        let members = value
-            .as_object()
-            .ok_or_else(|| refuse("", "a pattern is an object"))?;
+        let members = value.as_object().ok_or_else(|| refuse("", "a pattern is an object"))?;
         check(members, "")?;
         Ok(Self(members.clone()))
     }
@@ -36,27 +34,18 @@ impl Pattern {
 }
 
 fn refuse(at: &str, reason: &str) -> PatternError {
-    PatternError {
-        at: at.to_owned(),
-        reason: reason.to_owned(),
-    }
+    PatternError { at: at.to_owned(), reason: reason.to_owned() }
 }
 
 fn check(members: &Map<String, Value>, at: &str) -> Result<(), PatternError> {
     for (key, member) in members {
-        let at = if at.is_empty() {
-            key.clone()
-        } else {
-            format!("{at}.{key}")
-        };
+        let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
         match member {
             Value::Object(nested) => check(nested, &at)?,
             Value::Array(alternatives) if alternatives.is_empty() => {
                 return Err(refuse(&at, "empty lists match nothing"));
             }
-            Value::Array(alternatives) => alternatives
-                .iter()
-                .try_for_each(|filter| check_filter(filter, &at))?,
+            Value::Array(alternatives) => alternatives.iter().try_for_each(|filter| check_filter(filter, &at))?,
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 return Err(refuse(&at, "a value stands in a list"));
             }
@@ -70,18 +59,11 @@ fn check_filter(filter: &Value, at: &str) -> Result<(), PatternError> {
         Value::Object(members) if members.len() == 1 => match members.iter().next() {
             Some((name, Value::String(_))) if name == "prefix" || name == "suffix" => Ok(()),
             Some((name, Value::Bool(_))) if name == "exists" => Ok(()),
-            Some((name, Value::String(_) | Value::Number(_) | Value::Array(_)))
-                if name == "anything-but" =>
-            {
-                Ok(())
-            }
+            Some((name, Value::String(_) | Value::Number(_) | Value::Array(_))) if name == "anything-but" => Ok(()),
             Some((name, Value::Object(nested))) if name == "anything-but" => {
                 check_filter(&Value::Object(nested.clone()), at)
             }
-            Some((name, _)) => Err(refuse(
-                at,
-                &format!("the stage has no filter `{name}` with this value"),
-            )),
+            Some((name, _)) => Err(refuse(at, &format!("the stage has no filter `{name}` with this value"))),
             None => Err(refuse(at, "an empty filter")),
         },
         Value::Object(_) => Err(refuse(at, "a filter has one member")),
@@ -95,9 +77,7 @@ fn object_matches(pattern: &Map<String, Value>, event: &Value) -> bool {
         let found = event.get(key);
         match wanted {
             Value::Object(nested) => object_matches(nested, found.unwrap_or(&Value::Null)),
-            Value::Array(alternatives) => alternatives
-                .iter()
-                .any(|filter| filter_matches(filter, found)),
+            Value::Array(alternatives) => alternatives.iter().any(|filter| filter_matches(filter, found)),
             // Refused by `parse`.
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
         }
@@ -120,15 +100,13 @@ fn value_matches(filter: &Value, value: &Value) -> bool {
     let Value::Object(members) = filter else {
         return filter == value;
     };
-    members
-        .iter()
-        .all(|(name, operand)| match (name.as_str(), operand, value) {
-            ("prefix", Value::String(prefix), Value::String(text)) => text.starts_with(prefix),
-            ("suffix", Value::String(suffix), Value::String(text)) => text.ends_with(suffix),
-            ("anything-but", Value::Array(excluded), _) => !excluded.contains(value),
-            ("anything-but", nested, _) => !value_matches(nested, value),
-            (_, _, _) => false,
-        })
+    members.iter().all(|(name, operand)| match (name.as_str(), operand, value) {
+        ("prefix", Value::String(prefix), Value::String(text)) => text.starts_with(prefix),
+        ("suffix", Value::String(suffix), Value::String(text)) => text.ends_with(suffix),
+        ("anything-but", Value::Array(excluded), _) => !excluded.contains(value),
+        ("anything-but", nested, _) => !value_matches(nested, value),
+        (_, _, _) => false,
+    })
 }
 
 #[cfg(test)]
@@ -147,80 +125,24 @@ mod tests {
         // (case, pattern, matches)
         let table = [
             ("exact", json!({"source": ["aws.cloudwatch"]}), true),
-            (
-                "one of several",
-                json!({"source": ["aws.codedeploy", "aws.cloudwatch"]}),
-                true,
-            ),
-            (
-                "another source",
-                json!({"source": ["aws.codedeploy"]}),
-                false,
-            ),
-            (
-                "nested",
-                json!({"detail": {"state": {"value": ["ALARM", "OK"]}}}),
-                true,
-            ),
-            (
-                "nested, another",
-                json!({"detail": {"state": {"value": ["OK"]}}}),
-                false,
-            ),
-            (
-                "all members must match",
-                json!({"source": ["aws.cloudwatch"], "detail": {"count": [4]}}),
-                false,
-            ),
-            (
-                "missing member",
-                json!({"detail": {"region": ["us-east-1"]}}),
-                false,
-            ),
+            ("one of several", json!({"source": ["aws.codedeploy", "aws.cloudwatch"]}), true),
+            ("another source", json!({"source": ["aws.codedeploy"]}), false),
+            ("nested", json!({"detail": {"state": {"value": ["ALARM", "OK"]}}}), true),
+            ("nested, another", json!({"detail": {"state": {"value": ["OK"]}}}), false),
+            ("all members must match", json!({"source": ["aws.cloudwatch"], "detail": {"count": [4]}}), false),
+            ("missing member", json!({"detail": {"region": ["us-east-1"]}}), false),
             ("missing object", json!({"nothing": {"x": ["y"]}}), false),
             ("number", json!({"detail": {"count": [3]}}), true),
             ("null", json!({"detail": {"none": [null]}}), true),
             ("list in the event", json!({"resources": ["arn:b"]}), true),
-            (
-                "prefix",
-                json!({"detail": {"alarmName": [{"prefix": "checkout-"}]}}),
-                true,
-            ),
-            (
-                "prefix of another",
-                json!({"detail": {"alarmName": [{"prefix": "snapback-"}]}}),
-                false,
-            ),
-            (
-                "suffix",
-                json!({"detail": {"alarmName": [{"suffix": "5xx"}]}}),
-                true,
-            ),
-            (
-                "exists",
-                json!({"detail": {"alarmName": [{"exists": true}]}}),
-                true,
-            ),
-            (
-                "absent as asked",
-                json!({"detail": {"muteDetail": [{"exists": false}]}}),
-                true,
-            ),
-            (
-                "not absent",
-                json!({"detail": {"alarmName": [{"exists": false}]}}),
-                false,
-            ),
-            (
-                "anything but",
-                json!({"detail": {"alarmName": [{"anything-but": ["a", "b"]}]}}),
-                true,
-            ),
-            (
-                "anything but this",
-                json!({"detail": {"alarmName": [{"anything-but": "checkout-5xx"}]}}),
-                false,
-            ),
+            ("prefix", json!({"detail": {"alarmName": [{"prefix": "checkout-"}]}}), true),
+            ("prefix of another", json!({"detail": {"alarmName": [{"prefix": "snapback-"}]}}), false),
+            ("suffix", json!({"detail": {"alarmName": [{"suffix": "5xx"}]}}), true),
+            ("exists", json!({"detail": {"alarmName": [{"exists": true}]}}), true),
+            ("absent as asked", json!({"detail": {"muteDetail": [{"exists": false}]}}), true),
+            ("not absent", json!({"detail": {"alarmName": [{"exists": false}]}}), false),
+            ("anything but", json!({"detail": {"alarmName": [{"anything-but": ["a", "b"]}]}}), true),
+            ("anything but this", json!({"detail": {"alarmName": [{"anything-but": "checkout-5xx"}]}}), false),
             (
                 "anything but a prefix",
                 json!({"detail": {"alarmName": [{"anything-but": {"prefix": "snapback-"}}]}}),
@@ -233,11 +155,7 @@ mod tests {
             ),
         ];
         for (case, pattern, matches) in table {
-            assert_eq!(
-                Pattern::parse(&pattern).unwrap().matches(&event),
-                matches,
-                "{case}"
-            );
+            assert_eq!(Pattern::parse(&pattern).unwrap().matches(&event), matches, "{case}");
         }
     }
 
@@ -247,11 +165,7 @@ mod tests {
             ("no object", json!([]), ""),
             ("bare value", json!({"source": "aws.x"}), "source"),
             ("empty list", json!({"detail": {"a": []}}), "detail.a"),
-            (
-                "unknown filter",
-                json!({"detail": {"a": [{"numeric": [">", 1]}]}}),
-                "detail.a",
-            ),
+            ("unknown filter", json!({"detail": {"a": [{"numeric": [">", 1]}]}}), "detail.a"),
             ("wrong operand", json!({"a": [{"prefix": 1}]}), "a"),
             ("nested list", json!({"a": [["b"]]}), "a"),
         ];

@@ -34,74 +34,42 @@ const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:deploymen
 fn bus() -> (EventBus, Arc<Functions>) {
     let functions = Arc::new(Functions::default());
     let clock = StageClock::new(Duration::from_secs(6)); // ten times as fast
-    (
-        EventBus::new(clock, Tasks::new(Handle::current()), functions.clone()),
-        functions,
-    )
+    (EventBus::new(clock, Tasks::new(Handle::current()), functions.clone()), functions)
 }
 
 fn with_rule(pattern: Value) -> (EventBus, Arc<Functions>) {
     let (bus, functions) = bus();
-    bus.put_rule(
-        "r",
-        Trigger::Pattern(Pattern::parse(&pattern).unwrap()),
-        true,
-    );
+    bus.put_rule("r", Trigger::Pattern(Pattern::parse(&pattern).unwrap()), true);
     assert!(bus.put_targets("r", vec![target()]));
     (bus, functions)
 }
 
 fn target() -> Target {
-    Target {
-        id: "t".to_owned(),
-        arn: FUNCTION.to_owned(),
-        retry: RetryPolicy::default(),
-    }
+    Target { id: "t".to_owned(), arn: FUNCTION.to_owned(), retry: RetryPolicy::default() }
 }
 
 fn states(functions: &Functions) -> Vec<String> {
-    lock(&functions.received)
-        .iter()
-        .map(|(_, event)| event["detail"]["state"].as_str().unwrap().to_owned())
-        .collect()
+    lock(&functions.received).iter().map(|(_, event)| event["detail"]["state"].as_str().unwrap().to_owned()).collect()
 }
 
 fn publish(bus: &EventBus, state: &str) {
-    bus.publish(
-        "aws.codedeploy",
-        "CodeDeploy Deployment State-change Notification",
-        &[],
-        json!({"state": state}),
-    );
+    bus.publish("aws.codedeploy", "CodeDeploy Deployment State-change Notification", &[], json!({"state": state}));
 }
 
 #[tokio::test]
 async fn a_matching_event_arrives_with_its_envelope() {
-    let (bus, functions) =
-        with_rule(json!({"source": ["aws.codedeploy"], "detail": {"state": ["START"]}}));
+    let (bus, functions) = with_rule(json!({"source": ["aws.codedeploy"], "detail": {"state": ["START"]}}));
     publish(&bus, "START");
     publish(&bus, "STOP");
-    bus.publish(
-        "aws.cloudwatch",
-        "CloudWatch Alarm State Change",
-        &[],
-        json!({"state": "START"}),
-    );
+    bus.publish("aws.cloudwatch", "CloudWatch Alarm State Change", &[], json!({"state": "START"}));
     let received = lock(&functions.received).clone();
     assert_eq!(received.len(), 1);
     let (function, event) = &received[0];
     assert_eq!(function, FUNCTION);
     assert_eq!(event["account"], ACCOUNT);
     assert_eq!(event["version"], "0");
-    assert_eq!(
-        event["detail-type"],
-        "CodeDeploy Deployment State-change Notification"
-    );
-    assert_eq!(
-        bus.published().len(),
-        3,
-        "also those that nobody wanted are kept"
-    );
+    assert_eq!(event["detail-type"], "CodeDeploy Deployment State-change Notification");
+    assert_eq!(bus.published().len(), 3, "also those that nobody wanted are kept");
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,25 +83,12 @@ async fn faults_change_what_arrives() {
             vec!["START", "START", "STOP", "STOP"],
             vec!["START", "START", "STOP", "STOP"],
         ),
-        (
-            "delay",
-            DeliveryFault::Delay(Duration::from_secs(1)),
-            vec![],
-            vec!["START", "STOP"],
-        ),
-        (
-            "reorder",
-            DeliveryFault::Reorder,
-            vec!["STOP", "START"],
-            vec!["STOP", "START"],
-        ),
+        ("delay", DeliveryFault::Delay(Duration::from_secs(1)), vec![], vec!["START", "STOP"]),
+        ("reorder", DeliveryFault::Reorder, vec!["STOP", "START"], vec!["STOP", "START"]),
     ];
     for (case, fault, at_once, later) in table {
         let (bus, functions) = with_rule(json!({"source": ["aws.codedeploy"]}));
-        let hits = FaultMatch {
-            source: Some("aws.codedeploy".to_owned()),
-            ..FaultMatch::default()
-        };
+        let hits = FaultMatch { source: Some("aws.codedeploy".to_owned()), ..FaultMatch::default() };
         let id = bus.add_fault(hits, fault);
         publish(&bus, "START");
         publish(&bus, "STOP");
@@ -159,33 +114,21 @@ async fn a_reordered_event_without_successor_arrives_late() {
 #[tokio::test(start_paused = true)]
 async fn a_schedule_fires_each_scaled_interval_until_disabled() {
     let (bus, functions) = bus();
-    dispatch(
-        &bus,
-        "PutRule",
-        &json!({"Name": "sweep", "ScheduleExpression": "rate(1 minute)"}),
-    )
-    .unwrap();
-    let targets = json!({"Rule": "sweep", "Targets": [{"Id": "t", "Arn": FUNCTION, "RetryPolicy": {"MaximumRetryAttempts": 0}}]});
+    dispatch(&bus, "PutRule", &json!({"Name": "sweep", "ScheduleExpression": "rate(1 minute)"})).unwrap();
+    let targets =
+        json!({"Rule": "sweep", "Targets": [{"Id": "t", "Arn": FUNCTION, "RetryPolicy": {"MaximumRetryAttempts": 0}}]});
     dispatch(&bus, "PutTargets", &targets).unwrap();
     let count = || lock(&functions.received).len();
     tokio::time::sleep(Duration::from_millis(5_900)).await;
     assert_eq!(count(), 0, "before the first minute of 6 s is over");
     tokio::time::sleep(Duration::from_millis(12_200)).await;
     assert_eq!(count(), 3, "after 18.1 s");
-    assert_eq!(
-        lock(&functions.received)[0].1["detail-type"],
-        SCHEDULED_EVENT
-    );
+    assert_eq!(lock(&functions.received)[0].1["detail-type"], SCHEDULED_EVENT);
     dispatch(&bus, "DisableRule", &json!({"Name": "sweep"})).unwrap();
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(count(), 3, "disabled");
     // Put again: one schedule, not two.
-    dispatch(
-        &bus,
-        "PutRule",
-        &json!({"Name": "sweep", "ScheduleExpression": "rate(1 minute)"}),
-    )
-    .unwrap();
+    dispatch(&bus, "PutRule", &json!({"Name": "sweep", "ScheduleExpression": "rate(1 minute)"})).unwrap();
     tokio::time::sleep(Duration::from_millis(6_100)).await;
     assert_eq!(count(), 4, "put again");
 }
@@ -193,10 +136,8 @@ async fn a_schedule_fires_each_scaled_interval_until_disabled() {
 #[tokio::test(start_paused = true)]
 async fn refusals_of_lambda_are_retried_but_a_missing_function_is_not() {
     let (bus, functions) = with_rule(json!({"source": ["aws.codedeploy"]}));
-    lock(&functions.refusals).extend([
-        ApiError::new("TooManyRequestsException", "1"),
-        ApiError::new("TooManyRequestsException", "2"),
-    ]);
+    lock(&functions.refusals)
+        .extend([ApiError::new("TooManyRequestsException", "1"), ApiError::new("TooManyRequestsException", "2")]);
     publish(&bus, "START");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(states(&functions), ["START"]);
@@ -215,24 +156,14 @@ async fn an_alarm_change_reaches_rules_and_direct_actions() {
         arn: "arn:aws:cloudwatch:us-east-1:123456789012:alarm:a".to_owned(),
         detail: json!({"alarmName": "a"}),
         action_payload: json!({"alarmData": {"alarmName": "a"}}),
-        actions: vec![
-            FUNCTION.to_owned(),
-            "arn:aws:sns:us-east-1:123456789012:t".to_owned(),
-        ],
+        actions: vec![FUNCTION.to_owned(), "arn:aws:sns:us-east-1:123456789012:t".to_owned()],
     };
     let id = bus.add_fault(
-        FaultMatch {
-            detail_type: Some(ALARM_ACTION.to_owned()),
-            ..FaultMatch::default()
-        },
+        FaultMatch { detail_type: Some(ALARM_ACTION.to_owned()), ..FaultMatch::default() },
         DeliveryFault::Drop,
     );
     bus.publish_alarm_change(&change);
-    assert_eq!(
-        lock(&functions.received).len(),
-        1,
-        "the direct action was dropped, the event was not"
-    );
+    assert_eq!(lock(&functions.received).len(), 1, "the direct action was dropped, the event was not");
     bus.remove_fault(id);
     bus.publish_alarm_change(&change);
     let received = lock(&functions.received).clone();
@@ -246,59 +177,27 @@ async fn bad_calls_have_the_names_of_eventbridge() {
     let (bus, _) = bus();
     let target = |arn: &str| json!({"Rule": "r", "Targets": [{"Id": "1", "Arn": arn}]});
     let table = [
-        (
-            "no trigger",
-            "PutRule",
-            json!({"Name": "r"}),
-            "ValidationException",
-        ),
-        (
-            "cron",
-            "PutRule",
-            json!({"Name": "r", "ScheduleExpression": "cron(0 1 * * ? *)"}),
-            "ValidationException",
-        ),
+        ("no trigger", "PutRule", json!({"Name": "r"}), "ValidationException"),
+        ("cron", "PutRule", json!({"Name": "r", "ScheduleExpression": "cron(0 1 * * ? *)"}), "ValidationException"),
         (
             "broken pattern",
             "PutRule",
             json!({"Name": "r", "EventPattern": "{\"source\":\"x\"}"}),
             "InvalidEventPatternException",
         ),
-        (
-            "no such rule",
-            "PutTargets",
-            target(FUNCTION),
-            "ResourceNotFoundException",
-        ),
-        (
-            "queue",
-            "PutTargets",
-            target("arn:aws:sqs:us-east-1:123456789012:q"),
-            "ValidationException",
-        ),
-        (
-            "unknown",
-            "CreateEventBus",
-            json!({}),
-            "UnknownOperationException",
-        ),
+        ("no such rule", "PutTargets", target(FUNCTION), "ResourceNotFoundException"),
+        ("queue", "PutTargets", target("arn:aws:sqs:us-east-1:123456789012:q"), "ValidationException"),
+        ("unknown", "CreateEventBus", json!({}), "UnknownOperationException"),
     ];
     for (case, operation, input, code) in table {
-        assert_eq!(
-            dispatch(&bus, operation, &input).unwrap_err().code,
-            code,
-            "{case}"
-        );
+        assert_eq!(dispatch(&bus, operation, &input).unwrap_err().code, code, "{case}");
     }
     let events = json!({"Entries": [
         {"Source": "aws.fake", "DetailType": "d", "Detail": "{}"},
         {"Source": "team", "DetailType": "d", "Detail": "no"},
         {"Source": "team", "DetailType": "d", "Detail": "{}"}
     ]});
-    assert_eq!(
-        dispatch(&bus, "PutEvents", &events).unwrap()["FailedEntryCount"],
-        2
-    );
+    assert_eq!(dispatch(&bus, "PutEvents", &events).unwrap()["FailedEntryCount"], 2);
 }
 
 #[test]
@@ -314,10 +213,6 @@ fn rates_have_the_grammar_of_eventbridge() {
         ("rate(5)", None),
     ];
     for (expression, seconds) in table {
-        assert_eq!(
-            parse_rate(expression).ok().map(|rate| rate.as_secs()),
-            seconds,
-            "{expression}"
-        );
+        assert_eq!(parse_rate(expression).ok().map(|rate| rate.as_secs()), seconds, "{expression}");
     }
 }

@@ -1,0 +1,2 @@
+//! Rehearsals.
+pub mod scenario;
