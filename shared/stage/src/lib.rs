@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cloudwatch;
 pub mod codedeploy;
 pub mod dynamodb;
+pub mod embedded;
 pub mod event_bus;
 pub mod gateway;
 pub(crate) mod json;

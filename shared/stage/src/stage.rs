@@ -164,6 +164,11 @@ impl Stage {
         format!("http://{}", self.address)
     }
 
+    /// Runs a task of the stage; it ends with the stage.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
     /// Ends all tasks and connections; what was recorded stays readable.
     pub fn shutdown(&self) {
         self.gateway.stop();
