@@ -1,20 +1,18 @@
 //! The whole embedded AWS: every part, on one endpoint.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::cloudwatch::CloudWatch;
 use crate::lambda::Lambda;
-use crate::parts::{AlarmChange, LambdaControl};
+use crate::parts::LambdaControl;
 use crate::protocol::{ApiFault, ApiRequest, ApiResponse, BoxFuture, Protocol, RawResponse, Service};
-use crate::sns::Sns;
 use crate::stage::{Ground, Stage, StageConfig, StageError};
 
 /// Largest answer of a part that is passed on.
@@ -45,8 +43,8 @@ impl EmbeddedAws {
         lambda.set_functions_folder(functions);
         let control: Arc<dyn LambdaControl> = Arc::new(lambda.clone());
         let bus = ground.event_bus(control.clone());
-        let stage = Stage::start(ground, bus.clone(), control, cloudwatch.clone())?;
-        stage.spawn(forward(alarm_changes, bus, stage.sns.clone()));
+        let stage = Stage::start(ground, bus, control, cloudwatch.clone())?;
+        stage.forward_alarm_changes(alarm_changes);
         stage.gateway.register("lambda", Arc::new(LambdaService(lambda.clone())));
         stage.gateway.register("cloudwatch", Arc::new(CloudWatchService(cloudwatch.clone())));
         Ok(Self { stage, lambda, cloudwatch })
@@ -96,24 +94,6 @@ impl EmbeddedAws {
     }
 }
 
-/// Alarm changes become events, direct actions and messages.
-async fn forward(
-    mut changes: mpsc::UnboundedReceiver<AlarmChange>,
-    bus: crate::event_bus::EventBus,
-    sns: Arc<Sns>,
-) {
-    while let Some(change) = changes.recv().await {
-        bus.publish_alarm_change(&change);
-        for topic in change.actions.iter().filter(|arn| arn.contains(":sns:")) {
-            let subject = format!("ALARM: \"{}\"", change.name.chars().take(80).collect::<String>());
-            let detail = change.detail.to_string();
-            if let Err(fault) = sns.publish("cloudwatch.amazonaws.com", topic, Some(&subject), &detail, BTreeMap::new()) {
-                tracing::warn!(alarm = change.name, topic, "alarm action failed: {}", fault.message);
-            }
-        }
-    }
-}
-
 /// Lambda's REST API behind the gateway.
 struct LambdaService(Lambda);
 
@@ -122,7 +102,7 @@ impl Service for LambdaService {
         Box::pin(async move {
             let ApiRequest { method, path, query, headers, body, .. } = request;
             let (status, headers, body) = self.0.handle_http(&method, &path, &query, &headers, body).await;
-            ApiResponse::Raw(raw(status, &headers, body))
+            ApiResponse::Raw(RawResponse::from_http(status.as_u16(), &headers, body))
         })
     }
 }
@@ -142,17 +122,7 @@ impl Service for CloudWatchService {
             let answer = self.0.answer(&request.path, &request.headers, &request.body).await;
             let (parts, body) = answer.into_parts();
             let body = to_bytes(body, ANSWER_MAX).await.unwrap_or_default();
-            ApiResponse::Raw(raw(parts.status, &parts.headers, body))
+            ApiResponse::Raw(RawResponse::from_http(parts.status.as_u16(), &parts.headers, body))
         })
     }
-}
-
-fn raw(status: StatusCode, headers: &HeaderMap, body: Bytes) -> RawResponse {
-    let text = |value: &axum::http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    let error = (!status.is_success()).then(|| {
-        let named = headers.get("x-amzn-errortype").map(text);
-        named.unwrap_or_else(|| format!("HTTP {}", status.as_u16()))
-    });
-    let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
-    RawResponse { status: status.as_u16(), headers, body, error }
 }

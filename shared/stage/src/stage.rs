@@ -4,8 +4,9 @@
 //! let ground  = Ground::bind(config).await?;            // the endpoint listens: ground.endpoint()
 //! let lambda  = …;                                      // needs the endpoint: its processes call it
 //! let bus     = ground.event_bus(lambda.clone());
-//! let cloudwatch = …;                                   // hands alarm changes to bus.publish_alarm_change
+//! let cloudwatch = …;                                   // sends its alarm changes into a channel
 //! let stage   = Stage::start(ground, bus, lambda, alarms)?;
+//! stage.forward_alarm_changes(changes);                 // the other end of that channel
 //! stage.gateway.register("lambda", lambda_service);
 //! stage.gateway.register("cloudwatch", cloudwatch_service);
 //! ```
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::access::Access;
 use crate::clock::StageClock;
@@ -24,7 +26,7 @@ use crate::codedeploy::{CodeDeploy, Surroundings};
 use crate::dynamodb::{DynamoDb, OpenError};
 use crate::event_bus::EventBus;
 use crate::gateway::Gateway;
-use crate::parts::{AlarmReader, LambdaControl};
+use crate::parts::{AlarmChange, AlarmReader, LambdaControl};
 use crate::scheduler::Scheduler;
 use crate::sns::Sns;
 use crate::ssm::Ssm;
@@ -136,8 +138,22 @@ impl Stage {
         lambda: Arc<dyn LambdaControl>,
         alarms: Arc<dyn AlarmReader>,
     ) -> Result<Self, StageError> {
-        let Ground { clock, tasks, access, gateway, address, config } = ground;
-        let dynamodb = Arc::new(DynamoDb::open(config.store.as_deref())?);
+        let Ground {
+            clock,
+            tasks,
+            access,
+            gateway,
+            address,
+            config,
+        } = ground;
+        let dynamodb = match DynamoDb::open(config.store.as_deref()) {
+            Ok(dynamodb) => Arc::new(dynamodb),
+            Err(error) => {
+                gateway.stop();
+                tasks.abort_all();
+                return Err(error.into());
+            }
+        };
         let codedeploy = CodeDeploy::new(Surroundings {
             clock,
             tasks: tasks.clone(),
@@ -164,9 +180,21 @@ impl Stage {
         format!("http://{}", self.address)
     }
 
+<<<<<<< HEAD
     /// Runs a task of the stage; it ends with the stage.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
+=======
+    /// Publishes each alarm change that comes from CloudWatch, and invokes the functions among its actions, until the sender
+    /// is gone or the stage ends.
+    pub fn forward_alarm_changes(&self, mut changes: UnboundedReceiver<AlarmChange>) {
+        let bus = self.bus.clone();
+        self.tasks.spawn(async move {
+            while let Some(change) = changes.recv().await {
+                bus.publish_alarm_change(&change);
+            }
+        });
+>>>>>>> cd
     }
 
     /// Ends all tasks and connections; what was recorded stays readable.
@@ -281,6 +309,25 @@ mod tests {
         assert_eq!(stage.sns.messages().len(), 1);
         assert_eq!(stage.scheduler.names(), ["s-1"]);
         assert!(stage.access.calls().iter().all(|call| call.principal == "KEY"));
+    }
+
+    #[tokio::test]
+    async fn alarm_changes_become_events() {
+        let stage = stage().await;
+        let (sender, changes) = tokio::sync::mpsc::unbounded_channel();
+        let mut events = stage.bus.subscribe();
+        stage.forward_alarm_changes(changes);
+        let change = AlarmChange {
+            name: "checkout-5xx".to_owned(),
+            arn: "arn:aws:cloudwatch:us-east-1:123456789012:alarm:checkout-5xx".to_owned(),
+            detail: serde_json::json!({"alarmName": "checkout-5xx"}),
+            action_payload: Value::Null,
+            actions: Vec::new(),
+        };
+        sender.send(change).unwrap();
+        let event = events.recv().await.unwrap().event;
+        assert_eq!(event["source"], "aws.cloudwatch");
+        assert_eq!(event["detail"]["alarmName"], "checkout-5xx");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 
 use crate::emf::{DEPLOYMENT_GROUP, NAMESPACE, Series};
 use serde_json::{Value, json};
-use snapback_core::GroupRef;
+pub use snapback_core::GroupRef;
 use snapback_core::alarm::OWN_PREFIX;
 
 /// Raw metrics that a dead-man alarm can hold: CloudWatch allows ten metrics, and one is the heartbeat.
