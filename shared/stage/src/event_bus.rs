@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use crate::clock::StageClock;
-use crate::event_bus::pattern::Pattern;
+pub use crate::event_bus::pattern::Pattern;
 use crate::json::{rfc3339_seconds, uuid};
 use crate::parts::{ACCOUNT, AlarmChange, ApiError, LambdaControl, REGION};
 use crate::tasks::{Tasks, lock};

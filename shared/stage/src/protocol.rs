@@ -83,30 +83,18 @@ impl RawResponse {
     /// `x-amzn-errortype` or the member `__type`, else it is the status.
     #[must_use]
     pub fn from_http(status: u16, headers: &HeaderMap, body: Bytes) -> Self {
-        let error = (status >= 400)
-            .then(|| error_code(headers, &body).unwrap_or_else(|| status.to_string()));
-        let texts = headers
-            .iter()
-            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-        Self {
-            status,
-            headers: texts.collect(),
-            body,
-            error,
-        }
+        let error = (status >= 400).then(|| error_code(headers, &body).unwrap_or_else(|| status.to_string()));
+        let texts =
+            headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        Self { status, headers: texts.collect(), body, error }
     }
 }
 
 /// Name of the exception in an error answer, without its namespace.
 fn error_code(headers: &HeaderMap, body: &[u8]) -> Option<String> {
-    let header = headers
-        .get("x-amzn-errortype")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let header = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let member = || {
-        let value = serde_json::from_slice(body)
-            .ok()
-            .or_else(|| crate::cbor::decode(body).ok())?;
+        let value = serde_json::from_slice(body).ok().or_else(|| crate::cbor::decode(body).ok())?;
         text(&value, "__type").map(str::to_owned)
     };
     let full = header.or_else(member)?;
@@ -516,40 +504,15 @@ mod tests {
 
     #[test]
     fn the_error_code_of_an_http_answer_is_found() {
-        let cbor =
-            crate::cbor::encode(&json!({"__type": "com.amazonaws.cloudwatch#ResourceNotFound"}));
+        let cbor = crate::cbor::encode(&json!({"__type": "com.amazonaws.cloudwatch#ResourceNotFound"}));
         let header = || headers_with("x-amzn-errortype", "ResourceNotFoundException:http://x/");
         // (case, status, headers, body, code)
         let table = [
             ("fine", 200, header(), vec![], None),
-            (
-                "header",
-                404,
-                header(),
-                b"{}".to_vec(),
-                Some("ResourceNotFoundException"),
-            ),
-            (
-                "json",
-                400,
-                HeaderMap::new(),
-                br#"{"__type":"ns#Throttling"}"#.to_vec(),
-                Some("Throttling"),
-            ),
-            (
-                "cbor",
-                404,
-                HeaderMap::new(),
-                cbor,
-                Some("ResourceNotFound"),
-            ),
-            (
-                "nothing",
-                502,
-                HeaderMap::new(),
-                b"<html>".to_vec(),
-                Some("502"),
-            ),
+            ("header", 404, header(), b"{}".to_vec(), Some("ResourceNotFoundException")),
+            ("json", 400, HeaderMap::new(), br#"{"__type":"ns#Throttling"}"#.to_vec(), Some("Throttling")),
+            ("cbor", 404, HeaderMap::new(), cbor, Some("ResourceNotFound")),
+            ("nothing", 502, HeaderMap::new(), b"<html>".to_vec(), Some("502")),
         ];
         for (case, status, headers, body, code) in table {
             let raw = RawResponse::from_http(status, &headers, body.into());

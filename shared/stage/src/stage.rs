@@ -138,14 +138,7 @@ impl Stage {
         lambda: Arc<dyn LambdaControl>,
         alarms: Arc<dyn AlarmReader>,
     ) -> Result<Self, StageError> {
-        let Ground {
-            clock,
-            tasks,
-            access,
-            gateway,
-            address,
-            config,
-        } = ground;
+        let Ground { clock, tasks, access, gateway, address, config } = ground;
         let dynamodb = match DynamoDb::open(config.store.as_deref()) {
             Ok(dynamodb) => Arc::new(dynamodb),
             Err(error) => {
@@ -180,11 +173,6 @@ impl Stage {
         format!("http://{}", self.address)
     }
 
-<<<<<<< HEAD
-    /// Runs a task of the stage; it ends with the stage.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
-=======
     /// Publishes each alarm change that comes from CloudWatch, and invokes the functions among its actions, until the sender
     /// is gone or the stage ends.
     pub fn forward_alarm_changes(&self, mut changes: UnboundedReceiver<AlarmChange>) {
@@ -194,7 +182,6 @@ impl Stage {
                 bus.publish_alarm_change(&change);
             }
         });
->>>>>>> cd
     }
 
     /// Ends all tasks and connections; what was recorded stays readable.

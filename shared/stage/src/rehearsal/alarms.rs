@@ -3,6 +3,7 @@
 //! Periods are 10 s here, so that a rehearsal takes seconds; in an account they are 60 s.
 
 use serde_json::{Value, json};
+use snapback_wire::alarms::{Comparison, GroupRef, RawMetric, put_metric_alarm_inputs};
 
 /// Per cent of requests, or payments, that may fail before an alarm goes red.
 const FAILED_PERCENT: f64 = 3.0;
@@ -12,12 +13,17 @@ const PERIOD_S: u32 = 10;
 
 /// PutMetricAlarm inputs of the raw alarms; they are not attached to the deployment group.
 #[must_use]
-pub fn raw(function: &str, alias: &str) -> Vec<Value> {
+pub(super) fn raw(function: &str, alias: &str) -> Vec<Value> {
     let lambda = |name: &str| lambda_metric(name, function, alias);
     let payments = |name: &str| json!({"Namespace": "Checkout", "MetricName": name, "Dimensions": [dimension("Service", function)]});
     let availability = format!("IF(requests > {REQUESTS_MIN}, 100 * (1 - FILL(failed, 0) / requests), 100)");
     vec![
-        rate(&format!("{function}-errors"), "5xx and function errors, per cent", lambda("Errors"), lambda("Invocations")),
+        rate(
+            &format!("{function}-errors"),
+            "5xx and function errors, per cent",
+            lambda("Errors"),
+            lambda("Invocations"),
+        ),
         merged(
             json!({
                 "AlarmName": format!("{function}-errors-count"),
@@ -102,4 +108,23 @@ fn merged(mut alarm: Value, metric: Value) -> Value {
         alarm.insert("TreatMissingData".to_owned(), json!("notBreaching"));
     }
     alarm
+}
+
+/// PutMetricAlarm inputs of Snapback's own two alarms on the group, from the one definition that SAM and CDK share.
+///
+/// # Errors
+/// When the definition refuses these raw metrics.
+pub(super) fn own(function: &str, alias: &str, group: &str) -> Result<[Value; 2], String> {
+    let group = GroupRef::new(function, group).map_err(|error| error.to_string())?;
+    let dimensions = [("FunctionName", function.to_owned()), ("Resource", format!("{function}:{alias}"))];
+    let metric = |name: &str, stat: &str, above: f64| RawMetric {
+        namespace: "AWS/Lambda".to_owned(),
+        name: name.to_owned(),
+        dimensions: dimensions.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        stat: stat.to_owned(),
+        comparison: Comparison::Above(above),
+    };
+    // Raw thresholds of one minute; a minute of the stage has a twelfth of the requests.
+    let raw = [metric("Errors", "Sum", 4.0), metric("Duration", "p95", 500.0)];
+    put_metric_alarm_inputs(&group, &raw).map_err(|error| error.to_string())
 }

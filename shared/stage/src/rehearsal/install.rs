@@ -25,7 +25,7 @@ pub const GROUP: &str = "checkout-live";
 pub const POLICY_PREFIX: &str = "/snapback/policy";
 const SCHEDULER_ROLE: &str = "arn:aws:iam::123456789012:role/snapback-scheduler";
 /// A request that takes longer harms its customer. Above a cold start, below the slow versions.
-pub const SLOW_ABOVE: Duration = Duration::from_millis(600);
+pub(super) const SLOW_ABOVE: Duration = Duration::from_millis(600);
 /// The hook's function is killed this long after the policy's deadline.
 const HOOK_TIMEOUT_AFTER_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -55,7 +55,12 @@ const FUNCTIONS: [Installed; 6] = [
         timeout: Duration::from_secs(30),
         is_hook: true,
     },
-    Installed { binary: "alarm-handler", name: "snapback-alarm-handler", timeout: Duration::from_secs(30), is_hook: false },
+    Installed {
+        binary: "alarm-handler",
+        name: "snapback-alarm-handler",
+        timeout: Duration::from_secs(30),
+        is_hook: false,
+    },
     Installed {
         binary: "deployment-recorder",
         name: "snapback-deployment-recorder",
@@ -128,7 +133,7 @@ pub fn function_name(binary: &str) -> Option<&'static str> {
 }
 
 /// Names in AWS of all functions of Snapback.
-pub fn function_names() -> impl Iterator<Item = &'static str> {
+pub(super) fn function_names() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.iter().map(|function| function.name)
 }
 
@@ -138,9 +143,10 @@ fn arn(name: &str) -> String {
 
 /// The two alarms that Snapback has on the group.
 pub(super) fn own_alarms() -> Result<(Vec<Value>, Vec<String>), InstallError> {
-    let inputs = super::alarms::own(SERVICE, GROUP).map_err(|why| InstallError::Refused { what: "own alarms".into(), why })?;
+    let inputs = super::alarms::own(SERVICE, ALIAS, GROUP)
+        .map_err(|why| InstallError::Refused { what: "own alarms".into(), why })?;
     let names = inputs.iter().filter_map(|input| Some(input.get("AlarmName")?.as_str()?.to_owned())).collect();
-    Ok((inputs, names))
+    Ok((inputs.to_vec(), names))
 }
 
 /// Table, topic, functions, rules and schedule of an installation. Answers the topic's ARN.
@@ -157,14 +163,11 @@ pub async fn snapback(aws: &EmbeddedAws, folder: &Path, deadline: Duration) -> R
         Err(fault) => return Err(InstallError::of("the table")(fault)),
     }
     let topic = aws.stage.sns.create_topic("snapback");
-    let environment: BTreeMap<String, String> = [
-        ("SNAPBACK_TABLE", TABLE),
-        ("SNAPBACK_TOPIC_ARN", topic.as_str()),
-        ("SNAPBACK_POLICY_PREFIX", POLICY_PREFIX),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .collect();
+    let environment: BTreeMap<String, String> =
+        [("SNAPBACK_TABLE", TABLE), ("SNAPBACK_TOPIC_ARN", topic.as_str()), ("SNAPBACK_POLICY_PREFIX", POLICY_PREFIX)]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
     let watchdog = function_name(WATCHDOG).map(arn);
     for function in &FUNCTIONS {
         let mut config = FunctionConfig::new(function.name, folder.join(function.binary), function.binary);
@@ -191,7 +194,8 @@ pub async fn snapback(aws: &EmbeddedAws, folder: &Path, deadline: Duration) -> R
 
 fn rules(aws: &EmbeddedAws) -> Result<(), InstallError> {
     let pattern = |value: Value| {
-        Pattern::parse(&value).map_err(|error| InstallError::Refused { what: "an event rule".into(), why: error.to_string() })
+        Pattern::parse(&value)
+            .map_err(|error| InstallError::Refused { what: "an event rule".into(), why: error.to_string() })
     };
     let alarms = json!({"source": ["aws.cloudwatch"], "detail-type": ["CloudWatch Alarm State Change"]});
     let deployments =
@@ -204,7 +208,9 @@ fn rules(aws: &EmbeddedAws) -> Result<(), InstallError> {
     for (name, trigger, function) in rules {
         aws.stage.bus.put_rule(name, trigger, true);
         let target = Target { id: function.to_owned(), arn: arn(function), retry: RetryPolicy::default() };
-        aws.stage.bus.put_targets(name, vec![target]);
+        if !aws.stage.bus.put_targets(name, vec![target]) {
+            return Err(InstallError::Refused { what: name.to_owned(), why: "the rule is gone".to_owned() });
+        }
     }
     Ok(())
 }
@@ -266,7 +272,12 @@ fn merge(into: &mut Value, patch: &Value) {
 ///
 /// # Errors
 /// When a part refuses.
-pub async fn service(aws: &EmbeddedAws, folder: &Path, scenario: &Scenario, policy: &Value) -> Result<Service, InstallError> {
+pub async fn service(
+    aws: &EmbeddedAws,
+    folder: &Path,
+    scenario: &Scenario,
+    policy: &Value,
+) -> Result<Service, InstallError> {
     let mut versions = BTreeMap::new();
     let mut config = FunctionConfig::new(SERVICE, folder.join("demo-app"), SERVICE);
     config.timeout = Duration::from_secs(10);
@@ -350,7 +361,9 @@ async fn group(aws: &EmbeddedAws, shift: &Shift) -> Result<(), InstallError> {
 /// One call of CodeDeploy as the operator.
 pub(super) async fn codedeploy(aws: &EmbeddedAws, operation: &str, input: Value) -> Result<Value, InstallError> {
     let service = aws.stage.codedeploy.clone();
-    aws.call(&service, "codedeploy", operation, input).await.map_err(InstallError::of(format!("{operation} as {OPERATOR}")))
+    aws.call(&service, "codedeploy", operation, input)
+        .await
+        .map_err(InstallError::of(format!("{operation} as {OPERATOR}")))
 }
 
 /// Somebody deploys `target`; answers the deployment id.
