@@ -504,6 +504,10 @@ const REJECTED: &[(&str, &str)] = &[
     ("hook-huge-execution-id", "of 1 to 4096 characters"),
     ("hook-list", "the event is a list of 1, expected an object"),
     (
+        "hook-list-of-members",
+        "the event is a list of 2, expected an object",
+    ),
+    (
         "hook-lower-case-members",
         "`DeploymentId` is missing, expected a string",
     ),

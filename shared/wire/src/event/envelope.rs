@@ -24,6 +24,7 @@ pub(super) fn envelope(
     source: &str,
     value: &Value,
 ) -> Result<Envelope, EventError> {
+    EventError::object(kind, value)?;
     let event = EventBridgeEvent::<Value>::deserialize(value).map_err(|error| {
         EventError::diagnose(
             kind,

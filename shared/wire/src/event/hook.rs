@@ -22,6 +22,7 @@ pub struct HookEvent {
 /// # Errors
 /// When a member is missing, no string, or cannot be such an id.
 pub fn parse_hook(value: &Value) -> Result<HookEvent, EventError> {
+    EventError::object(KIND, value)?;
     let event = CodeDeployLifecycleEvent::deserialize(value).map_err(|error| {
         let strings = ["DeploymentId", "LifecycleEventHookExecutionId"];
         EventError::diagnose(KIND, value, &strings, &error)

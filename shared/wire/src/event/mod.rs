@@ -59,6 +59,13 @@ impl EventError {
         Self::new(kind, &fault.path, fault.found, fault.expected)
     }
 
+    /// Checks that the document is an object: typed parsers take a list of values for one as well.
+    fn object(kind: &'static str, value: &Value) -> Result<(), Self> {
+        Reader::of(value)
+            .map(drop)
+            .map_err(|fault| Self::from_fault(kind, fault))
+    }
+
     /// What is wrong with a document that a typed parser refused: the first of `strings` that is no string, else what the
     /// parser said.
     fn diagnose(

@@ -5,6 +5,8 @@ mod duration;
 mod file;
 mod parameter;
 mod probe_url;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use file::PolicyFile;
 pub use parameter::{DEFAULT_PREFIX, ParameterNameError, group_of_parameter, parameter_name};

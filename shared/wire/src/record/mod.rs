@@ -13,6 +13,8 @@ mod notice;
 mod rollback;
 mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use error::RecordError;
 pub use group::{
