@@ -134,6 +134,7 @@ fn what_is_not_said_has_a_default() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn what_is_wrong_is_named() {
     // (case, place, what stands there instead, part of the message)
     let table = [
@@ -279,14 +280,14 @@ fn what_is_wrong_is_named() {
     for (case, place, value, expected) in table {
         let mut document = full();
         let (parent, name) = place.rsplit_once('/').unwrap();
-        match document.pointer_mut(parent).unwrap() {
-            Value::Array(list) => list[name.parse::<usize>().unwrap()] = value,
-            other => {
-                other
-                    .as_object_mut()
-                    .unwrap()
-                    .insert(name.to_owned(), value);
-            }
+        let parent = document.pointer_mut(parent).unwrap();
+        if let Some(list) = parent.as_array_mut() {
+            list[name.parse::<usize>().unwrap()] = value;
+        } else {
+            parent
+                .as_object_mut()
+                .unwrap()
+                .insert(name.to_owned(), value);
         }
         let error = parse_policy_value(&document).unwrap_err().to_string();
         assert!(error.contains(expected), "{case} {place}: {error}");

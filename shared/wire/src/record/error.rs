@@ -23,9 +23,9 @@ pub struct RecordError {
     /// Path of the attribute.
     pub attribute: String,
     /// What was found.
-    pub found: String,
+    pub found: Box<str>,
     /// What would be right.
-    pub expected: String,
+    pub expected: Box<str>,
     /// What a person can do.
     pub next_step: &'static str,
 }
@@ -36,8 +36,8 @@ impl RecordError {
             pk: key.pk.clone(),
             sk: key.sk.clone(),
             attribute: attribute.to_owned(),
-            found: found.to_owned(),
-            expected: expected.to_owned(),
+            found: found.into(),
+            expected: expected.into(),
             next_step: DAMAGED,
         }
     }

@@ -70,7 +70,7 @@ pub fn parse_good(item: &Item) -> Result<GoodRevision, RecordError> {
     context.read(|reader| {
         Ok(GoodRevision {
             at: reader.time(attr::AT_MS)?,
-            revision: reader.optional_parsed(attr::REVISION, |text| RevisionId::parse(text))?,
+            revision: reader.optional_parsed(attr::REVISION, RevisionId::parse)?,
             version: reader.text(attr::LABEL)?.to_owned(),
             is_inherited: reader.flag(attr::IS_INHERITED)?,
         })
@@ -102,7 +102,7 @@ pub fn parse_refused(item: &Item) -> Result<RefusedRevision, RecordError> {
         Ok(RefusedRevision {
             revision,
             version: reader.text(attr::LABEL)?.to_owned(),
-            deployment: reader.parsed(attr::DEPLOYMENT, |text| DeploymentId::parse(text))?,
+            deployment: reader.parsed(attr::DEPLOYMENT, DeploymentId::parse)?,
             cause: reader.parsed(attr::CAUSE, str::parse)?,
             at: reader.time(attr::AT_MS)?,
             until: reader.time(attr::UNTIL_MS)?,

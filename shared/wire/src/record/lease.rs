@@ -54,7 +54,7 @@ pub fn parse_lease(item: &Item) -> Result<Lease, RecordError> {
         };
         Ok(Lease {
             event,
-            execution_id: reader.parsed(attr::EXECUTION_ID, |text| ExecutionId::parse(text))?,
+            execution_id: reader.parsed(attr::EXECUTION_ID, ExecutionId::parse)?,
             owner: reader.text(attr::OWNER)?.to_owned(),
             taken_at: reader.time(attr::TAKEN_MS)?,
             deadline: reader.time(attr::DEADLINE_MS)?,

@@ -77,7 +77,7 @@ pub fn parse_rollback(item: &Item) -> Result<Rollback, RecordError> {
             trigger: reader.parsed(attr::TRIGGER, str::parse)?,
             exposure: parse_exposure(reader)?,
             why: reader.text(attr::WHY)?.to_owned(),
-            alarms: reader.texts(attr::ALARMS, |text| AlarmName::parse(text))?,
+            alarms: reader.texts(attr::ALARMS, AlarmName::parse)?,
             asked_by: parse_asked_by(reader)?,
             impact_started_at: reader.optional_time(attr::IMPACT_STARTED_MS)?,
             impact_is_from_alarm: reader.flag(attr::IMPACT_IS_FROM_ALARM)?,
@@ -88,7 +88,7 @@ pub fn parse_rollback(item: &Item) -> Result<Rollback, RecordError> {
             requested_at: reader.optional_time(attr::REQUESTED_MS)?,
             call: reader.optional_parsed(attr::CALL, parse_call)?,
             rollback_deployment: reader
-                .optional_parsed(attr::ROLLBACK_DEPLOYMENT, |text| DeploymentId::parse(text))?,
+                .optional_parsed(attr::ROLLBACK_DEPLOYMENT, DeploymentId::parse)?,
             rolled_back_at: reader.optional_time(attr::ROLLED_BACK_MS)?,
             recovered_at: reader.optional_time(attr::RECOVERED_MS)?,
             result: parse_result(reader)?,

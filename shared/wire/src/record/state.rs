@@ -82,10 +82,9 @@ pub fn parse_state(item: &Item) -> Result<(Deployment, u64), RecordError> {
             service: summary.service,
             platform: Platform::from_word(reader.text(attr::PLATFORM)?),
             target: summary.target,
-            canary_revision: reader
-                .optional_parsed(attr::CANARY_REVISION, |text| RevisionId::parse(text))?,
+            canary_revision: reader.optional_parsed(attr::CANARY_REVISION, RevisionId::parse)?,
             baseline_revision: reader
-                .optional_parsed(attr::BASELINE_REVISION, |text| RevisionId::parse(text))?,
+                .optional_parsed(attr::BASELINE_REVISION, RevisionId::parse)?,
             hooks: parse_hooks(&reader.map(attr::HOOK_FUNCTIONS)?)?,
             creator: reader.text(attr::CREATOR)?.to_owned(),
             is_return: summary.is_return,
@@ -345,7 +344,7 @@ fn parse_alarm(map: &Reader<'_>) -> Result<WatchedAlarm, Fault> {
         AlarmState::parse(word).ok_or("OK, ALARM or INSUFFICIENT_DATA")
     })?;
     Ok(WatchedAlarm {
-        name: map.parsed(attr::NAME, |text| AlarmName::parse(text))?,
+        name: map.parsed(attr::NAME, AlarmName::parse)?,
         signal: map.optional_parsed(attr::SIGNAL, str::parse)?,
         source: map.parsed(attr::SOURCE, |word| match word {
             "policy" => Ok(AlarmSource::Policy),
