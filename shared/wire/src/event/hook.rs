@@ -22,15 +22,26 @@ pub struct HookEvent {
 /// # Errors
 /// When a member is missing, no string, or cannot be such an id.
 pub fn parse_hook(value: &Value) -> Result<HookEvent, EventError> {
+    EventError::object(KIND, value)?;
     let event = CodeDeployLifecycleEvent::deserialize(value).map_err(|error| {
         let strings = ["DeploymentId", "LifecycleEventHookExecutionId"];
         EventError::diagnose(KIND, value, &strings, &error)
     })?;
-    let deployment = DeploymentId::parse(event.deployment_id)
-        .map_err(|error| EventError::new(KIND, "DeploymentId", format!("`{}`", error.text), error.expected))?;
-    let execution = ExecutionId::parse(event.lifecycle_event_hook_execution_id).map_err(|error| {
-        let member = "LifecycleEventHookExecutionId";
-        EventError::new(KIND, member, format!("`{}`", error.text), error.expected)
+    let deployment = DeploymentId::parse(event.deployment_id).map_err(|error| {
+        EventError::new(
+            KIND,
+            "DeploymentId",
+            format!("`{}`", error.text),
+            error.expected,
+        )
     })?;
-    Ok(HookEvent { deployment, execution })
+    let execution =
+        ExecutionId::parse(event.lifecycle_event_hook_execution_id).map_err(|error| {
+            let member = "LifecycleEventHookExecutionId";
+            EventError::new(KIND, member, format!("`{}`", error.text), error.expected)
+        })?;
+    Ok(HookEvent {
+        deployment,
+        execution,
+    })
 }

@@ -5,6 +5,8 @@ mod duration;
 mod file;
 mod parameter;
 mod probe_url;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use file::PolicyFile;
 pub use parameter::{DEFAULT_PREFIX, ParameterNameError, group_of_parameter, parameter_name};
@@ -62,7 +64,11 @@ pub fn parse_policy_value(value: &Value) -> Result<Policy, PolicyError> {
     let file: PolicyFile = serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         PolicyError::Field {
-            path: if path == "." { "(document)".to_owned() } else { path },
+            path: if path == "." {
+                "(document)".to_owned()
+            } else {
+                path
+            },
             why: error.into_inner().to_string(),
         }
     })?;
@@ -86,7 +92,8 @@ fn parse_bounded(text: &str, most: usize) -> Result<Policy, PolicyError> {
         let bytes = text.len();
         return Err(PolicyError::TooLarge { bytes, most });
     }
-    let value: Value = serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
     parse_policy_value(&value)
 }
 

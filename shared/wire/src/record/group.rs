@@ -4,8 +4,8 @@ use super::attr;
 use super::error::{Context, RecordError};
 use super::item::{Item, Writer, reason, seconds_after};
 use super::key::{
-    ALARM_PREFIX, DEPLOYMENT_PREFIX, GOOD_PREFIX, GROUP_PREFIX, LEASE, REFUSED_PREFIX, good_key, refused_key,
-    registry_key, sweep_lease_key, watch_key,
+    ALARM_PREFIX, DEPLOYMENT_PREFIX, GOOD_PREFIX, GROUP_PREFIX, LEASE, REFUSED_PREFIX, good_key,
+    refused_key, registry_key, sweep_lease_key, watch_key,
 };
 use super::state::{end, revision};
 use snapback_core::deployment::{GoodRevision, RefusedRevision};
@@ -27,7 +27,9 @@ pub struct Watch {
 /// * `expires`: after this DynamoDB may delete it; rounded up to whole seconds.
 #[must_use]
 pub fn watch_item(alarm: &AlarmName, id: &DeploymentId, expires: Timestamp) -> Item {
-    Writer::new(watch_key(alarm, id)).put(attr::EXPIRES_AT, seconds_after(expires)).item()
+    Writer::new(watch_key(alarm, id))
+        .put(attr::EXPIRES_AT, seconds_after(expires))
+        .item()
 }
 
 /// Reads a watch.
@@ -68,7 +70,7 @@ pub fn parse_good(item: &Item) -> Result<GoodRevision, RecordError> {
     context.read(|reader| {
         Ok(GoodRevision {
             at: reader.time(attr::AT_MS)?,
-            revision: reader.optional_parsed(attr::REVISION, |text| RevisionId::parse(text))?,
+            revision: reader.optional_parsed(attr::REVISION, RevisionId::parse)?,
             version: reader.text(attr::LABEL)?.to_owned(),
             is_inherited: reader.flag(attr::IS_INHERITED)?,
         })
@@ -100,7 +102,7 @@ pub fn parse_refused(item: &Item) -> Result<RefusedRevision, RecordError> {
         Ok(RefusedRevision {
             revision,
             version: reader.text(attr::LABEL)?.to_owned(),
-            deployment: reader.parsed(attr::DEPLOYMENT, |text| DeploymentId::parse(text))?,
+            deployment: reader.parsed(attr::DEPLOYMENT, DeploymentId::parse)?,
             cause: reader.parsed(attr::CAUSE, str::parse)?,
             at: reader.time(attr::AT_MS)?,
             until: reader.time(attr::UNTIL_MS)?,
@@ -134,7 +136,10 @@ pub struct SweepLease {
 /// The item of the sweep's lease over one shard.
 #[must_use]
 pub fn sweep_lease_item(shard: u32, lease: &SweepLease) -> Item {
-    Writer::new(sweep_lease_key(shard)).put(attr::OWNER, reason(&lease.owner)).time(attr::UNTIL_MS, lease.until).item()
+    Writer::new(sweep_lease_key(shard))
+        .put(attr::OWNER, reason(&lease.owner))
+        .time(attr::UNTIL_MS, lease.until)
+        .item()
 }
 
 /// Reads the sweep's lease.
@@ -145,6 +150,9 @@ pub fn parse_sweep_lease(item: &Item) -> Result<SweepLease, RecordError> {
     let context = Context::of(item)?;
     context.sk_part(LEASE, end)?;
     context.read(|reader| {
-        Ok(SweepLease { owner: reader.text(attr::OWNER)?.to_owned(), until: reader.time(attr::UNTIL_MS)? })
+        Ok(SweepLease {
+            owner: reader.text(attr::OWNER)?.to_owned(),
+            until: reader.time(attr::UNTIL_MS)?,
+        })
     })
 }
