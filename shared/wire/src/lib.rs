@@ -4,6 +4,13 @@
 //! found where, and nothing here panics. No AWS SDK, no async, no clock, no network.
 #![warn(missing_docs)]
 
+pub mod alarms;
+pub mod app_spec;
+pub mod emf;
+pub mod event;
 pub mod policy_file;
 mod reader;
 pub mod record;
+pub mod revision;
+pub mod sns;
+pub mod time;
