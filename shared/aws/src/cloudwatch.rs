@@ -8,6 +8,8 @@ use aws_smithy_types::DateTime;
 use snapback_app::ports::{Alarms, CallError};
 use snapback_core::alarm::{AlarmReading, AlarmState};
 use snapback_core::{AlarmName, Timestamp};
+use snapback_wire::event::oldest_breaching;
+use snapback_wire::record::MAX_REASON;
 
 /// Names that one DescribeAlarms takes.
 pub const NAMES_PER_CALL: usize = 100;
@@ -49,12 +51,19 @@ impl Aws {
             for raw in raw_alarms(&answer) {
                 readings.push(reading(&raw).map_err(|what| not_understood(DESCRIBE, on(), what))?);
             }
-            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            token = answer
+                .next_token()
+                .filter(|token| !token.is_empty())
+                .map(str::to_owned);
             if token.is_none() {
                 return Ok(());
             }
         }
-        Err(not_understood(DESCRIBE, on(), format!("more than {MAX_PAGES} pages")))
+        Err(not_understood(
+            DESCRIBE,
+            on(),
+            format!("more than {MAX_PAGES} pages"),
+        ))
     }
 }
 
@@ -100,13 +109,20 @@ fn reading(alarm: &RawAlarm<'_>) -> Result<AlarmReading, String> {
         .or(alarm.updated)
         .and_then(|time| (*time).to_millis().ok())
         .ok_or_else(|| format!("alarm `{name}` does not say since when it is {word}"))?;
+    let reason = alarm.reason.unwrap_or_default();
+    let oldest_breaching = match state {
+        AlarmState::Alarm => alarm
+            .reason_data
+            .and_then(|data| oldest_breaching(reason, data)),
+        AlarmState::Ok | AlarmState::InsufficientData => None,
+    };
     Ok(AlarmReading {
         name: AlarmName::parse(name).map_err(|error| error.to_string())?,
         state,
         since: Timestamp::from_ms(since),
         previous: None,
-        reason: alarm.reason.unwrap_or_default().chars().take(1_023).collect(),
-        oldest_breaching: alarm.reason_data.and_then(crate::alarm_reason::oldest_breaching),
+        reason: reason.chars().take(MAX_REASON).collect(),
+        oldest_breaching,
     })
 }
 
@@ -125,7 +141,10 @@ mod tests {
                     .state_value(StateValue::Alarm)
                     .state_transitioned_timestamp(at)
                     .state_updated_timestamp(DateTime::from_millis(1_795_169_999_999))
-                    .state_reason("Threshold Crossed")
+                    .state_reason("Threshold Crossed: 1 datapoint [7.0] was greater than the threshold (5.0).")
+                    .state_reason_data(
+                        r#"{"threshold":5.0,"evaluatedDatapoints":[{"timestamp":"2026-11-20T10:14:00.000+0000","value":7.0}]}"#,
+                    )
                     .build(),
             )
             .composite_alarms(
@@ -143,12 +162,22 @@ mod tests {
                     .build(),
             )
             .build();
-        let readings: Vec<_> =
-            raw_alarms(&answer).iter().map(|raw| reading(raw).unwrap()).collect();
+        let readings: Vec<_> = raw_alarms(&answer)
+            .iter()
+            .map(|raw| reading(raw).unwrap())
+            .collect();
         let seen: Vec<_> = readings
             .iter()
             .map(|reading| (reading.name.as_str(), reading.state, reading.since.ms()))
             .collect();
+        let oldest = readings
+            .iter()
+            .map(|reading| reading.oldest_breaching.map(|at| at.to_string()));
+        let oldest: Vec<_> = oldest.collect();
+        assert_eq!(
+            oldest,
+            [Some("2026-11-20T10:14:00.000Z".to_owned()), None, None]
+        );
         let at = 1_795_169_726_900;
         assert_eq!(
             seen,
@@ -166,13 +195,28 @@ mod tests {
         let at = DateTime::from_millis(0);
         let table = [
             (RawAlarm::default(), "without a name"),
-            (RawAlarm { name: Some("a"), ..RawAlarm::default() }, "unknown state ``"),
             (
-                RawAlarm { name: Some("a"), state: Some(&state), updated: Some(&at), ..RawAlarm::default() },
+                RawAlarm {
+                    name: Some("a"),
+                    ..RawAlarm::default()
+                },
+                "unknown state ``",
+            ),
+            (
+                RawAlarm {
+                    name: Some("a"),
+                    state: Some(&state),
+                    updated: Some(&at),
+                    ..RawAlarm::default()
+                },
                 "unknown state `FINE`",
             ),
             (
-                RawAlarm { name: Some("a"), state: Some(&StateValue::Ok), ..RawAlarm::default() },
+                RawAlarm {
+                    name: Some("a"),
+                    state: Some(&StateValue::Ok),
+                    ..RawAlarm::default()
+                },
                 "since when",
             ),
         ];

@@ -6,14 +6,15 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_http_client::Builder as HttpBuilder;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use snapback_wire::policy_file::DEFAULT_PREFIX;
 use std::time::Duration;
 
 /// Time for a TCP connection and its TLS handshake, each try.
@@ -24,15 +25,25 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(6);
 /// Tries of one call.
 pub const MAX_ATTEMPTS: u32 = 3;
-/// Where policies are when `SNAPBACK_POLICY_PREFIX` does not say.
-pub const DEFAULT_POLICY_PREFIX: &str = "/snapback/policy";
 
 /// The certificates at the top of every chain that AWS endpoints show. Amazon announces changes years ahead.
 pub const ROOTS: [(&str, &str); 5] = [
-    ("Amazon Root CA 1", include_str!("../roots/amazon-root-ca-1.pem")),
-    ("Amazon Root CA 2", include_str!("../roots/amazon-root-ca-2.pem")),
-    ("Amazon Root CA 3", include_str!("../roots/amazon-root-ca-3.pem")),
-    ("Amazon Root CA 4", include_str!("../roots/amazon-root-ca-4.pem")),
+    (
+        "Amazon Root CA 1",
+        include_str!("../roots/amazon-root-ca-1.pem"),
+    ),
+    (
+        "Amazon Root CA 2",
+        include_str!("../roots/amazon-root-ca-2.pem"),
+    ),
+    (
+        "Amazon Root CA 3",
+        include_str!("../roots/amazon-root-ca-3.pem"),
+    ),
+    (
+        "Amazon Root CA 4",
+        include_str!("../roots/amazon-root-ca-4.pem"),
+    ),
     (
         "Starfield Services Root Certificate Authority - G2",
         include_str!("../roots/starfield-services-root-g2.pem"),
@@ -43,7 +54,9 @@ pub const ROOTS: [(&str, &str); 5] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// An environment variable is missing or empty.
-    #[error("environment variable {name} is not set ({needed_for}); the installation's template or Lambda sets it")]
+    #[error(
+        "environment variable {name} is not set ({needed_for}); the installation's template or Lambda sets it"
+    )]
     Missing {
         /// Its name.
         name: &'static str,
@@ -146,7 +159,7 @@ impl Settings {
         Self {
             table: Some(table.into()),
             topic_arn: None,
-            policy_prefix: DEFAULT_POLICY_PREFIX.to_owned(),
+            policy_prefix: DEFAULT_PREFIX.to_owned(),
             watchdog_arn: None,
             scheduler_role_arn: None,
         }
@@ -156,7 +169,10 @@ impl Settings {
     ///
     /// # Errors
     /// Names the first variable that one of `services` needs and that is not there.
-    pub fn from_environment(services: &[Service], env: &impl Environment) -> Result<Self, ConfigError> {
+    pub fn from_environment(
+        services: &[Service],
+        env: &impl Environment,
+    ) -> Result<Self, ConfigError> {
         for service in services {
             if !service.is_built() {
                 let service = service.feature();
@@ -167,7 +183,7 @@ impl Settings {
             }
         }
         let prefix = env.get("SNAPBACK_POLICY_PREFIX");
-        let prefix = prefix.as_deref().unwrap_or(DEFAULT_POLICY_PREFIX);
+        let prefix = prefix.as_deref().unwrap_or(DEFAULT_PREFIX);
         Ok(Self {
             table: env.get("SNAPBACK_TABLE"),
             topic_arn: env.get("SNAPBACK_TOPIC_ARN"),
@@ -298,9 +314,9 @@ fn retries() -> RetryConfig {
 
 #[cfg(not(feature = "native-roots"))]
 fn function_http_client() -> Result<SharedHttpClient, ConfigError> {
-    let store = ROOTS
-        .iter()
-        .fold(TrustStore::empty(), |store, (_, pem)| store.with_pem_certificate(*pem));
+    let store = ROOTS.iter().fold(TrustStore::empty(), |store, (_, pem)| {
+        store.with_pem_certificate(*pem)
+    });
     http_client(store)
 }
 
@@ -355,10 +371,17 @@ mod tests {
         ];
         for ((subject, pem), expected) in ROOTS.iter().zip(published) {
             let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-            let der = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
-            let digest: String = Sha256::digest(&der).iter().map(|byte| format!("{byte:02x}")).collect();
+            let der = base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .unwrap();
+            let digest: String = Sha256::digest(&der)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             assert_eq!(digest, expected, "{subject}");
-            let has_subject = der.windows(subject.len()).any(|window| window == subject.as_bytes());
+            let has_subject = der
+                .windows(subject.len())
+                .any(|window| window == subject.as_bytes());
             assert!(has_subject, "{subject}");
         }
     }
@@ -376,7 +399,9 @@ mod tests {
             if service.is_built() {
                 assert!(error.to_string().contains(name), "{error}");
             } else {
-                let expected = ConfigError::NotBuilt { service: service.feature() };
+                let expected = ConfigError::NotBuilt {
+                    service: service.feature(),
+                };
                 assert_eq!(error, expected);
             }
         }
@@ -393,7 +418,10 @@ mod tests {
         let settings = Settings::from_environment(&[], &lambda()).unwrap();
         assert_eq!(settings.policy_prefix, "/snapback/policy");
         assert_eq!(settings.table, None);
-        let env = Table(BTreeMap::from([("SNAPBACK_POLICY_PREFIX", "/team/policy/")]));
+        let env = Table(BTreeMap::from([(
+            "SNAPBACK_POLICY_PREFIX",
+            "/team/policy/",
+        )]));
         let settings = Settings::from_environment(&[], &env).unwrap();
         assert_eq!(settings.policy_prefix, "/team/policy");
     }

@@ -9,6 +9,7 @@ use aws_sdk_scheduler::types::{
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use snapback_app::ports::{CallError, CallErrorKind, Schedules};
 use snapback_core::{DeploymentId, Timestamp};
+use snapback_wire::event::bake_end_input;
 use std::time::Duration;
 
 const CREATE: &str = "scheduler:CreateSchedule";
@@ -25,7 +26,7 @@ impl Schedules for Aws {
             CallError::new(CallErrorKind::Invalid, CREATE, &name, error.to_string())
         };
         let target = Target::builder().arn(watchdog).role_arn(role);
-        let target = target.input(snapback_wire::bake_end::to_json(id)).build().map_err(invalid)?;
+        let target = target.input(bake_end_input(id)).build().map_err(invalid)?;
         let window = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off);
         let request = self.scheduler.create_schedule();
         let request = request

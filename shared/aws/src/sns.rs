@@ -7,6 +7,7 @@ use aws_sdk_sns::types::MessageAttributeValue;
 use snapback_app::ports::{CallError, CallErrorKind, Notifier};
 use snapback_core::DeploymentId;
 use snapback_core::notice::{Notice, NoticeKind};
+use snapback_wire::sns::{body, subject};
 
 const PUBLISH: &str = "sns:Publish";
 
@@ -19,9 +20,10 @@ impl Notifier for Aws {
     ) -> Result<(), CallError> {
         let topic = topic.or(self.settings.topic_arn.as_deref());
         let topic = topic.ok_or_else(|| not_set(PUBLISH, "SNAPBACK_TOPIC_ARN"))?;
-        let message = snapback_wire::notification::message(id, notice);
         let mut request = self.sns.publish().topic_arn(topic);
-        request = request.subject(message.subject).message(message.body);
+        request = request
+            .subject(subject(&notice.subject))
+            .message(body(&notice.body));
         for (name, value) in attributes(id, notice.kind) {
             let value = attribute(value).map_err(|error| {
                 CallError::new(CallErrorKind::Invalid, PUBLISH, id, error.to_string())
@@ -29,7 +31,9 @@ impl Notifier for Aws {
             request = request.message_attributes(name, value);
         }
         let answer = request.send().await;
-        answer.map(|_| ()).map_err(|error| call_error(PUBLISH, id, &error))
+        answer
+            .map(|_| ())
+            .map_err(|error| call_error(PUBLISH, id, &error))
     }
 }
 
@@ -43,5 +47,27 @@ fn attributes(id: &DeploymentId, kind: NoticeKind) -> [(&'static str, String); 3
 }
 
 fn attribute(value: String) -> Result<MessageAttributeValue, BuildError> {
-    MessageAttributeValue::builder().data_type("String").string_value(value).build()
+    MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(value)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_delivery_can_be_recognised() {
+        let id = DeploymentId::parse("d-A1B2C3D4E").unwrap();
+        let sent = attributes(&id, NoticeKind::RollbackStuck);
+        let sent_again = attributes(&id, NoticeKind::RollbackStuck);
+        assert_eq!(sent, sent_again);
+        let expected = [
+            ("kind", "rollback-stuck".to_owned()),
+            ("deployment", "d-A1B2C3D4E".to_owned()),
+            ("notification_id", "d-A1B2C3D4E/rollback-stuck".to_owned()),
+        ];
+        assert_eq!(sent, expected);
+    }
 }

@@ -31,9 +31,9 @@ impl Policies for Aws {
         let text = answer.parameter().and_then(|parameter| parameter.value());
         let text = text.ok_or_else(|| not_understood(GET, &name, "no value"))?;
         let policy = parse_policy_json(text);
-        policy.map(Some).map_err(|error| {
-            CallError::new(CallErrorKind::Invalid, GET, &name, error.to_string())
-        })
+        policy
+            .map(Some)
+            .map_err(|error| CallError::new(CallErrorKind::Invalid, GET, &name, error.to_string()))
     }
 
     async fn groups_with_policy(&self) -> Result<Vec<GroupRef>, CallError> {
@@ -41,22 +41,37 @@ impl Policies for Aws {
         let mut groups = Vec::new();
         let mut token = None;
         for _ in 0..MAX_PAGES {
-            let request = self.ssm.get_parameters_by_path().path(prefix).recursive(true);
+            let request = self
+                .ssm
+                .get_parameters_by_path()
+                .path(prefix)
+                .recursive(true);
             let request = request.max_results(PAGE).set_next_token(token);
             let answer = request.send().await;
             let answer = answer.map_err(|error| call_error(LIST, prefix, &error))?;
-            for name in answer.parameters().iter().filter_map(|parameter| parameter.name()) {
+            for name in answer
+                .parameters()
+                .iter()
+                .filter_map(|parameter| parameter.name())
+            {
                 match group_of_parameter(prefix, name) {
                     Ok(group) => groups.push(group),
                     // Somebody else's parameter under our prefix must not hide the others.
                     Err(error) => tracing::warn!("parameter left out: {error}"),
                 }
             }
-            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            token = answer
+                .next_token()
+                .filter(|token| !token.is_empty())
+                .map(str::to_owned);
             if token.is_none() {
                 return Ok(groups);
             }
         }
-        Err(not_understood(LIST, prefix, format!("more than {MAX_PAGES} pages")))
+        Err(not_understood(
+            LIST,
+            prefix,
+            format!("more than {MAX_PAGES} pages"),
+        ))
     }
 }

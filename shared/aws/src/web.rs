@@ -36,12 +36,17 @@ const GET: &str = "http:GET";
 /// # Errors
 /// [`CallErrorKind::Invalid`] for a URL or address that a probe may not call, [`CallErrorKind::Unreachable`] when there is
 /// no connection or no answer within `limit`.
-pub async fn get(url: &str, limit: Duration, allow_loopback: bool) -> Result<ProbeAnswer, CallError> {
+pub async fn get(
+    url: &str,
+    limit: Duration,
+    allow_loopback: bool,
+) -> Result<ProbeAnswer, CallError> {
     let invalid = |what: String| CallError::new(CallErrorKind::Invalid, GET, url, what);
     check_probe_url(url, allow_loopback).map_err(|error| invalid(error.to_string()))?;
     let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
     let started = Instant::now();
-    let (status, error) = match tokio::time::timeout(limit, exchange(&parsed, allow_loopback)).await {
+    let (status, error) = match tokio::time::timeout(limit, exchange(&parsed, allow_loopback)).await
+    {
         Ok(Ok(answer)) => answer,
         Ok(Err(Failure::Refused(what))) => return Err(invalid(what)),
         Ok(Err(Failure::NoAnswer(what))) => {
@@ -100,7 +105,9 @@ async fn resolve(url: &Url, allow_loopback: bool) -> Result<Vec<SocketAddr>, Fai
             .collect(),
         None => return Err(Failure::Refused("has no host".to_owned())),
     };
-    let refused = addresses.iter().find(|address| is_refused_address(address.ip(), allow_loopback));
+    let refused = addresses
+        .iter()
+        .find(|address| is_refused_address(address.ip(), allow_loopback));
     match refused {
         None => Ok(addresses),
         Some(address) => Err(Failure::Refused(format!(
@@ -157,7 +164,10 @@ fn request(url: &Url) -> Result<Request<Empty<Bytes>>, http::Error> {
     };
     Request::get(path)
         .header(header::HOST, host)
-        .header(header::USER_AGENT, HeaderValue::from_static("snapback-probe"))
+        .header(
+            header::USER_AGENT,
+            HeaderValue::from_static("snapback-probe"),
+        )
         .header(header::CONNECTION, HeaderValue::from_static("close"))
         .body(Empty::new())
 }
@@ -255,7 +265,10 @@ mod tests {
             assert_eq!(seen.status, Some(status));
             assert_eq!(seen.error.is_some(), is_broken, "{:?}", seen.error);
             let asked = server.join().unwrap().to_ascii_lowercase();
-            assert!(asked.starts_with("get /health?deep=1 http/1.1\r\n"), "{asked}");
+            assert!(
+                asked.starts_with("get /health?deep=1 http/1.1\r\n"),
+                "{asked}"
+            );
             assert!(asked.contains("host: 127.0.0.1:"), "{asked}");
         }
     }
@@ -288,7 +301,9 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", free.local_addr().unwrap());
         // Accepts nothing: the connection stands in the backlog and nobody answers.
-        let error = get(&url, Duration::from_millis(50), true).await.unwrap_err();
+        let error = get(&url, Duration::from_millis(50), true)
+            .await
+            .unwrap_err();
         assert!(error.is(CallErrorKind::Unreachable), "{error}");
         drop(free);
         let error = get(&url, LIMIT, true).await.unwrap_err();

@@ -43,19 +43,22 @@ impl Condition {
 
     /// `placeholder` starts with `#`.
     pub(super) fn name(mut self, placeholder: &str, attribute: &str) -> Self {
-        self.names.insert(placeholder.to_owned(), attribute.to_owned());
+        self.names
+            .insert(placeholder.to_owned(), attribute.to_owned());
         self
     }
 
     /// `placeholder` starts with `:`.
     pub(super) fn text(mut self, placeholder: &str, value: impl Into<String>) -> Self {
-        self.values.insert(placeholder.to_owned(), AttributeValue::S(value.into()));
+        self.values
+            .insert(placeholder.to_owned(), AttributeValue::S(value.into()));
         self
     }
 
     /// `placeholder` starts with `:`.
     pub(super) fn number(mut self, placeholder: &str, value: impl ToString) -> Self {
-        self.values.insert(placeholder.to_owned(), AttributeValue::N(value.to_string()));
+        self.values
+            .insert(placeholder.to_owned(), AttributeValue::N(value.to_string()));
         self
     }
 
@@ -128,7 +131,11 @@ impl Aws {
                 return Ok(items);
             }
         }
-        Err(not_understood(QUERY, on, format!("more than {max_pages} pages")))
+        Err(not_understood(
+            QUERY,
+            on,
+            format!("more than {max_pages} pages"),
+        ))
     }
 
     pub(super) async fn put(
@@ -177,7 +184,11 @@ impl Aws {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = call_error(DELETE, on, &error);
-                if error.is(CallErrorKind::Conflict) { Ok(()) } else { Err(error) }
+                if error.is(CallErrorKind::Conflict) {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -205,11 +216,18 @@ impl Aws {
                 .filter_map(|reason| reason.code().filter(|code| *code != "None"))
                 .collect();
             let is_meeting = !reasons.is_empty()
-                && reasons.iter().all(|reason| reason.contains("TransactionConflict"));
+                && reasons
+                    .iter()
+                    .all(|reason| reason.contains("TransactionConflict"));
             meetings += 1;
             if !is_meeting || meetings >= MAX_MEETINGS {
                 let message = format!("TransactionCanceledException: {}", reasons.join(", "));
-                return Err(CallError::new(cancelled_kind(&reasons), TRANSACT, on, message));
+                return Err(CallError::new(
+                    cancelled_kind(&reasons),
+                    TRANSACT,
+                    on,
+                    message,
+                ));
             }
             let pause = MEETING_PAUSE.saturating_mul(u32::try_from(meetings).unwrap_or(u32::MAX));
             tokio::time::sleep(pause).await;
@@ -225,9 +243,17 @@ impl Aws {
     }
 }
 
+/// Whether a transaction failed because a condition was not met, rather than because it met another transaction.
+pub(super) fn is_refused(error: &CallError) -> bool {
+    error.is(CallErrorKind::Conflict) && error.message.contains("ConditionalCheckFailed")
+}
+
 /// A condition that was not met outweighs a throttle: the answer will not change by asking again.
 fn cancelled_kind(reasons: &[&str]) -> CallErrorKind {
-    let kinds: Vec<_> = reasons.iter().map(|reason| kind_of(Some(reason), None)).collect();
+    let kinds: Vec<_> = reasons
+        .iter()
+        .map(|reason| kind_of(Some(reason), None))
+        .collect();
     let order = [
         CallErrorKind::Conflict,
         CallErrorKind::Denied,
@@ -258,7 +284,9 @@ fn build(table: &str, action: &Action) -> Result<TransactWriteItem, BuildError> 
             item.put(put.build()?)
         }
         Action::Delete(key) => {
-            let delete = Delete::builder().table_name(table).set_key(Some(key_attributes(key)));
+            let delete = Delete::builder()
+                .table_name(table)
+                .set_key(Some(key_attributes(key)));
             item.delete(delete.build()?)
         }
         Action::Expire(key, seconds) => {

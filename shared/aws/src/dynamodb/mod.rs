@@ -8,14 +8,13 @@ mod value;
 use crate::Aws;
 use crate::clock::SystemClock;
 use crate::error::not_understood;
-use calls::{Action, Condition, MAX_ACTIONS, PUT, PutOutcome, QUERY};
-use snapback_app::ports::{
-    CallError, CallErrorKind, Clock, GroupHistory, Listed, Records, Write,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
+use calls::{Action, Condition, MAX_ACTIONS, PUT, PutOutcome, QUERY, is_refused};
+use snapback_app::ports::{CallError, Clock, GroupHistory, Listed, Records, Write};
 use snapback_core::deployment::{Deployment, Evidence, Lease, Record};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Policy, Timestamp};
 use snapback_wire::record::{self as wire, Item, TableLayout, attr};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Pages (1 MB each) that one query reads; more is an error.
@@ -56,14 +55,19 @@ impl Records for Aws {
             Action::Put(wire::policy_item(id, policy), None),
         ];
         let expires = deployment.registered_at + WATCH_LASTS;
-        let watches = deployment.alarms.iter().map(|alarm| wire::watch_item(&alarm.name, id, expires));
-        let evidence = evidence.iter().map(|evidence| wire::evidence_item(id, evidence));
+        let watches = deployment
+            .alarms
+            .iter()
+            .map(|alarm| wire::watch_item(&alarm.name, id, expires));
+        let evidence = evidence
+            .iter()
+            .map(|evidence| wire::evidence_item(id, evidence));
         actions.extend(watches.chain(evidence).map(|item| Action::Put(item, None)));
         let actions = without_repeats(actions);
         let (first, rest) = actions.split_at(actions.len().min(MAX_ACTIONS));
         match self.transact(id.as_str(), first).await {
             Ok(()) => {}
-            Err(error) if error.is(CallErrorKind::Conflict) => return Ok(false),
+            Err(error) if is_refused(&error) => return Ok(false),
             Err(error) => return Err(error),
         }
         self.transact_all(id.as_str(), rest).await?;
@@ -79,12 +83,20 @@ impl Records for Aws {
         let version = Condition::new("#version = :version")
             .name("#version", attr::VERSION)
             .number(":version", expected);
-        let condition = if expected == 0 { absent_or_expired(now()) } else { version };
+        let condition = if expected == 0 {
+            absent_or_expired(now())
+        } else {
+            version
+        };
         let state = wire::state_item(deployment, expected.saturating_add(1));
         // Evidence goes last, so that it is what overflows.
-        let (evidence, others): (Vec<_>, Vec<_>) =
-            writes.iter().partition(|write| matches!(write, Write::Evidence(_)));
-        let items = others.into_iter().chain(evidence).map(|write| write_item(deployment, write));
+        let (evidence, others): (Vec<_>, Vec<_>) = writes
+            .iter()
+            .partition(|write| matches!(write, Write::Evidence(_)));
+        let items = others
+            .into_iter()
+            .chain(evidence)
+            .map(|write| write_item(deployment, write));
         let mut actions = vec![Action::Put(state, Some(condition))];
         actions.extend(items.map(|item| Action::Put(item, None)));
         let actions = without_repeats(actions);
@@ -102,15 +114,21 @@ impl Records for Aws {
         id: &DeploymentId,
         evidence: &[Evidence],
     ) -> Result<(), CallError> {
-        let items = evidence.iter().map(|evidence| wire::evidence_item(id, evidence));
+        let items = evidence
+            .iter()
+            .map(|evidence| wire::evidence_item(id, evidence));
         let mut items: Vec<Item> = items.collect();
         if items.len() == 1
             && let Some(item) = items.pop()
         {
             return self.put(id.as_str(), item, None).await.map(|_| ());
         }
-        let actions = items.into_iter().map(|item| Action::Put(item, None)).collect();
-        self.transact_all(id.as_str(), &without_repeats(actions)).await
+        let actions = items
+            .into_iter()
+            .map(|item| Action::Put(item, None))
+            .collect();
+        self.transact_all(id.as_str(), &without_repeats(actions))
+            .await
     }
 
     async fn take_lease(
@@ -119,7 +137,10 @@ impl Records for Aws {
         lease: &Lease,
     ) -> Result<Option<Lease>, CallError> {
         let condition = Some(absent_or_expired(now()));
-        let item = match self.put(id.as_str(), wire::lease_item(id, lease), condition).await? {
+        let item = match self
+            .put(id.as_str(), wire::lease_item(id, lease), condition)
+            .await?
+        {
             PutOutcome::Stored => return Ok(None),
             PutOutcome::Refused(item) => item,
         };
@@ -134,14 +155,18 @@ impl Records for Aws {
             Condition::new("attribute_not_exists(#answered)").name("#answered", attr::ANSWERED);
         let item = wire::lease_item(id, lease);
         // Stored, or answered already: both are what was asked for.
-        self.put(id.as_str(), item, Some(condition)).await.map(|_| ())
+        self.put(id.as_str(), item, Some(condition))
+            .await
+            .map(|_| ())
     }
 
     async fn live(&self) -> Result<Vec<DeploymentId>, CallError> {
         let mut ids = Vec::new();
         for shard in 0..wire::SHARDS {
             let pk = wire::live_pk(shard);
-            let condition = Condition::new("#pk = :pk").name("#pk", attr::LIVE_PK).text(":pk", &pk);
+            let condition = Condition::new("#pk = :pk")
+                .name("#pk", attr::LIVE_PK)
+                .text(":pk", &pk);
             let request = self.query(Some(TableLayout::LIVE), condition)?;
             for item in self.items(request, &pk, MAX_PAGES, ALL).await? {
                 ids.push(deployment_id(&item)?);
@@ -151,7 +176,9 @@ impl Records for Aws {
     }
 
     async fn watching(&self, alarm: &AlarmName) -> Result<Vec<DeploymentId>, CallError> {
-        let items = self.partition(Condition::new("#pk = :pk"), &wire::alarm_pk(alarm)).await?;
+        let items = self
+            .partition(Condition::new("#pk = :pk"), &wire::alarm_pk(alarm))
+            .await?;
         items
             .iter()
             .map(|item| parsed(alarm, wire::parse_watch(item)).map(|watch| watch.deployment))
@@ -159,7 +186,9 @@ impl Records for Aws {
     }
 
     async fn group_history(&self, group: &GroupRef) -> Result<GroupHistory, CallError> {
-        let items = self.partition(Condition::new("#pk = :pk"), &wire::group_pk(group)).await?;
+        let items = self
+            .partition(Condition::new("#pk = :pk"), &wire::group_pk(group))
+            .await?;
         let mut history = GroupHistory::default();
         for item in &items {
             match wire::key_of(item) {
@@ -167,7 +196,9 @@ impl Records for Aws {
                     history.good.push(parsed(group, wire::parse_good(item))?);
                 }
                 Some(key) if key.sk.starts_with(wire::REFUSED_PREFIX) => {
-                    history.refused.push(parsed(group, wire::parse_refused(item))?);
+                    history
+                        .refused
+                        .push(parsed(group, wire::parse_refused(item))?);
                 }
                 Some(_) | None => {}
             }
@@ -180,7 +211,9 @@ impl Records for Aws {
         let id = &deployment.id;
         let closed_at = deployment.closed_at.unwrap_or_else(now);
         let expires_at = wire::expires_at(closed_at);
-        let items = self.partition(Condition::new("#pk = :pk"), &wire::deployment_pk(id)).await?;
+        let items = self
+            .partition(Condition::new("#pk = :pk"), &wire::deployment_pk(id))
+            .await?;
         let expiring = items
             .iter()
             .filter(|item| !item.contains_key(attr::EXPIRES_AT))
@@ -196,13 +229,16 @@ impl Records for Aws {
         });
         let mut actions: Vec<_> = expiring.chain(watches).collect();
         actions.extend(self.outlived_good(&deployment.group, expires_at).await?);
-        self.transact_all(id.as_str(), &without_repeats(actions)).await
+        self.transact_all(id.as_str(), &without_repeats(actions))
+            .await
     }
 
     async fn save_groups(&self, groups: &[GroupRef]) -> Result<(), CallError> {
         let known: BTreeSet<_> = self.groups().await?.into_iter().collect();
         let new = groups.iter().filter(|group| !known.contains(group));
-        let actions = new.map(|group| Action::Put(wire::registry_item(group), None)).collect();
+        let actions = new
+            .map(|group| Action::Put(wire::registry_item(group), None))
+            .collect();
         self.transact_all("groups", &without_repeats(actions)).await
     }
 
@@ -240,9 +276,11 @@ impl Records for Aws {
     }
 
     async fn release_sweep(&self, owner: &str) -> Result<(), CallError> {
-        let condition =
-            Condition::new("#owner = :owner").name("#owner", attr::OWNER).text(":owner", owner);
-        self.delete_if("sweep", &wire::sweep_lease_key(0), condition).await
+        let condition = Condition::new("#owner = :owner")
+            .name("#owner", attr::OWNER)
+            .text(":owner", owner);
+        self.delete_if("sweep", &wire::sweep_lease_key(0), condition)
+            .await
     }
 
     async fn story(&self, id: &DeploymentId) -> Result<Vec<Evidence>, CallError> {
@@ -250,7 +288,10 @@ impl Records for Aws {
             .name("#sk", attr::SK)
             .text(":sk", wire::EVENT_PREFIX);
         let items = self.partition(condition, &wire::deployment_pk(id)).await?;
-        items.iter().map(|item| parsed(id, wire::parse_evidence(item))).collect()
+        items
+            .iter()
+            .map(|item| parsed(id, wire::parse_evidence(item)))
+            .collect()
     }
 
     async fn list(
@@ -264,7 +305,10 @@ impl Records for Aws {
         for _ in 0..MAX_DAYS {
             let mut ids = BTreeSet::new();
             for shard in 0..wire::SHARDS {
-                ids.extend(self.created_on(&wire::day_pk(day, shard), from, to, limit).await?);
+                ids.extend(
+                    self.created_on(&wire::day_pk(day, shard), from, to, limit)
+                        .await?,
+                );
             }
             // Newest first: the key is time, then id.
             for (_, id) in ids.into_iter().rev() {
@@ -308,9 +352,14 @@ impl Aws {
             .text(":pk", pk)
             .text(":from", wire::digits(from))
             .text(":to", format!("{}$", wire::digits(to)));
-        let request = self.query(Some(TableLayout::BY_DAY), condition)?.scan_index_forward(false);
+        let request = self
+            .query(Some(TableLayout::BY_DAY), condition)?
+            .scan_index_forward(false);
         let items = self.items(request, pk, MAX_PAGES, limit).await?;
-        let sort_key = |item: &Item| item.get(attr::DAY_SK).and_then(|sk| sk.as_str().map(str::to_owned));
+        let sort_key = |item: &Item| {
+            item.get(attr::DAY_SK)
+                .and_then(|sk| sk.as_str().map(str::to_owned))
+        };
         items
             .iter()
             .map(|item| Ok((sort_key(item).unwrap_or_default(), deployment_id(item)?)))
@@ -318,7 +367,11 @@ impl Aws {
     }
 
     /// What lets good revisions go that newer ones have replaced.
-    async fn outlived_good(&self, group: &GroupRef, expires_at: i64) -> Result<Vec<Action>, CallError> {
+    async fn outlived_good(
+        &self,
+        group: &GroupRef,
+        expires_at: i64,
+    ) -> Result<Vec<Action>, CallError> {
         let condition = Condition::new("#pk = :pk AND begins_with(#sk, :sk)")
             .name("#sk", attr::SK)
             .text(":sk", wire::GOOD_PREFIX);
@@ -333,6 +386,11 @@ impl Aws {
             .map(|key| Action::Expire(key, expires_at))
             .collect())
     }
+}
+
+/// The key of an item that is small and may be read by every function.
+pub(crate) fn sweep_key() -> HashMap<String, AttributeValue> {
+    calls::key_attributes(&wire::sweep_lease_key(0))
 }
 
 fn now() -> Timestamp {
@@ -440,10 +498,18 @@ mod tests {
 
     #[test]
     fn evidence_sorts_before_what_a_load_reads() {
-        let keys = [wire::STATE, wire::POLICY, wire::ROLLBACK, wire::HOOK_PREFIX, wire::NOTICE_PREFIX];
+        let keys = [
+            wire::STATE,
+            wire::POLICY,
+            wire::ROLLBACK,
+            wire::HOOK_PREFIX,
+            wire::NOTICE_PREFIX,
+        ];
         for key in keys {
             assert!(key > AFTER_EVENTS, "{key}");
         }
-        assert!(format!("{}9999999999999#warning#ffff", wire::EVENT_PREFIX).as_str() < AFTER_EVENTS);
+        assert!(
+            format!("{}9999999999999#warning#ffff", wire::EVENT_PREFIX).as_str() < AFTER_EVENTS
+        );
     }
 }

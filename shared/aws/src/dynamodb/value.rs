@@ -18,7 +18,8 @@ pub(super) fn from_attributes(
 ) -> Result<Map<String, Value>, String> {
     item.iter()
         .map(|(name, value)| {
-            let value = from_attribute(value).map_err(|what| format!("attribute `{name}`: {what}"))?;
+            let value =
+                from_attribute(value).map_err(|what| format!("attribute `{name}`: {what}"))?;
             Ok((name.clone(), value))
         })
         .collect()
@@ -32,7 +33,9 @@ fn to_attribute(value: Value) -> AttributeValue {
         Value::String(text) => AttributeValue::S(text),
         Value::Array(values) => AttributeValue::L(values.into_iter().map(to_attribute).collect()),
         Value::Object(map) => AttributeValue::M(
-            map.into_iter().map(|(name, value)| (name, to_attribute(value))).collect(),
+            map.into_iter()
+                .map(|(name, value)| (name, to_attribute(value)))
+                .collect(),
         ),
     }
 }
@@ -47,7 +50,11 @@ fn from_attribute(value: &AttributeValue) -> Result<Value, String> {
     } else if let AttributeValue::Null(_) = value {
         Ok(Value::Null)
     } else if let AttributeValue::L(values) = value {
-        values.iter().map(from_attribute).collect::<Result<_, _>>().map(Value::Array)
+        values
+            .iter()
+            .map(from_attribute)
+            .collect::<Result<_, _>>()
+            .map(Value::Array)
     } else if let AttributeValue::M(map) = value {
         from_attributes(map).map(Value::Object)
     } else {
@@ -63,7 +70,9 @@ fn from_number(text: &str) -> Result<Value, String> {
         .or_else(|_| text.parse::<u64>().map(Number::from))
         .ok()
         .or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64));
-    number.map(Value::Number).ok_or_else(|| format!("`{text}` is not a number that fits 64 bits"))
+    number
+        .map(Value::Number)
+        .ok_or_else(|| format!("`{text}` is not a number that fits 64 bits"))
 }
 
 #[cfg(test)]
@@ -110,7 +119,10 @@ mod tests {
         };
         let attributes = to_attributes(item);
         assert!(!attributes.contains_key("gone"));
-        assert_eq!(attributes["list"], AttributeValue::L(vec![AttributeValue::Null(true)]));
+        assert_eq!(
+            attributes["list"],
+            AttributeValue::L(vec![AttributeValue::Null(true)])
+        );
     }
 
     #[test]
