@@ -139,8 +139,9 @@ fn parse_data(data: &Reader<'_>) -> Result<AlarmEvent, Fault> {
         None => None,
     };
     let reason = current.optional_text("reason")?.unwrap_or_default();
+    let reason_data = current.get("reasonData").and_then(Value::as_str);
     let oldest_breaching = match state {
-        AlarmState::Alarm => oldest_breaching(reason, current.get("reasonData")),
+        AlarmState::Alarm => reason_data.and_then(|data| oldest_breaching(reason, data)),
         AlarmState::Ok | AlarmState::InsufficientData => None,
     };
     Ok(AlarmEvent {
@@ -210,8 +211,9 @@ fn kind(configuration: Option<&Value>) -> AlarmKind {
 ///
 /// The data has no comparison operator, so the words of the reason tell it ("greater than", "less than or equal to"); when
 /// they do not, every evaluated datapoint with a value counts.
-fn oldest_breaching(reason: &str, reason_data: Option<&Value>) -> Option<Timestamp> {
-    let data: Value = serde_json::from_str(reason_data?.as_str()?).ok()?;
+#[must_use]
+pub fn oldest_breaching(reason: &str, reason_data: &str) -> Option<Timestamp> {
+    let data: Value = serde_json::from_str(reason_data).ok()?;
     let threshold = data.get("threshold").and_then(Value::as_f64);
     let datapoints = data.get("evaluatedDatapoints")?.as_array()?;
     datapoints
