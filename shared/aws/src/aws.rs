@@ -2,8 +2,7 @@
 
 use crate::clock::SystemClock;
 use crate::config::{
-    ConfigError, Environment, ProcessEnvironment, Service, Settings, endpoint_is_loopback,
-    function_config,
+    ConfigError, Environment, ProcessEnvironment, Service, Settings, endpoint_is_loopback, function_config,
 };
 use aws_types::SdkConfig;
 use snapback_app::ports::Clock;
@@ -66,29 +65,16 @@ impl Aws {
         Self::build(config, settings, &[], |_| None, None, false)
     }
 
-    pub(crate) fn from_environment(
-        services: &[Service],
-        env: &impl Environment,
-    ) -> Result<Self, ConfigError> {
+    pub(crate) fn from_environment(services: &[Service], env: &impl Environment) -> Result<Self, ConfigError> {
         let settings = Settings::from_environment(services, env)?;
         let config = function_config(env)?;
         let endpoint = |service: Service| env.get(service.endpoint_variable());
         let own_function = env.get("AWS_LAMBDA_FUNCTION_NAME");
         let is_loopback = endpoint_is_loopback(env);
-        Ok(Self::build(
-            &config,
-            settings,
-            services,
-            endpoint,
-            own_function,
-            is_loopback,
-        ))
+        Ok(Self::build(&config, settings, services, endpoint, own_function, is_loopback))
     }
 
-    #[cfg_attr(
-        not(feature = "lambda"),
-        expect(unused_variables, reason = "only Lambda's clients use the last two")
-    )]
+    #[cfg_attr(not(feature = "lambda"), expect(unused_variables, reason = "only Lambda's clients use the last two"))]
     fn build(
         config: &SdkConfig,
         settings: Settings,

@@ -29,11 +29,7 @@ impl Alarms for Aws {
 }
 
 impl Aws {
-    async fn read_some(
-        &self,
-        names: &[AlarmName],
-        readings: &mut Vec<AlarmReading>,
-    ) -> Result<(), CallError> {
+    async fn read_some(&self, names: &[AlarmName], readings: &mut Vec<AlarmReading>) -> Result<(), CallError> {
         let on = || names.first().map(ToString::to_string).unwrap_or_default();
         let words: Vec<_> = names.iter().map(|name| name.as_str().to_owned()).collect();
         let mut token = None;
@@ -51,19 +47,12 @@ impl Aws {
             for raw in raw_alarms(&answer) {
                 readings.push(reading(&raw).map_err(|what| not_understood(DESCRIBE, on(), what))?);
             }
-            token = answer
-                .next_token()
-                .filter(|token| !token.is_empty())
-                .map(str::to_owned);
+            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
             if token.is_none() {
                 return Ok(());
             }
         }
-        Err(not_understood(
-            DESCRIBE,
-            on(),
-            format!("more than {MAX_PAGES} pages"),
-        ))
+        Err(not_understood(DESCRIBE, on(), format!("more than {MAX_PAGES} pages")))
     }
 }
 
@@ -102,8 +91,7 @@ fn raw_alarms(answer: &DescribeAlarmsOutput) -> Vec<RawAlarm<'_>> {
 fn reading(alarm: &RawAlarm<'_>) -> Result<AlarmReading, String> {
     let name = alarm.name.ok_or("an alarm without a name")?;
     let word = alarm.state.map(|state| state.as_str()).unwrap_or_default();
-    let state = AlarmState::parse(word)
-        .ok_or_else(|| format!("alarm `{name}` has the unknown state `{word}`"))?;
+    let state = AlarmState::parse(word).ok_or_else(|| format!("alarm `{name}` has the unknown state `{word}`"))?;
     let since = alarm
         .transitioned
         .or(alarm.updated)
@@ -111,9 +99,7 @@ fn reading(alarm: &RawAlarm<'_>) -> Result<AlarmReading, String> {
         .ok_or_else(|| format!("alarm `{name}` does not say since when it is {word}"))?;
     let reason = alarm.reason.unwrap_or_default();
     let oldest_breaching = match state {
-        AlarmState::Alarm => alarm
-            .reason_data
-            .and_then(|data| oldest_breaching(reason, data)),
+        AlarmState::Alarm => alarm.reason_data.and_then(|data| oldest_breaching(reason, data)),
         AlarmState::Ok | AlarmState::InsufficientData => None,
     };
     Ok(AlarmReading {
@@ -162,22 +148,12 @@ mod tests {
                     .build(),
             )
             .build();
-        let readings: Vec<_> = raw_alarms(&answer)
-            .iter()
-            .map(|raw| reading(raw).unwrap())
-            .collect();
-        let seen: Vec<_> = readings
-            .iter()
-            .map(|reading| (reading.name.as_str(), reading.state, reading.since.ms()))
-            .collect();
-        let oldest = readings
-            .iter()
-            .map(|reading| reading.oldest_breaching.map(|at| at.to_string()));
+        let readings: Vec<_> = raw_alarms(&answer).iter().map(|raw| reading(raw).unwrap()).collect();
+        let seen: Vec<_> =
+            readings.iter().map(|reading| (reading.name.as_str(), reading.state, reading.since.ms())).collect();
+        let oldest = readings.iter().map(|reading| reading.oldest_breaching.map(|at| at.to_string()));
         let oldest: Vec<_> = oldest.collect();
-        assert_eq!(
-            oldest,
-            [Some("2026-11-20T10:14:00.000Z".to_owned()), None, None]
-        );
+        assert_eq!(oldest, [Some("2026-11-20T10:14:00.000Z".to_owned()), None, None]);
         let at = 1_795_169_726_900;
         assert_eq!(
             seen,
@@ -195,30 +171,12 @@ mod tests {
         let at = DateTime::from_millis(0);
         let table = [
             (RawAlarm::default(), "without a name"),
+            (RawAlarm { name: Some("a"), ..RawAlarm::default() }, "unknown state ``"),
             (
-                RawAlarm {
-                    name: Some("a"),
-                    ..RawAlarm::default()
-                },
-                "unknown state ``",
-            ),
-            (
-                RawAlarm {
-                    name: Some("a"),
-                    state: Some(&state),
-                    updated: Some(&at),
-                    ..RawAlarm::default()
-                },
+                RawAlarm { name: Some("a"), state: Some(&state), updated: Some(&at), ..RawAlarm::default() },
                 "unknown state `FINE`",
             ),
-            (
-                RawAlarm {
-                    name: Some("a"),
-                    state: Some(&StateValue::Ok),
-                    ..RawAlarm::default()
-                },
-                "since when",
-            ),
+            (RawAlarm { name: Some("a"), state: Some(&StateValue::Ok), ..RawAlarm::default() }, "since when"),
         ];
         for (raw, expected) in table {
             let error = reading(&raw).unwrap_err();

@@ -28,35 +28,18 @@ pub const MAX_ATTEMPTS: u32 = 3;
 
 /// The certificates at the top of every chain that AWS endpoints show. Amazon announces changes years ahead.
 pub const ROOTS: [(&str, &str); 5] = [
-    (
-        "Amazon Root CA 1",
-        include_str!("../roots/amazon-root-ca-1.pem"),
-    ),
-    (
-        "Amazon Root CA 2",
-        include_str!("../roots/amazon-root-ca-2.pem"),
-    ),
-    (
-        "Amazon Root CA 3",
-        include_str!("../roots/amazon-root-ca-3.pem"),
-    ),
-    (
-        "Amazon Root CA 4",
-        include_str!("../roots/amazon-root-ca-4.pem"),
-    ),
-    (
-        "Starfield Services Root Certificate Authority - G2",
-        include_str!("../roots/starfield-services-root-g2.pem"),
-    ),
+    ("Amazon Root CA 1", include_str!("../roots/amazon-root-ca-1.pem")),
+    ("Amazon Root CA 2", include_str!("../roots/amazon-root-ca-2.pem")),
+    ("Amazon Root CA 3", include_str!("../roots/amazon-root-ca-3.pem")),
+    ("Amazon Root CA 4", include_str!("../roots/amazon-root-ca-4.pem")),
+    ("Starfield Services Root Certificate Authority - G2", include_str!("../roots/starfield-services-root-g2.pem")),
 ];
 
 /// Why a function cannot start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// An environment variable is missing or empty.
-    #[error(
-        "environment variable {name} is not set ({needed_for}); the installation's template or Lambda sets it"
-    )]
+    #[error("environment variable {name} is not set ({needed_for}); the installation's template or Lambda sets it")]
     Missing {
         /// Its name.
         name: &'static str,
@@ -169,10 +152,7 @@ impl Settings {
     ///
     /// # Errors
     /// Names the first variable that one of `services` needs and that is not there.
-    pub fn from_environment(
-        services: &[Service],
-        env: &impl Environment,
-    ) -> Result<Self, ConfigError> {
+    pub fn from_environment(services: &[Service], env: &impl Environment) -> Result<Self, ConfigError> {
         for service in services {
             if !service.is_built() {
                 let service = service.feature();
@@ -257,10 +237,7 @@ pub fn function_config(env: &impl Environment) -> Result<SdkConfig, ConfigError>
 /// # Errors
 /// When the TLS settings are refused.
 #[cfg(feature = "operator")]
-pub async fn operator_config(
-    region: Option<String>,
-    endpoint: Option<String>,
-) -> Result<SdkConfig, ConfigError> {
+pub async fn operator_config(region: Option<String>, endpoint: Option<String>) -> Result<SdkConfig, ConfigError> {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http_client(TrustStore::default())?)
         .timeout_config(timeouts())
@@ -277,10 +254,7 @@ pub async fn operator_config(
 /// Whether `AWS_ENDPOINT_URL` points at this machine, as it does on a rehearsal's stage.
 #[must_use]
 pub fn endpoint_is_loopback(env: &impl Environment) -> bool {
-    let Some(url) = env
-        .get("AWS_ENDPOINT_URL")
-        .and_then(|text| url::Url::parse(&text).ok())
-    else {
+    let Some(url) = env.get("AWS_ENDPOINT_URL").and_then(|text| url::Url::parse(&text).ok()) else {
         return false;
     };
     match url.host() {
@@ -291,13 +265,8 @@ pub fn endpoint_is_loopback(env: &impl Environment) -> bool {
     }
 }
 
-fn required(
-    env: &impl Environment,
-    name: &'static str,
-    needed_for: &'static str,
-) -> Result<String, ConfigError> {
-    env.get(name)
-        .ok_or(ConfigError::Missing { name, needed_for })
+fn required(env: &impl Environment, name: &'static str, needed_for: &'static str) -> Result<String, ConfigError> {
+    env.get(name).ok_or(ConfigError::Missing { name, needed_for })
 }
 
 fn timeouts() -> TimeoutConfig {
@@ -314,9 +283,7 @@ fn retries() -> RetryConfig {
 
 #[cfg(not(feature = "native-roots"))]
 fn function_http_client() -> Result<SharedHttpClient, ConfigError> {
-    let store = ROOTS.iter().fold(TrustStore::empty(), |store, (_, pem)| {
-        store.with_pem_certificate(*pem)
-    });
+    let store = ROOTS.iter().fold(TrustStore::empty(), |store, (_, pem)| store.with_pem_certificate(*pem));
     http_client(store)
 }
 
@@ -326,14 +293,9 @@ fn function_http_client() -> Result<SharedHttpClient, ConfigError> {
 }
 
 fn http_client(store: TrustStore) -> Result<SharedHttpClient, ConfigError> {
-    let context = TlsContext::builder()
-        .with_trust_store(store)
-        .build()
-        .map_err(|error| ConfigError::Tls(error.to_string()))?;
-    Ok(HttpBuilder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context)
-        .build_https())
+    let context =
+        TlsContext::builder().with_trust_store(store).build().map_err(|error| ConfigError::Tls(error.to_string()))?;
+    Ok(HttpBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
 }
 
 #[cfg(test)]
@@ -371,17 +333,10 @@ mod tests {
         ];
         for ((subject, pem), expected) in ROOTS.iter().zip(published) {
             let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-            let der = base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .unwrap();
-            let digest: String = Sha256::digest(&der)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let der = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+            let digest: String = Sha256::digest(&der).iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(digest, expected, "{subject}");
-            let has_subject = der
-                .windows(subject.len())
-                .any(|window| window == subject.as_bytes());
+            let has_subject = der.windows(subject.len()).any(|window| window == subject.as_bytes());
             assert!(has_subject, "{subject}");
         }
     }
@@ -399,9 +354,7 @@ mod tests {
             if service.is_built() {
                 assert!(error.to_string().contains(name), "{error}");
             } else {
-                let expected = ConfigError::NotBuilt {
-                    service: service.feature(),
-                };
+                let expected = ConfigError::NotBuilt { service: service.feature() };
                 assert_eq!(error, expected);
             }
         }
@@ -418,10 +371,7 @@ mod tests {
         let settings = Settings::from_environment(&[], &lambda()).unwrap();
         assert_eq!(settings.policy_prefix, "/snapback/policy");
         assert_eq!(settings.table, None);
-        let env = Table(BTreeMap::from([(
-            "SNAPBACK_POLICY_PREFIX",
-            "/team/policy/",
-        )]));
+        let env = Table(BTreeMap::from([("SNAPBACK_POLICY_PREFIX", "/team/policy/")]));
         let settings = Settings::from_environment(&[], &env).unwrap();
         assert_eq!(settings.policy_prefix, "/team/policy");
     }

@@ -22,17 +22,10 @@ use std::time::Duration;
 pub const LIMIT: Duration = Duration::from_secs(1);
 
 /// A configuration that tries once.
-#[cfg(any(
-    feature = "codedeploy",
-    feature = "cloudwatch",
-    feature = "dynamodb",
-    feature = "lambda",
-    feature = "ssm"
-))]
+#[cfg(any(feature = "codedeploy", feature = "cloudwatch", feature = "dynamodb", feature = "lambda", feature = "ssm"))]
 macro_rules! once {
     ($sdk:ident) => {
-        $sdk::config::Builder::default()
-            .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
+        $sdk::config::Builder::default().retry_config(aws_smithy_types::retry::RetryConfig::disabled())
     };
 }
 
@@ -58,11 +51,7 @@ impl Aws {
     async fn knock_codedeploy(&self) {
         #[cfg(feature = "codedeploy")]
         {
-            let call = self
-                .codedeploy
-                .get_deployment()
-                .deployment_id("d-000000000")
-                .customize();
+            let call = self.codedeploy.get_deployment().deployment_id("d-000000000").customize();
             let _ = call.config_override(once!(aws_sdk_codedeploy)).send().await;
         }
     }
@@ -71,9 +60,7 @@ impl Aws {
         #[cfg(feature = "cloudwatch")]
         {
             let call = self.cloudwatch.describe_alarms().max_records(1);
-            let call = call
-                .alarm_name_prefix(snapback_core::alarm::OWN_PREFIX)
-                .customize();
+            let call = call.alarm_name_prefix(snapback_core::alarm::OWN_PREFIX).customize();
             let _ = call.config_override(once!(aws_sdk_cloudwatch)).send().await;
         }
     }

@@ -39,17 +39,10 @@ const UNREACHABLE: &[&str] = &[
 const NOT_FOUND: &[&str] = &["NotFound", "DoesNotExist"];
 
 /// Error codes that mean: it was done before.
-const ALREADY_DONE: &[&str] = &[
-    "LifecycleEventAlreadyCompletedException",
-    "DeploymentAlreadyCompletedException",
-];
+const ALREADY_DONE: &[&str] = &["LifecycleEventAlreadyCompletedException", "DeploymentAlreadyCompletedException"];
 
 /// Words in error codes that mean: somebody else was faster. The reasons of a cancelled transaction are among them.
-const CONFLICT: &[&str] = &[
-    "ConditionalCheckFailed",
-    "TransactionConflict",
-    "ReplicatedWriteConflict",
-];
+const CONFLICT: &[&str] = &["ConditionalCheckFailed", "TransactionConflict", "ReplicatedWriteConflict"];
 
 /// Kind of an answer with error code `code` (its part after `#` and before `:`, if it has these) and HTTP `status`.
 ///
@@ -81,11 +74,7 @@ pub fn kind_of(code: Option<&str>, status: Option<u16>) -> CallErrorKind {
 ///
 /// An answer that broke off or cannot be parsed is [`CallErrorKind::Unreachable`], because the call may have been carried
 /// out.
-pub fn call_error<E>(
-    call: &'static str,
-    on: impl ToString,
-    error: &SdkError<E, HttpResponse>,
-) -> CallError
+pub fn call_error<E>(call: &'static str, on: impl ToString, error: &SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -103,17 +92,8 @@ where
 }
 
 /// An answer that has no meaning for Snapback: `what` names the member and what is wrong with it.
-pub fn not_understood(
-    call: &'static str,
-    on: impl ToString,
-    what: impl std::fmt::Display,
-) -> CallError {
-    CallError::new(
-        CallErrorKind::Invalid,
-        call,
-        on,
-        format!("the answer was not understood: {what}"),
-    )
+pub fn not_understood(call: &'static str, on: impl ToString, what: impl std::fmt::Display) -> CallError {
+    CallError::new(CallErrorKind::Invalid, call, on, format!("the answer was not understood: {what}"))
 }
 
 /// A call that was not made because `name` is not set.
@@ -170,33 +150,17 @@ mod tests {
             (Some("ThrottlingException"), Some(400), Unreachable),
             (Some("Throttling"), Some(400), Unreachable),
             (Some("TooManyRequestsException"), Some(429), Unreachable),
-            (
-                Some("ProvisionedThroughputExceededException"),
-                Some(400),
-                Unreachable,
-            ),
+            (Some("ProvisionedThroughputExceededException"), Some(400), Unreachable),
             (Some("RequestLimitExceeded"), Some(400), Unreachable),
-            (
-                Some("TransactionInProgressException"),
-                Some(400),
-                Unreachable,
-            ),
+            (Some("TransactionInProgressException"), Some(400), Unreachable),
             (Some("InternalServerError"), Some(500), Unreachable),
             (Some("EC2UnexpectedException"), Some(502), Unreachable),
             (None, Some(503), Unreachable),
             (Some("ResourceNotFoundException"), Some(404), NotFound),
             (Some("ParameterNotFound"), Some(400), NotFound),
             (Some("DeploymentDoesNotExistException"), Some(400), NotFound),
-            (
-                Some("LifecycleEventAlreadyCompletedException"),
-                Some(400),
-                AlreadyDone,
-            ),
-            (
-                Some("DeploymentAlreadyCompletedException"),
-                Some(400),
-                AlreadyDone,
-            ),
+            (Some("LifecycleEventAlreadyCompletedException"), Some(400), AlreadyDone),
+            (Some("DeploymentAlreadyCompletedException"), Some(400), AlreadyDone),
             (Some("ConditionalCheckFailedException"), Some(400), Conflict),
             (Some("ConditionalCheckFailed"), None, Conflict),
             (Some("TransactionConflictException"), Some(400), Conflict),
@@ -220,11 +184,7 @@ mod tests {
             (Some("A"), None, "A"),
             (None, Some("b"), "b"),
             (None, None, "HTTP status 418 without an error code"),
-            (
-                Some("SignatureDoesNotMatch"),
-                Some("x-amz-security-token:secret"),
-                "SignatureDoesNotMatch",
-            ),
+            (Some("SignatureDoesNotMatch"), Some("x-amz-security-token:secret"), "SignatureDoesNotMatch"),
         ];
         for (code, message, expected) in table {
             assert_eq!(describe(code, message, 418), expected);

@@ -38,11 +38,7 @@ impl Versions for Aws {
     async fn revision(&self, function: &str, version: &str) -> Result<RevisionId, CallError> {
         let on = || format!("{function}:{version}");
         let request = self.lambda.get_function_configuration();
-        let answer = request
-            .function_name(function)
-            .qualifier(version)
-            .send()
-            .await;
+        let answer = request.function_name(function).qualifier(version).send().await;
         let answer = answer.map_err(|error| call_error(GET_CONFIGURATION, on(), &error))?;
         revision_of(&answer).map_err(|what| not_understood(GET_CONFIGURATION, on(), what))
     }
@@ -57,16 +53,10 @@ impl Prober for Aws {
         limit: Duration,
     ) -> Result<ProbeAnswer, CallError> {
         let request = self.lambda.invoke().function_name(function);
-        let request = request
-            .set_qualifier(qualifier.map(str::to_owned))
-            .payload(Blob::new(payload));
+        let request = request.set_qualifier(qualifier.map(str::to_owned)).payload(Blob::new(payload));
         let started = Instant::now();
         // One try: a probe that is repeated in secret is another check than the one that was asked for.
-        let answer = request
-            .customize()
-            .config_override(one_try(limit))
-            .send()
-            .await;
+        let answer = request.customize().config_override(one_try(limit)).send().await;
         let took = started.elapsed();
         let answer = answer.map_err(|error| call_error(INVOKE, function, &error))?;
         Ok(probe_answer(&answer, took))
@@ -82,25 +72,14 @@ fn one_try(limit: Duration) -> LambdaConfig {
         .connect_timeout(crate::config::CONNECT_TIMEOUT)
         .operation_attempt_timeout(limit)
         .operation_timeout(limit);
-    LambdaConfig::default()
-        .timeout_config(timeouts.build())
-        .retry_config(RetryConfig::disabled())
+    LambdaConfig::default().timeout_config(timeouts.build()).retry_config(RetryConfig::disabled())
 }
 
 fn alias_facts(answer: &GetAliasOutput) -> Option<AliasFacts> {
-    let weights = answer
-        .routing_config()
-        .and_then(|routing| routing.additional_version_weights());
-    let mut others: Vec<_> = weights
-        .into_iter()
-        .flatten()
-        .map(|(version, share)| (version.clone(), *share))
-        .collect();
+    let weights = answer.routing_config().and_then(|routing| routing.additional_version_weights());
+    let mut others: Vec<_> = weights.into_iter().flatten().map(|(version, share)| (version.clone(), *share)).collect();
     others.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Some(AliasFacts {
-        version: answer.function_version()?.to_owned(),
-        others,
-    })
+    Some(AliasFacts { version: answer.function_version()?.to_owned(), others })
 }
 
 /// Identity of a published version: its code and everything of its configuration that changes how it runs.
@@ -110,23 +89,13 @@ fn revision_of(answer: &GetFunctionConfigurationOutput) -> Result<RevisionId, St
     let environment = answer.environment();
     if let Some(error) = environment.and_then(|environment| environment.error()) {
         let code = error.error_code().unwrap_or_default();
-        return Err(format!(
-            "the environment is not readable ({code}), so versions cannot be told apart"
-        ));
+        return Err(format!("the environment is not readable ({code}), so versions cannot be told apart"));
     }
-    let variables: BTreeMap<_, _> = environment
-        .and_then(|it| it.variables())
-        .into_iter()
-        .flatten()
-        .collect();
+    let variables: BTreeMap<_, _> = environment.and_then(|it| it.variables()).into_iter().flatten().collect();
     let vpc = answer.vpc_config();
     let files = answer.file_system_configs().iter();
-    let files: Vec<_> = files
-        .map(|file| [file.arn(), file.local_mount_path()])
-        .collect();
-    let image = answer
-        .image_config_response()
-        .and_then(|image| image.image_config());
+    let files: Vec<_> = files.map(|file| [file.arn(), file.local_mount_path()]).collect();
+    let image = answer.image_config_response().and_then(|image| image.image_config());
     let configuration = json!({
         "architectures": words(answer.architectures().iter().map(|it| it.as_str())),
         "dead_letter": answer.dead_letter_config().and_then(|it| it.target_arn()),
@@ -172,43 +141,26 @@ fn without_version(arn: &str) -> String {
 /// `FunctionError` is the handler's failure; without one the payload's `statusCode` is the status.
 fn probe_answer(answer: &InvokeOutput, took: Duration) -> ProbeAnswer {
     let payload = answer.payload().map(Blob::as_ref).unwrap_or_default();
-    let json: Option<Value> = (payload.len() <= MAX_ANSWER)
-        .then(|| serde_json::from_slice(payload).ok())
-        .flatten();
+    let json: Option<Value> = (payload.len() <= MAX_ANSWER).then(|| serde_json::from_slice(payload).ok()).flatten();
     let member = |name: &str| json.as_ref().and_then(|json| json.get(name));
     let error = answer.function_error().map(|kind| {
-        let message = member("errorMessage")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let error = if message.is_empty() {
-            kind.to_owned()
-        } else {
-            format!("{kind}: {message}")
-        };
+        let message = member("errorMessage").and_then(Value::as_str).unwrap_or_default();
+        let error = if message.is_empty() { kind.to_owned() } else { format!("{kind}: {message}") };
         error.chars().take(MAX_ERROR).collect()
     });
     let status = member("statusCode").and_then(Value::as_u64);
-    ProbeAnswer {
-        status: status.and_then(|status| u16::try_from(status).ok()),
-        error,
-        took,
-    }
+    ProbeAnswer { status: status.and_then(|status| u16::try_from(status).ok()), error, took }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use aws_sdk_lambda::operation::get_function_configuration::builders::GetFunctionConfigurationOutputBuilder;
-    use aws_sdk_lambda::types::{
-        AliasRoutingConfiguration, EnvironmentError, EnvironmentResponse, VpcConfigResponse,
-    };
+    use aws_sdk_lambda::types::{AliasRoutingConfiguration, EnvironmentError, EnvironmentResponse, VpcConfigResponse};
 
     #[test]
     fn answers_of_probes() {
-        let large = format!(
-            "{{\"statusCode\":200,\"body\":\"{}\"}}",
-            "a".repeat(MAX_ANSWER)
-        );
+        let large = format!("{{\"statusCode\":200,\"body\":\"{}\"}}", "a".repeat(MAX_ANSWER));
         // (payload, FunctionError, status, error)
         let table: [(&str, Option<&str>, Option<u16>, Option<&str>); 9] = [
             (r#"{"statusCode":200}"#, None, Some(200), None),
@@ -217,12 +169,7 @@ mod tests {
             (r#"{"statusCode":70000}"#, None, None, None),
             ("not json", None, None, None),
             ("", None, None, None),
-            (
-                r#"{"errorMessage":"boom","errorType":"E"}"#,
-                Some("Unhandled"),
-                None,
-                Some("Unhandled: boom"),
-            ),
+            (r#"{"errorMessage":"boom","errorType":"E"}"#, Some("Unhandled"), None, Some("Unhandled: boom")),
             ("", Some("Unhandled"), None, Some("Unhandled")),
             (&large, None, None, None),
         ];
@@ -234,11 +181,7 @@ mod tests {
                 .build();
             let answer = probe_answer(&output, Duration::from_millis(7));
             let case: String = payload.chars().take(40).collect();
-            assert_eq!(
-                (answer.status, answer.error.as_deref()),
-                (status, error),
-                "{case}"
-            );
+            assert_eq!((answer.status, answer.error.as_deref()), (status, error), "{case}");
             assert_eq!(answer.took, Duration::from_millis(7));
         }
     }
@@ -249,10 +192,7 @@ mod tests {
         let plain = alias_facts(&plain).unwrap();
         assert!(plain.is_only("41"));
         let routing = AliasRoutingConfiguration::builder().additional_version_weights("42", 0.1);
-        let shifting = GetAliasOutput::builder()
-            .function_version("41")
-            .routing_config(routing.build())
-            .build();
+        let shifting = GetAliasOutput::builder().function_version("41").routing_config(routing.build()).build();
         let shifting = alias_facts(&shifting).unwrap();
         assert_eq!(shifting.others, vec![("42".to_owned(), 0.1)]);
         assert!(alias_facts(&GetAliasOutput::builder().build()).is_none());
@@ -261,12 +201,8 @@ mod tests {
     fn configuration(
         change: fn(GetFunctionConfigurationOutputBuilder) -> GetFunctionConfigurationOutputBuilder,
     ) -> Result<RevisionId, String> {
-        let environment = EnvironmentResponse::builder()
-            .variables("LEVEL", "info")
-            .build();
-        let vpc = VpcConfigResponse::builder()
-            .subnet_ids("subnet-1")
-            .subnet_ids("subnet-2");
+        let environment = EnvironmentResponse::builder().variables("LEVEL", "info").build();
+        let vpc = VpcConfigResponse::builder().subnet_ids("subnet-1").subnet_ids("subnet-2");
         let builder = GetFunctionConfigurationOutput::builder()
             .function_arn("arn:aws:lambda:eu-central-1:123456789012:function:checkout:41")
             .code_sha256("abc=")
@@ -281,39 +217,21 @@ mod tests {
     #[test]
     fn the_identity_of_a_revision() {
         let base = configuration(|it| it).unwrap();
-        let same: [fn(
-            GetFunctionConfigurationOutputBuilder,
-        ) -> GetFunctionConfigurationOutputBuilder; 3] = [
+        let same: [fn(GetFunctionConfigurationOutputBuilder) -> GetFunctionConfigurationOutputBuilder; 3] = [
+            |it| it.function_arn("arn:aws:lambda:eu-central-1:123456789012:function:checkout:42").version("42"),
+            |it| it.description("second").last_modified("2026-11-20T10:15:26.900+0000"),
             |it| {
-                it.function_arn("arn:aws:lambda:eu-central-1:123456789012:function:checkout:42")
-                    .version("42")
-            },
-            |it| {
-                it.description("second")
-                    .last_modified("2026-11-20T10:15:26.900+0000")
-            },
-            |it| {
-                let vpc = VpcConfigResponse::builder()
-                    .subnet_ids("subnet-2")
-                    .subnet_ids("subnet-1");
+                let vpc = VpcConfigResponse::builder().subnet_ids("subnet-2").subnet_ids("subnet-1");
                 it.vpc_config(vpc.build())
             },
         ];
         for change in same {
             assert_eq!(configuration(change).unwrap(), base);
         }
-        let other: [fn(
-            GetFunctionConfigurationOutputBuilder,
-        ) -> GetFunctionConfigurationOutputBuilder; 4] = [
+        let other: [fn(GetFunctionConfigurationOutputBuilder) -> GetFunctionConfigurationOutputBuilder; 4] = [
             |it| it.code_sha256("def="),
             |it| it.memory_size(512),
-            |it| {
-                it.environment(
-                    EnvironmentResponse::builder()
-                        .variables("LEVEL", "debug")
-                        .build(),
-                )
-            },
+            |it| it.environment(EnvironmentResponse::builder().variables("LEVEL", "debug").build()),
             |it| it.function_arn("arn:aws:lambda:eu-central-1:123456789012:function:basket:41"),
         ];
         for change in other {
@@ -326,9 +244,7 @@ mod tests {
         let error = configuration(|it| it.set_code_sha256(None)).unwrap_err();
         assert!(error.contains("CodeSha256"), "{error}");
         let error = configuration(|it| {
-            let denied = EnvironmentError::builder()
-                .error_code("KMSAccessDeniedException")
-                .build();
+            let denied = EnvironmentError::builder().error_code("KMSAccessDeniedException").build();
             it.environment(EnvironmentResponse::builder().error(denied).build())
         });
         let error = error.unwrap_err();

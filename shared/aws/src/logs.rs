@@ -18,11 +18,8 @@ pub fn init_logs() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default();
     let format = std::env::var("AWS_LAMBDA_LOG_FORMAT").unwrap_or_default();
     let lines = tracing_subscriber::fmt::layer().with_ansi(false);
-    let layer = if format.eq_ignore_ascii_case("text") {
-        lines.boxed()
-    } else {
-        lines.json().flatten_event(true).boxed()
-    };
+    let layer =
+        if format.eq_ignore_ascii_case("text") { lines.boxed() } else { lines.json().flatten_event(true).boxed() };
     let registry = tracing_subscriber::registry().with(layer.with_filter(filter(&level)));
     // Already started, by a test for example: then that one stays.
     let _ = registry.try_init();
@@ -31,11 +28,7 @@ pub fn init_logs() {
 fn filter(level: &str) -> Targets {
     let level = level_of(level);
     let quiet = level.min(LevelFilter::WARN);
-    QUIET
-        .iter()
-        .fold(Targets::new().with_default(level), |targets, name| {
-            targets.with_target(*name, quiet)
-        })
+    QUIET.iter().fold(Targets::new().with_default(level), |targets, name| targets.with_target(*name, quiet))
 }
 
 /// Lambda's words for levels; `FATAL` is our `error`.

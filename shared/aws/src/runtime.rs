@@ -24,10 +24,7 @@ pub fn owner(context: &Context) -> &str {
 pub fn failed(error_type: &'static str, error: &dyn Error) -> Diagnostic {
     let message = chain(error);
     tracing::error!(error_type, "{message}");
-    Diagnostic {
-        error_type: error_type.to_owned(),
-        error_message: message,
-    }
+    Diagnostic { error_type: error_type.to_owned(), error_message: message }
 }
 
 #[cfg(test)]
@@ -46,10 +43,7 @@ mod tests {
     fn a_failure_keeps_its_word_and_its_whole_chain() {
         let diagnostic = failed("TableUnreachable", &Outer(Inner));
         assert_eq!(diagnostic.error_type, "TableUnreachable");
-        assert_eq!(
-            diagnostic.error_message,
-            "could not read the record of d-A1B2C3D4E: throttled"
-        );
+        assert_eq!(diagnostic.error_message, "could not read the record of d-A1B2C3D4E: throttled");
     }
 
     #[test]

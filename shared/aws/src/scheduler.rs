@@ -3,9 +3,7 @@
 use crate::Aws;
 use crate::error::{call_error, not_set};
 use aws_sdk_scheduler::error::BuildError;
-use aws_sdk_scheduler::types::{
-    ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, Target,
-};
+use aws_sdk_scheduler::types::{ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, Target};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use snapback_app::ports::{CallError, CallErrorKind, Schedules};
 use snapback_core::{DeploymentId, Timestamp};
@@ -22,9 +20,7 @@ impl Schedules for Aws {
         let role = settings.scheduler_role_arn.as_deref();
         let role = role.ok_or_else(|| not_set(CREATE, "SNAPBACK_SCHEDULER_ROLE_ARN"))?;
         let name = schedule_name(id);
-        let invalid = |error: BuildError| {
-            CallError::new(CallErrorKind::Invalid, CREATE, &name, error.to_string())
-        };
+        let invalid = |error: BuildError| CallError::new(CallErrorKind::Invalid, CREATE, &name, error.to_string());
         let target = Target::builder().arn(watchdog).role_arn(role);
         let target = target.input(bake_end_input(id)).build().map_err(invalid)?;
         let window = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off);
@@ -39,10 +35,7 @@ impl Schedules for Aws {
         match request.send().await {
             Ok(_) => Ok(()),
             // The name is the deployment's: it is the same schedule, made before.
-            Err(error)
-                if error.as_service_error().and_then(|error| error.code())
-                    == Some("ConflictException") =>
-            {
+            Err(error) if error.as_service_error().and_then(|error| error.code()) == Some("ConflictException") => {
                 Ok(())
             }
             Err(error) => Err(call_error(CREATE, &name, &error)),

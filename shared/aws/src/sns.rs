@@ -12,28 +12,18 @@ use snapback_wire::sns::{body, subject};
 const PUBLISH: &str = "sns:Publish";
 
 impl Notifier for Aws {
-    async fn publish(
-        &self,
-        topic: Option<&str>,
-        id: &DeploymentId,
-        notice: &Notice,
-    ) -> Result<(), CallError> {
+    async fn publish(&self, topic: Option<&str>, id: &DeploymentId, notice: &Notice) -> Result<(), CallError> {
         let topic = topic.or(self.settings.topic_arn.as_deref());
         let topic = topic.ok_or_else(|| not_set(PUBLISH, "SNAPBACK_TOPIC_ARN"))?;
         let mut request = self.sns.publish().topic_arn(topic);
-        request = request
-            .subject(subject(&notice.subject))
-            .message(body(&notice.body));
+        request = request.subject(subject(&notice.subject)).message(body(&notice.body));
         for (name, value) in attributes(id, notice.kind) {
-            let value = attribute(value).map_err(|error| {
-                CallError::new(CallErrorKind::Invalid, PUBLISH, id, error.to_string())
-            })?;
+            let value = attribute(value)
+                .map_err(|error| CallError::new(CallErrorKind::Invalid, PUBLISH, id, error.to_string()))?;
             request = request.message_attributes(name, value);
         }
         let answer = request.send().await;
-        answer
-            .map(|_| ())
-            .map_err(|error| call_error(PUBLISH, id, &error))
+        answer.map(|_| ()).map_err(|error| call_error(PUBLISH, id, &error))
     }
 }
 
@@ -47,10 +37,7 @@ fn attributes(id: &DeploymentId, kind: NoticeKind) -> [(&'static str, String); 3
 }
 
 fn attribute(value: String) -> Result<MessageAttributeValue, BuildError> {
-    MessageAttributeValue::builder()
-        .data_type("String")
-        .string_value(value)
-        .build()
+    MessageAttributeValue::builder().data_type("String").string_value(value).build()
 }
 
 #[cfg(test)]

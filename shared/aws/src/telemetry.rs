@@ -19,46 +19,20 @@ impl Telemetry for Aws {
 /// One line of JSON. A time that is not known is left out, never zero.
 fn emf_line(at: Timestamp, metric: &Metric) -> String {
     match metric {
-        Metric::RolledBack {
-            service,
-            cause,
-            trigger,
-            to_detect,
-            to_roll_back,
-        } => {
-            let times = [
-                (Name::TimeToDetect, *to_detect),
-                (Name::TimeToRollBack, *to_roll_back),
-            ];
-            let times = times
-                .into_iter()
-                .filter_map(|(name, time)| Some((name, ms(time?))));
+        Metric::RolledBack { service, cause, trigger, to_detect, to_roll_back } => {
+            let times = [(Name::TimeToDetect, *to_detect), (Name::TimeToRollBack, *to_roll_back)];
+            let times = times.into_iter().filter_map(|(name, time)| Some((name, ms(time?))));
             let values: Vec<_> = std::iter::once((Name::Rollbacks, 1)).chain(times).collect();
             counts_and_times(at, service, Some(*cause), Some(*trigger), &values)
         }
-        Metric::Recovered {
-            service,
-            cause,
-            trigger,
-            to_recover,
-        } => {
+        Metric::Recovered { service, cause, trigger, to_recover } => {
             let values = [(Name::TimeToRecover, ms(*to_recover))];
             counts_and_times(at, service, Some(*cause), Some(*trigger), &values)
         }
-        Metric::Held { service } => {
-            counts_and_times(at, service, None, None, &[(Name::RollbacksHeld, 1)])
+        Metric::Held { service } => counts_and_times(at, service, None, None, &[(Name::RollbacksHeld, 1)]),
+        Metric::Refused { service, cause, trigger } => {
+            counts_and_times(at, service, Some(*cause), Some(*trigger), &[(Name::Refusals, 1)])
         }
-        Metric::Refused {
-            service,
-            cause,
-            trigger,
-        } => counts_and_times(
-            at,
-            service,
-            Some(*cause),
-            Some(*trigger),
-            &[(Name::Refusals, 1)],
-        ),
         Metric::HookDone { service, took } => {
             counts_and_times(at, service, None, None, &[(Name::HookDuration, ms(*took))])
         }
@@ -66,13 +40,9 @@ fn emf_line(at: Timestamp, metric: &Metric) -> String {
             let values = [(Name::DeploymentsWatched, u64::from(*count))];
             counts_and_times(at, service, None, None, &values)
         }
-        Metric::EvidenceMissing { service } => {
-            counts_and_times(at, service, None, None, &[(Name::EvidenceMissing, 1)])
-        }
+        Metric::EvidenceMissing { service } => counts_and_times(at, service, None, None, &[(Name::EvidenceMissing, 1)]),
         Metric::Heartbeat { group } => group_series(at, group, Series::Heartbeat, 1),
-        Metric::Verdict { group, is_bad } => {
-            group_series(at, group, Series::Verdict, u64::from(*is_bad))
-        }
+        Metric::Verdict { group, is_bad } => group_series(at, group, Series::Verdict, u64::from(*is_bad)),
     }
 }
 
@@ -96,59 +66,18 @@ mod tests {
         let group = || GroupRef::parse("shop/live").unwrap();
         let (cause, trigger) = (Cause::Errors, Trigger::Alarm);
         let took = Duration::from_millis(1_500);
-        let refused = Metric::Refused {
-            service: service(),
-            cause,
-            trigger,
-        };
-        let recovered = Metric::Recovered {
-            service: service(),
-            cause,
-            trigger,
-            to_recover: took,
-        };
+        let refused = Metric::Refused { service: service(), cause, trigger };
+        let recovered = Metric::Recovered { service: service(), cause, trigger, to_recover: took };
         let table = [
             (Metric::Held { service: service() }, "RollbacksHeld", 1),
             (refused, "Refusals", 1),
             (recovered, "TimeToRecover", 1_500),
-            (
-                Metric::HookDone {
-                    service: service(),
-                    took,
-                },
-                "HookDuration",
-                1_500,
-            ),
-            (
-                Metric::Watched {
-                    service: service(),
-                    count: 3,
-                },
-                "DeploymentsWatched",
-                3,
-            ),
-            (
-                Metric::EvidenceMissing { service: service() },
-                "EvidenceMissing",
-                1,
-            ),
+            (Metric::HookDone { service: service(), took }, "HookDuration", 1_500),
+            (Metric::Watched { service: service(), count: 3 }, "DeploymentsWatched", 3),
+            (Metric::EvidenceMissing { service: service() }, "EvidenceMissing", 1),
             (Metric::Heartbeat { group: group() }, "Heartbeat", 1),
-            (
-                Metric::Verdict {
-                    group: group(),
-                    is_bad: true,
-                },
-                "Verdict",
-                1,
-            ),
-            (
-                Metric::Verdict {
-                    group: group(),
-                    is_bad: false,
-                },
-                "Verdict",
-                0,
-            ),
+            (Metric::Verdict { group: group(), is_bad: true }, "Verdict", 1),
+            (Metric::Verdict { group: group(), is_bad: false }, "Verdict", 0),
         ];
         for (metric, name, value) in table {
             let line = line(&metric);
@@ -167,10 +96,7 @@ mod tests {
             to_roll_back: Some(Duration::from_secs(20)),
         };
         let known = line(&rolled_back(Some(Duration::from_secs(2))));
-        assert_eq!(
-            (&known["Rollbacks"], &known["TimeToDetect"]),
-            (&1.into(), &2_000.into())
-        );
+        assert_eq!((&known["Rollbacks"], &known["TimeToDetect"]), (&1.into(), &2_000.into()));
         let unknown = line(&rolled_back(None));
         assert_eq!(unknown["TimeToRollBack"], 20_000);
         assert!(unknown.get("TimeToDetect").is_none(), "{unknown}");

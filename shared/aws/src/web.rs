@@ -36,17 +36,12 @@ const GET: &str = "http:GET";
 /// # Errors
 /// [`CallErrorKind::Invalid`] for a URL or address that a probe may not call, [`CallErrorKind::Unreachable`] when there is
 /// no connection or no answer within `limit`.
-pub async fn get(
-    url: &str,
-    limit: Duration,
-    allow_loopback: bool,
-) -> Result<ProbeAnswer, CallError> {
+pub async fn get(url: &str, limit: Duration, allow_loopback: bool) -> Result<ProbeAnswer, CallError> {
     let invalid = |what: String| CallError::new(CallErrorKind::Invalid, GET, url, what);
     check_probe_url(url, allow_loopback).map_err(|error| invalid(error.to_string()))?;
     let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
     let started = Instant::now();
-    let (status, error) = match tokio::time::timeout(limit, exchange(&parsed, allow_loopback)).await
-    {
+    let (status, error) = match tokio::time::timeout(limit, exchange(&parsed, allow_loopback)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(Failure::Refused(what))) => return Err(invalid(what)),
         Ok(Err(Failure::NoAnswer(what))) => {
@@ -57,11 +52,7 @@ pub async fn get(
             return Err(CallError::new(CallErrorKind::Unreachable, GET, url, what));
         }
     };
-    Ok(ProbeAnswer {
-        status: Some(status),
-        error,
-        took: started.elapsed(),
-    })
+    Ok(ProbeAnswer { status: Some(status), error, took: started.elapsed() })
 }
 
 /// Why there is no answer to report.
@@ -105,9 +96,7 @@ async fn resolve(url: &Url, allow_loopback: bool) -> Result<Vec<SocketAddr>, Fai
             .collect(),
         None => return Err(Failure::Refused("has no host".to_owned())),
     };
-    let refused = addresses
-        .iter()
-        .find(|address| is_refused_address(address.ip(), allow_loopback));
+    let refused = addresses.iter().find(|address| is_refused_address(address.ip(), allow_loopback));
     match refused {
         None => Ok(addresses),
         Some(address) => Err(Failure::Refused(format!(
@@ -133,9 +122,8 @@ async fn converse<S>(stream: S, url: &Url) -> Result<Answer, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
-        .await
-        .map_err(|error| Failure::no_answer(&error))?;
+    let (mut sender, connection) =
+        http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(|error| Failure::no_answer(&error))?;
     let request = request(url).map_err(|error| Failure::no_answer(&error))?;
     let talk = async {
         let answer = sender.send_request(request).await;
@@ -164,10 +152,7 @@ fn request(url: &Url) -> Result<Request<Empty<Bytes>>, http::Error> {
     };
     Request::get(path)
         .header(header::HOST, host)
-        .header(
-            header::USER_AGENT,
-            HeaderValue::from_static("snapback-probe"),
-        )
+        .header(header::USER_AGENT, HeaderValue::from_static("snapback-probe"))
         .header(header::CONNECTION, HeaderValue::from_static("close"))
         .body(Empty::new())
 }
@@ -187,8 +172,9 @@ async fn read(mut body: Incoming) -> Option<String> {
 
 fn server_name(url: &Url) -> Result<ServerName<'static>, Failure> {
     let name = match url.host() {
-        Some(Host::Domain(name)) => ServerName::try_from(name.to_owned())
-            .map_err(|error| Failure::Refused(error.to_string()))?,
+        Some(Host::Domain(name)) => {
+            ServerName::try_from(name.to_owned()).map_err(|error| Failure::Refused(error.to_string()))?
+        }
         Some(Host::Ipv4(address)) => ServerName::from(std::net::IpAddr::from(address)),
         Some(Host::Ipv6(address)) => ServerName::from(std::net::IpAddr::from(address)),
         None => return Err(Failure::Refused("has no host".to_owned())),
@@ -202,9 +188,7 @@ fn tls_config() -> Result<Arc<ClientConfig>, Failure> {
     if let Some(config) = CONFIG.get() {
         return Ok(Arc::clone(config));
     }
-    let roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -243,11 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_are_reported_as_they_are() {
-        let large = [
-            b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n".to_vec(),
-            vec![b'a'; 1_000_000],
-        ]
-        .concat();
+        let large = [b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n".to_vec(), vec![b'a'; 1_000_000]].concat();
         let table = [
             (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(), 200, false),
             (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n".to_vec(), 503, false),
@@ -265,10 +245,7 @@ mod tests {
             assert_eq!(seen.status, Some(status));
             assert_eq!(seen.error.is_some(), is_broken, "{:?}", seen.error);
             let asked = server.join().unwrap().to_ascii_lowercase();
-            assert!(
-                asked.starts_with("get /health?deep=1 http/1.1\r\n"),
-                "{asked}"
-            );
+            assert!(asked.starts_with("get /health?deep=1 http/1.1\r\n"), "{asked}");
             assert!(asked.contains("host: 127.0.0.1:"), "{asked}");
         }
     }
@@ -301,9 +278,7 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", free.local_addr().unwrap());
         // Accepts nothing: the connection stands in the backlog and nobody answers.
-        let error = get(&url, Duration::from_millis(50), true)
-            .await
-            .unwrap_err();
+        let error = get(&url, Duration::from_millis(50), true).await.unwrap_err();
         assert!(error.is(CallErrorKind::Unreachable), "{error}");
         drop(free);
         let error = get(&url, LIMIT, true).await.unwrap_err();

@@ -55,9 +55,7 @@ pub struct RawMetric {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RawMetricsError {
     /// None, or too many.
-    #[error(
-        "a dead-man alarm takes 1 to {MAX_RAW} raw metrics, here are {0}; name the ones that hurt customers most"
-    )]
+    #[error("a dead-man alarm takes 1 to {MAX_RAW} raw metrics, here are {0}; name the ones that hurt customers most")]
     Count(usize),
     /// A threshold is no finite number.
     #[error("the threshold of raw metric {0} is no finite number; write one")]
@@ -67,35 +65,21 @@ pub enum RawMetricsError {
 /// Name of the verdict alarm; at most 219 characters.
 #[must_use]
 pub fn verdict_alarm_name(group: &GroupRef) -> String {
-    format!(
-        "{OWN_PREFIX}verdict-{}-{}",
-        group.application(),
-        group.group()
-    )
+    format!("{OWN_PREFIX}verdict-{}-{}", group.application(), group.group())
 }
 
 /// Name of the dead-man alarm; at most 219 characters.
 #[must_use]
 pub fn dead_man_alarm_name(group: &GroupRef) -> String {
-    format!(
-        "{OWN_PREFIX}dead-man-{}-{}",
-        group.application(),
-        group.group()
-    )
+    format!("{OWN_PREFIX}dead-man-{}-{}", group.application(), group.group())
 }
 
 /// Inputs of CloudWatch's PutMetricAlarm: the verdict alarm, then the dead-man alarm.
 ///
 /// # Errors
 /// When there is no raw metric or more than [`MAX_RAW`], or a threshold is not finite.
-pub fn put_metric_alarm_inputs(
-    group: &GroupRef,
-    raw: &[RawMetric],
-) -> Result<[Value; 2], RawMetricsError> {
-    Ok([
-        verdict_alarm_input(group),
-        dead_man_alarm_input(group, raw)?,
-    ])
+pub fn put_metric_alarm_inputs(group: &GroupRef, raw: &[RawMetric]) -> Result<[Value; 2], RawMetricsError> {
+    Ok([verdict_alarm_input(group), dead_man_alarm_input(group, raw)?])
 }
 
 /// Input of PutMetricAlarm for the verdict alarm.
@@ -129,10 +113,7 @@ pub fn dead_man_alarm_input(group: &GroupRef, raw: &[RawMetric]) -> Result<Value
     if !(1..=MAX_RAW).contains(&raw.len()) {
         return Err(RawMetricsError::Count(raw.len()));
     }
-    let breaches = raw
-        .iter()
-        .enumerate()
-        .map(|(index, metric)| breach(index, metric));
+    let breaches = raw.iter().enumerate().map(|(index, metric)| breach(index, metric));
     let breaches = breaches.collect::<Result<Vec<_>, _>>()?.join(" + ");
     let present: Vec<String> = (0..raw.len()).map(metric_id).collect();
     let mut metrics = vec![
@@ -148,27 +129,12 @@ pub fn dead_man_alarm_input(group: &GroupRef, raw: &[RawMetric]) -> Result<Value
             "Label": "a raw threshold is breached",
             "ReturnData": false,
         }),
-        metric_stat(
-            "heartbeat",
-            NAMESPACE,
-            Series::Heartbeat.as_str(),
-            &dimensions(group),
-            STATISTIC,
-        ),
+        metric_stat("heartbeat", NAMESPACE, Series::Heartbeat.as_str(), &dimensions(group), STATISTIC),
     ];
     metrics.extend(raw.iter().enumerate().map(|(index, metric)| {
-        let dimensions: Vec<Value> = metric
-            .dimensions
-            .iter()
-            .map(|(name, value)| json!({ "Name": name, "Value": value }))
-            .collect();
-        metric_stat(
-            &metric_id(index),
-            &metric.namespace,
-            &metric.name,
-            &dimensions.into(),
-            &metric.stat,
-        )
+        let dimensions: Vec<Value> =
+            metric.dimensions.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect();
+        metric_stat(&metric_id(index), &metric.namespace, &metric.name, &dimensions.into(), &metric.stat)
     }));
     Ok(json!({
         "AlarmName": dead_man_alarm_name(group),
@@ -236,42 +202,19 @@ mod tests {
         let [verdict, dead_man] = put_metric_alarm_inputs(&group, &metrics).unwrap();
         assert_eq!(verdict["AlarmName"], "snapback-verdict-shop-live");
         assert_eq!(verdict["MetricName"], "Verdict");
-        assert_eq!(
-            verdict["Dimensions"],
-            json!([{ "Name": "DeploymentGroup", "Value": "shop/live" }])
-        );
-        assert_eq!(
-            (&verdict["Statistic"], &verdict["Period"]),
-            (&json!("Maximum"), &json!(60))
-        );
+        assert_eq!(verdict["Dimensions"], json!([{ "Name": "DeploymentGroup", "Value": "shop/live" }]));
+        assert_eq!((&verdict["Statistic"], &verdict["Period"]), (&json!("Maximum"), &json!(60)));
         assert_eq!(dead_man["AlarmName"], "snapback-dead-man-shop-live");
-        assert_eq!(
-            dead_man["Metrics"][0]["Expression"],
-            "IF(heartbeat + 0*(m1 + m2) > 0, 0, raw)"
-        );
-        assert_eq!(
-            dead_man["Metrics"][1]["Expression"],
-            "IF((m1 > 5) + (m2 < 99.5) > 0, 1, 0)"
-        );
-        assert_eq!(
-            (
-                &dead_man["DatapointsToAlarm"],
-                &dead_man["EvaluationPeriods"]
-            ),
-            (&json!(3), &json!(4))
-        );
+        assert_eq!(dead_man["Metrics"][0]["Expression"], "IF(heartbeat + 0*(m1 + m2) > 0, 0, raw)");
+        assert_eq!(dead_man["Metrics"][1]["Expression"], "IF((m1 > 5) + (m2 < 99.5) > 0, 1, 0)");
+        assert_eq!((&dead_man["DatapointsToAlarm"], &dead_man["EvaluationPeriods"]), (&json!(3), &json!(4)));
         for alarm in [&verdict, &dead_man] {
             assert_eq!(alarm["TreatMissingData"], "notBreaching");
             assert_eq!(alarm["Threshold"], 1);
             assert_eq!(alarm["ComparisonOperator"], "GreaterThanOrEqualToThreshold");
         }
         let returned = dead_man["Metrics"].as_array().unwrap().iter();
-        assert_eq!(
-            returned
-                .filter(|metric| metric["ReturnData"] == true)
-                .count(),
-            1
-        );
+        assert_eq!(returned.filter(|metric| metric["ReturnData"] == true).count(), 1);
     }
 
     #[test]
@@ -280,23 +223,11 @@ mod tests {
         let most = vec![raw(Comparison::Above(0.0)); MAX_RAW];
         let dead_man = dead_man_alarm_input(&group, &most).unwrap();
         let metrics = dead_man["Metrics"].as_array().unwrap();
-        assert!(
-            metrics
-                .iter()
-                .filter(|metric| metric.get("MetricStat").is_some())
-                .count()
-                <= 10
-        );
+        assert!(metrics.iter().filter(|metric| metric.get("MetricStat").is_some()).count() <= 10);
         assert!(dead_man["Metrics"][1]["Expression"].as_str().unwrap().len() <= 2_048);
-        assert_eq!(
-            dead_man_alarm_input(&group, &[]),
-            Err(RawMetricsError::Count(0))
-        );
+        assert_eq!(dead_man_alarm_input(&group, &[]), Err(RawMetricsError::Count(0)));
         let too_many = vec![raw(Comparison::Above(0.0)); MAX_RAW + 1];
-        assert_eq!(
-            dead_man_alarm_input(&group, &too_many),
-            Err(RawMetricsError::Count(9))
-        );
+        assert_eq!(dead_man_alarm_input(&group, &too_many), Err(RawMetricsError::Count(9)));
         let error = dead_man_alarm_input(&group, &[raw(Comparison::Below(f64::NAN))]).unwrap_err();
         assert_eq!(error, RawMetricsError::Threshold("Errors".to_owned()));
         let longest = GroupRef::new("a".repeat(100), "b".repeat(100)).unwrap();

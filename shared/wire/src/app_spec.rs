@@ -29,9 +29,7 @@ pub enum AppSpecError {
     #[error("the AppSpec is not JSON ({0}), perhaps YAML; read GetDeploymentTarget instead")]
     NotJson(String),
     /// A member is not what it should be.
-    #[error(
-        "the AppSpec's {member} is {found}, expected {expected}; read GetDeploymentTarget instead"
-    )]
+    #[error("the AppSpec's {member} is {found}, expected {expected}; read GetDeploymentTarget instead")]
     Member {
         /// Which member.
         member: String,
@@ -51,18 +49,14 @@ pub fn parse_app_spec(text: &str) -> Result<AppSpec, AppSpecError> {
     if text.len() > MAX_APP_SPEC {
         return Err(AppSpecError::TooLarge(text.len()));
     }
-    let spec: Value =
-        serde_json::from_str(text).map_err(|error| AppSpecError::NotJson(error.to_string()))?;
+    let spec: Value = serde_json::from_str(text).map_err(|error| AppSpecError::NotJson(error.to_string()))?;
     let resource = member(&spec, "Resources")
         .and_then(Value::as_array)
         .and_then(|resources| resources.first())
         .and_then(only_value);
     let kind = resource.and_then(|(_, resource)| member(resource, "Type"));
     let (platform, target) = match kind.and_then(Value::as_str) {
-        Some("AWS::Lambda::Function") => (
-            Platform::Lambda,
-            Some(target(resource.map(|(_, resource)| resource))?),
-        ),
+        Some("AWS::Lambda::Function") => (Platform::Lambda, Some(target(resource.map(|(_, resource)| resource))?)),
         Some("AWS::ECS::Service") => (Platform::Ecs, None),
         Some(_) | None => {
             return Err(AppSpecError::Member {
@@ -72,11 +66,7 @@ pub fn parse_app_spec(text: &str) -> Result<AppSpec, AppSpecError> {
             });
         }
     };
-    Ok(AppSpec {
-        platform,
-        target,
-        hooks: hooks(member(&spec, "Hooks"))?,
-    })
+    Ok(AppSpec { platform, target, hooks: hooks(member(&spec, "Hooks"))? })
 }
 
 fn target(resource: Option<&Value>) -> Result<Target, AppSpecError> {
@@ -112,18 +102,11 @@ fn hooks(hooks: Option<&Value>) -> Result<HookFunctions, AppSpecError> {
         found,
         expected: "a list of one lifecycle event with one function each",
     };
-    let list = hooks
-        .as_array()
-        .ok_or_else(|| error(describe(Some(hooks))))?;
+    let list = hooks.as_array().ok_or_else(|| error(describe(Some(hooks))))?;
     for hook in list {
         let (event, function) = only_value(hook).ok_or_else(|| error(describe(Some(hook))))?;
-        let function = function.as_str().ok_or_else(|| {
-            error(format!(
-                "`{}` with {}",
-                quote(event),
-                describe(Some(function))
-            ))
-        })?;
+        let function =
+            function.as_str().ok_or_else(|| error(format!("`{}` with {}", quote(event), describe(Some(function)))))?;
         let function: String = function.chars().take(512).collect();
         if event.eq_ignore_ascii_case("BeforeAllowTraffic") {
             functions.before = Some(function);
@@ -136,20 +119,13 @@ fn hooks(hooks: Option<&Value>) -> Result<HookFunctions, AppSpecError> {
 
 /// Name and value of an object with one member.
 fn only_value(value: &Value) -> Option<(&String, &Value)> {
-    value
-        .as_object()
-        .filter(|map| map.len() == 1)
-        .and_then(|map| map.iter().next())
+    value.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next())
 }
 
 /// A member whose name is written in any case; the exact name wins.
 fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let map: &Map<String, Value> = value.as_object()?;
-    map.get(name).or_else(|| {
-        map.iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
-    })
+    map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
 #[cfg(test)]
@@ -177,44 +153,16 @@ mod tests {
         };
         let all = r#"{"Name":"f","Alias":"live","CurrentVersion":"7","TargetVersion":"8"}"#;
         let table = [
-            (
-                "yaml",
-                "version: 0.0\nResources:\n  - f:\n".to_owned(),
-                "is not JSON",
-            ),
+            ("yaml", "version: 0.0\nResources:\n  - f:\n".to_owned(), "is not JSON"),
             ("empty", String::new(), "is not JSON"),
             ("too long", " ".repeat(MAX_APP_SPEC + 1), "has 262145 bytes"),
             ("a list", "[]".to_owned(), "Resources[0].Type is missing"),
-            (
-                "server",
-                r#"{"Resources":[{"f":{"Type":"AWS::EC2"}}]}"#.to_owned(),
-                "is `AWS::EC2`",
-            ),
-            (
-                "no properties",
-                lambda("null", "[]"),
-                "Properties.Name is missing",
-            ),
-            (
-                "no version",
-                lambda(r#"{"Name":"f","Alias":"live","CurrentVersion":""}"#, "[]"),
-                "CurrentVersion is ``",
-            ),
-            (
-                "hooks are a map",
-                lambda(all, "{}"),
-                "Hooks is an object of 0",
-            ),
-            (
-                "two hooks in one",
-                lambda(all, r#"[{"a":"b","c":"d"}]"#),
-                "Hooks is an object of 2",
-            ),
-            (
-                "no function",
-                lambda(all, r#"[{"AfterAllowTraffic":null}]"#),
-                "with null",
-            ),
+            ("server", r#"{"Resources":[{"f":{"Type":"AWS::EC2"}}]}"#.to_owned(), "is `AWS::EC2`"),
+            ("no properties", lambda("null", "[]"), "Properties.Name is missing"),
+            ("no version", lambda(r#"{"Name":"f","Alias":"live","CurrentVersion":""}"#, "[]"), "CurrentVersion is ``"),
+            ("hooks are a map", lambda(all, "{}"), "Hooks is an object of 0"),
+            ("two hooks in one", lambda(all, r#"[{"a":"b","c":"d"}]"#), "Hooks is an object of 2"),
+            ("no function", lambda(all, r#"[{"AfterAllowTraffic":null}]"#), "with null"),
         ];
         for (case, text, expected) in table {
             let error = parse_app_spec(&text).unwrap_err().to_string();

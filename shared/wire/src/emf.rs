@@ -64,10 +64,7 @@ impl Metric {
             | Self::Refusals
             | Self::DeploymentsWatched
             | Self::EvidenceMissing => "Count",
-            Self::TimeToDetect
-            | Self::TimeToRollBack
-            | Self::TimeToRecover
-            | Self::HookDuration => "Milliseconds",
+            Self::TimeToDetect | Self::TimeToRollBack | Self::TimeToRecover | Self::HookDuration => "Milliseconds",
         }
     }
 }
@@ -103,36 +100,21 @@ pub fn counts_and_times(
     trigger: Option<Trigger>,
     metrics: &[(Metric, u64)],
 ) -> String {
-    let more = [
-        (CAUSE, cause.map(Cause::as_str)),
-        (TRIGGER, trigger.map(Trigger::as_str)),
-    ];
-    let more: Vec<_> = more
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect();
+    let more = [(CAUSE, cause.map(Cause::as_str)), (TRIGGER, trigger.map(Trigger::as_str))];
+    let more: Vec<_> = more.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let mut sets = vec![vec![SERVICE]];
     sets.extend(more.iter().map(|(name, _)| vec![SERVICE, *name]));
     let service: String = service.chars().take(1_024).collect();
-    let dimensions = std::iter::once((SERVICE, service)).chain(
-        more.into_iter()
-            .map(|(name, value)| (name, value.to_owned())),
-    );
-    let metrics = metrics
-        .iter()
-        .map(|(metric, value)| (metric.as_str(), metric.unit(), *value));
+    let dimensions =
+        std::iter::once((SERVICE, service)).chain(more.into_iter().map(|(name, value)| (name, value.to_owned())));
+    let metrics = metrics.iter().map(|(metric, value)| (metric.as_str(), metric.unit(), *value));
     line(at, &sets, dimensions, metrics)
 }
 
 /// One line with a value of a group's series.
 #[must_use]
 pub fn group_series(at: Timestamp, group: &GroupRef, series: Series, value: u64) -> String {
-    line(
-        at,
-        &[vec![DEPLOYMENT_GROUP]],
-        [(DEPLOYMENT_GROUP, group.to_string())],
-        [(series.as_str(), "Count", value)],
-    )
+    line(at, &[vec![DEPLOYMENT_GROUP]], [(DEPLOYMENT_GROUP, group.to_string())], [(series.as_str(), "Count", value)])
 }
 
 fn line(
@@ -155,10 +137,7 @@ fn line(
         "Dimensions": dimension_sets,
         "Metrics": definitions,
     });
-    root.insert(
-        "_aws".to_owned(),
-        json!({ "Timestamp": at.ms(), "CloudWatchMetrics": [directive] }),
-    );
+    root.insert("_aws".to_owned(), json!({ "Timestamp": at.ms(), "CloudWatchMetrics": [directive] }));
     Value::Object(root).to_string()
 }
 
@@ -170,13 +149,7 @@ mod tests {
     fn a_line_is_one_complete_document() {
         let at = Timestamp::from_ms(1_795_169_726_900);
         let metrics = [(Metric::Rollbacks, 1), (Metric::TimeToDetect, 4_200)];
-        let line = counts_and_times(
-            at,
-            "check\nout",
-            Some(Cause::Errors),
-            Some(Trigger::Alarm),
-            &metrics,
-        );
+        let line = counts_and_times(at, "check\nout", Some(Cause::Errors), Some(Trigger::Alarm), &metrics);
         assert!(!line.contains('\n'), "{line}");
         let expected = json!({
             "_aws": {
@@ -202,18 +175,9 @@ mod tests {
     #[test]
     fn absent_cause_and_trigger_are_no_dimensions() {
         let at = Timestamp::from_ms(0);
-        let line = counts_and_times(
-            at,
-            "checkout",
-            None,
-            None,
-            &[(Metric::DeploymentsWatched, 3)],
-        );
+        let line = counts_and_times(at, "checkout", None, None, &[(Metric::DeploymentsWatched, 3)]);
         let document: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(
-            document["_aws"]["CloudWatchMetrics"][0]["Dimensions"],
-            json!([["Service"]])
-        );
+        assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Service"]]));
         assert!(document.get("Cause").is_none());
     }
 
@@ -224,9 +188,6 @@ mod tests {
         let document: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(document["DeploymentGroup"], "shop/live");
         assert_eq!(document["Heartbeat"], 1);
-        assert_eq!(
-            document["_aws"]["CloudWatchMetrics"][0]["Dimensions"],
-            json!([["DeploymentGroup"]])
-        );
+        assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["DeploymentGroup"]]));
     }
 }

@@ -28,10 +28,7 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// The whole document.
     pub(crate) fn new(map: &'a Map<String, Value>) -> Self {
-        Self {
-            map,
-            path: String::new(),
-        }
+        Self { map, path: String::new() }
     }
 
     /// The whole document, when it is an object.
@@ -50,22 +47,14 @@ impl<'a> Reader<'a> {
 
     /// What is wrong with a member.
     pub(crate) fn fault(&self, name: &str, expected: impl Display) -> Fault {
-        Fault {
-            path: join(&self.path, name),
-            found: describe(self.map.get(name)),
-            expected: expected.to_string(),
-        }
+        Fault { path: join(&self.path, name), found: describe(self.map.get(name)), expected: expected.to_string() }
     }
 
     fn required<T>(&self, name: &str, expected: &str, value: Option<T>) -> Result<T, Fault> {
         value.ok_or_else(|| self.fault(name, expected))
     }
 
-    fn optional<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&Self) -> Result<T, Fault>,
-    ) -> Result<Option<T>, Fault> {
+    fn optional<T>(&self, name: &str, read: impl FnOnce(&Self) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
         self.get(name).map(|_| read(self)).transpose()
     }
 
@@ -117,21 +106,14 @@ impl<'a> Reader<'a> {
 
     /// True or false.
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Fault> {
-        self.required(
-            name,
-            "true or false",
-            self.get(name).and_then(Value::as_bool),
-        )
+        self.required(name, "true or false", self.get(name).and_then(Value::as_bool))
     }
 
     /// Epoch milliseconds.
     pub(crate) fn time(&self, name: &str) -> Result<Timestamp, Fault> {
         self.integer(name)
             .map(Timestamp::from_ms)
-            .map_err(|fault| Fault {
-                expected: "epoch milliseconds".to_owned(),
-                ..fault
-            })
+            .map_err(|fault| Fault { expected: "epoch milliseconds".to_owned(), ..fault })
     }
 
     /// Epoch milliseconds, when they are there.
@@ -142,10 +124,7 @@ impl<'a> Reader<'a> {
     /// An object.
     pub(crate) fn map(&self, name: &str) -> Result<Reader<'a>, Fault> {
         let map = self.get(name).and_then(Value::as_object);
-        Ok(Reader {
-            map: self.required(name, "an object", map)?,
-            path: join(&self.path, name),
-        })
+        Ok(Reader { map: self.required(name, "an object", map)?, path: join(&self.path, name) })
     }
 
     /// An object, when it is there.
@@ -202,11 +181,7 @@ impl<'a> Reader<'a> {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// A value in a few words, for messages; long text is cut.
@@ -224,14 +199,6 @@ pub(crate) fn describe(value: Option<&Value>) -> String {
 
 /// Foreign text as messages repeat it: cut, and without control characters.
 pub(crate) fn quote(text: &str) -> String {
-    let short: String = text
-        .chars()
-        .take(QUOTED)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if text.chars().nth(QUOTED).is_some() {
-        short + "…"
-    } else {
-        short
-    }
+    let short: String = text.chars().take(QUOTED).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(QUOTED).is_some() { short + "…" } else { short }
 }

@@ -11,10 +11,7 @@ use snapback_core::RevisionId;
 /// * `configuration`: what was published with the version and changes how it runs (runtime, handler, environment, layers,
 ///   memory, …), without what differs between versions by nature (version, ARN, times). The order of keys does not matter.
 #[must_use]
-#[expect(
-    clippy::expect_used,
-    reason = "64 lower-case hexadecimal digits are what a revision identity is"
-)]
+#[expect(clippy::expect_used, reason = "64 lower-case hexadecimal digits are what a revision identity is")]
 pub fn revision_id(function_arn: &str, code_sha256: &str, configuration: &Value) -> RevisionId {
     let mut canonical = String::new();
     write_canonical(configuration, &mut canonical);
@@ -56,27 +53,16 @@ mod tests {
 
     #[test]
     fn every_part_counts_and_the_order_of_keys_does_not() {
-        let configuration =
-            json!({ "Runtime": "provided.al2023", "MemorySize": 128, "Layers": [1, 2] });
+        let configuration = json!({ "Runtime": "provided.al2023", "MemorySize": 128, "Layers": [1, 2] });
         let id = revision_id(ARN, "abc=", &configuration);
-        let reordered: Value = serde_json::from_str(
-            r#"{"Layers":[1,2],"MemorySize":128,"Runtime":"provided.al2023"}"#,
-        )
-        .unwrap();
+        let reordered: Value =
+            serde_json::from_str(r#"{"Layers":[1,2],"MemorySize":128,"Runtime":"provided.al2023"}"#).unwrap();
         assert_eq!(id, revision_id(ARN, "abc=", &reordered));
         let others = [
             revision_id("arn:other", "abc=", &configuration),
             revision_id(ARN, "abd=", &configuration),
-            revision_id(
-                ARN,
-                "abc=",
-                &json!({ "Runtime": "provided.al2023", "MemorySize": 256, "Layers": [1, 2] }),
-            ),
-            revision_id(
-                ARN,
-                "abc=",
-                &json!({ "Runtime": "provided.al2023", "MemorySize": 128, "Layers": [2, 1] }),
-            ),
+            revision_id(ARN, "abc=", &json!({ "Runtime": "provided.al2023", "MemorySize": 256, "Layers": [1, 2] })),
+            revision_id(ARN, "abc=", &json!({ "Runtime": "provided.al2023", "MemorySize": 128, "Layers": [2, 1] })),
             revision_id(&ARN[..ARN.len() - 1], "tabc=", &configuration),
         ];
         for other in others {

@@ -48,10 +48,7 @@ mod tests {
     #[test]
     fn subjects() {
         let table = [
-            (
-                "Rolled back: checkout version 8 (errors)",
-                "Rolled back: checkout version 8 (errors)",
-            ),
+            ("Rolled back: checkout version 8 (errors)", "Rolled back: checkout version 8 (errors)"),
             ("two\r\nlines\tand a tab", "two  lines and a tab"),
             ("Größe ✓", "Gr??e ?"),
             ("  \n ", "Snapback"),
@@ -66,11 +63,7 @@ mod tests {
     fn long_bodies_are_cut_between_characters() {
         let text = "ß".repeat(MAX_BODY);
         let cut = body(&text);
-        assert!(
-            cut.len() <= MAX_BODY && cut.len() > MAX_BODY - 10,
-            "{}",
-            cut.len()
-        );
+        assert!(cut.len() <= MAX_BODY && cut.len() > MAX_BODY - 10, "{}", cut.len());
         assert!(cut.ends_with("ß\n(cut)"));
         assert_eq!(body("short"), "short");
         assert_eq!(body(""), "(no text)");

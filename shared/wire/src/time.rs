@@ -31,9 +31,7 @@ fn parse(text: &str) -> Option<Timestamp> {
     }
     let (ms, zone) = fraction(rest)?;
     let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    Some(Timestamp::from_ms(
-        (seconds - offset_seconds(zone)?) * 1000 + ms,
-    ))
+    Some(Timestamp::from_ms((seconds - offset_seconds(zone)?) * 1000 + ms))
 }
 
 /// Three numbers of fixed width.

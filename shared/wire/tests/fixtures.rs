@@ -6,8 +6,8 @@ use snapback_core::alarm::AlarmReading;
 use snapback_core::observed::Platform;
 use snapback_wire::app_spec::parse_app_spec;
 use snapback_wire::event::{
-    AlarmEvent, AlarmKind, AlarmMessage, DeploymentMessage, EventError, WatchdogEvent,
-    event_from_slice, parse_alarm, parse_deployment_event, parse_hook, parse_watchdog_event,
+    AlarmEvent, AlarmKind, AlarmMessage, DeploymentMessage, EventError, WatchdogEvent, event_from_slice, parse_alarm,
+    parse_deployment_event, parse_hook, parse_watchdog_event,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -39,14 +39,7 @@ fn parsed_alarm(name: &str) -> String {
 
 /// One line with everything that the event says.
 fn alarm(event: &AlarmEvent) -> String {
-    let AlarmReading {
-        name,
-        state,
-        since,
-        previous,
-        oldest_breaching,
-        ..
-    } = &event.reading;
+    let AlarmReading { name, state, since, previous, oldest_breaching, .. } = &event.reading;
     let previous = previous.map_or("-".to_owned(), |(state, since)| format!("{state} {since}"));
     let oldest = oldest_breaching.map_or("-".to_owned(), |at| at.to_string());
     let marks = match (event.is_muted, event.is_suppressed) {
@@ -54,19 +47,13 @@ fn alarm(event: &AlarmEvent) -> String {
         (false, true) => " suppressed",
         (false, false) => "",
     };
-    format!(
-        "{:?} {name} {state} {since} before {previous} oldest {oldest}{marks}",
-        event.kind
-    )
+    format!("{:?} {name} {state} {since} before {previous} oldest {oldest}{marks}", event.kind)
 }
 
 fn deployment(name: &str) -> String {
     match parse_deployment_event(&read(name)) {
         Ok(DeploymentMessage::Change(event)) => {
-            format!(
-                "{} {} {:?} {}",
-                event.deployment, event.group, event.state, event.time
-            )
+            format!("{} {} {:?} {}", event.deployment, event.group, event.state, event.time)
         }
         Ok(DeploymentMessage::Ignored { why }) => format!("ignored: {why}"),
         Err(error) => error.to_string(),
@@ -77,29 +64,21 @@ fn watchdog(name: &str) -> String {
     match parse_watchdog_event(&read(name)) {
         Ok(WatchdogEvent::BakeEnd(id)) => format!("bake end {id}"),
         Ok(WatchdogEvent::FailedInvocation(failed)) => {
-            format!(
-                "{} {} {}: {}",
-                failed.function_arn, failed.condition, failed.hook.deployment, failed.error
-            )
+            format!("{} {} {}: {}", failed.function_arn, failed.condition, failed.hook.deployment, failed.error)
         }
         Err(error) => error.to_string(),
     }
 }
 
 fn hook(name: &str) -> String {
-    parse_hook(&read(name)).map_or_else(
-        |error| error.to_string(),
-        |event| format!("{} {}", event.deployment, event.execution),
-    )
+    parse_hook(&read(name))
+        .map_or_else(|error| error.to_string(), |event| format!("{} {}", event.deployment, event.execution))
 }
 
 fn app_spec(name: &str) -> String {
     let spec = parse_app_spec(&read(name).to_string()).unwrap();
     let target = spec.target.map_or("-".to_owned(), |target| {
-        format!(
-            "{}:{} {} -> {}",
-            target.name, target.alias, target.baseline, target.canary
-        )
+        format!("{}:{} {} -> {}", target.name, target.alias, target.baseline, target.canary)
     });
     assert!(matches!(spec.platform, Platform::Lambda | Platform::Ecs));
     let name = |function: Option<String>| function.unwrap_or("-".to_owned());
@@ -111,9 +90,9 @@ type Meaning = fn(&str) -> String;
 
 const METRIC: &str = "Metric checkout-live-v8-errors ALARM 2026-11-20T10:20:40.989Z before OK 2026-11-20T10:10:40.987Z oldest 2026-11-20T10:19:00.000Z";
 const MATH: &str = "MetricMath checkout-availability-low ALARM 2026-11-20T10:20:48.554Z before INSUFFICIENT_DATA 2026-11-20T10:18:03.642Z oldest 2026-11-20T10:19:00.000Z";
-const LOG: &str =
-    "Log HighErrorRate ALARM 2026-11-20T10:15:30.000Z before OK 2026-11-20T10:00:00.000Z oldest -";
-const COMPOSITE: &str = "Composite checkout-rollback ALARM 2026-11-20T10:20:45.394Z before OK 2026-11-20T10:12:00.552Z oldest -";
+const LOG: &str = "Log HighErrorRate ALARM 2026-11-20T10:15:30.000Z before OK 2026-11-20T10:00:00.000Z oldest -";
+const COMPOSITE: &str =
+    "Composite checkout-rollback ALARM 2026-11-20T10:20:45.394Z before OK 2026-11-20T10:12:00.552Z oldest -";
 
 /// File, how it is read, what it must mean.
 const MEANINGS: &[(&str, Meaning, &str)] = &[
@@ -122,11 +101,7 @@ const MEANINGS: &[(&str, Meaning, &str)] = &[
         parsed_alarm,
         "Composite checkout-rollback ALARM 2026-11-20T10:20:45.394Z before ALARM 2026-11-20T10:18:46.138Z oldest -",
     ),
-    (
-        "alarm-action-composite-no-suppressor",
-        parsed_alarm,
-        COMPOSITE,
-    ),
+    ("alarm-action-composite-no-suppressor", parsed_alarm, COMPOSITE),
     ("alarm-action-log", parsed_alarm, LOG),
     ("alarm-action-metric", parsed_alarm, METRIC),
     ("alarm-action-metric-math", parsed_alarm, MATH),
@@ -141,11 +116,7 @@ const MEANINGS: &[(&str, Meaning, &str)] = &[
         app_spec,
         "Lambda checkout:live 7 -> 8 CodeDeployHook_checkout-before CodeDeployHook_checkout-after",
     ),
-    (
-        "appspec-lambda-rollback",
-        app_spec,
-        "Lambda checkout:live 8 -> 7 - -",
-    ),
+    ("appspec-lambda-rollback", app_spec, "Lambda checkout:live 8 -> 7 - -"),
     (
         "codedeploy-hook",
         hook,
@@ -162,11 +133,7 @@ const MEANINGS: &[(&str, Meaning, &str)] = &[
         parsed_alarm,
         "Composite checkout-rollback ALARM 2026-11-20T10:20:45.394Z before OK 2026-11-20T10:12:00.552Z oldest - suppressed",
     ),
-    (
-        "eventbridge-alarm-config-change",
-        parsed_alarm,
-        "ignored: it is about the alarm's configuration",
-    ),
+    ("eventbridge-alarm-config-change", parsed_alarm, "ignored: it is about the alarm's configuration"),
     (
         "eventbridge-alarm-contributor",
         parsed_alarm,
@@ -215,11 +182,7 @@ const MEANINGS: &[(&str, Meaning, &str)] = &[
         deployment,
         "d-A1B2C3D4E checkout-app/checkout-live-dg Success 2026-11-20T10:15:30.000Z",
     ),
-    (
-        "eventbridge-codedeploy-instance",
-        deployment,
-        "ignored: it is about one instance",
-    ),
+    ("eventbridge-codedeploy-instance", deployment, "ignored: it is about one instance"),
     (
         "lambda-async-onfailure-destination",
         watchdog,
@@ -264,10 +227,7 @@ fn every_fixture_means_what_it_must() {
 
 #[test]
 fn every_fixture_is_in_a_table() {
-    let known = MEANINGS
-        .iter()
-        .map(|(name, _, _)| *name)
-        .chain(NO_EVENTS.iter().copied());
+    let known = MEANINGS.iter().map(|(name, _, _)| *name).chain(NO_EVENTS.iter().copied());
     let known: BTreeSet<String> = known.map(str::to_owned).collect();
     assert_eq!(files(""), known);
 }
@@ -278,14 +238,8 @@ fn other_documents_are_no_events() {
         let value = read(name);
         assert!(parse_hook(&value).is_err(), "{name} is no hook event");
         assert!(parse_alarm(&value).is_err(), "{name} is no alarm event");
-        assert!(
-            parse_deployment_event(&value).is_err(),
-            "{name} is no deployment event"
-        );
-        assert!(
-            parse_watchdog_event(&value).is_err(),
-            "{name} wakes no watchdog"
-        );
+        assert!(parse_deployment_event(&value).is_err(), "{name} is no deployment event");
+        assert!(parse_watchdog_event(&value).is_err(), "{name} wakes no watchdog");
     }
 }
 
@@ -297,23 +251,9 @@ fn ids_and_reasons() {
     };
     let event = change("eventbridge-alarm-metric");
     assert_eq!(event.id, "c4c1c1c9-6542-e61b-6ef0-8c4d36933a92");
-    assert_eq!(
-        (event.account.as_str(), event.region.as_str()),
-        ("123456789012", "us-east-1")
-    );
-    assert!(
-        event.arn.ends_with(":alarm:checkout-live-v8-errors"),
-        "{}",
-        event.arn
-    );
-    assert!(
-        event
-            .reading
-            .reason
-            .starts_with("Threshold Crossed: 1 out of"),
-        "{}",
-        event.reading.reason
-    );
+    assert_eq!((event.account.as_str(), event.region.as_str()), ("123456789012", "us-east-1"));
+    assert!(event.arn.ends_with(":alarm:checkout-live-v8-errors"), "{}", event.arn);
+    assert!(event.reading.reason.starts_with("Threshold Crossed: 1 out of"), "{}", event.reading.reason);
     let action = change("alarm-action-metric");
     assert_eq!(action.reading, event.reading, "both ways tell the same");
     assert_eq!(
@@ -332,74 +272,31 @@ fn a_huge_reason_is_cut_and_broken_data_is_no_evidence() {
         panic!("an alarm must not be lost because of its reason");
     };
     assert_eq!(event.reading.reason.chars().count(), 1_023);
-    assert_eq!(
-        (event.reading.oldest_breaching, event.kind),
-        (None, AlarmKind::Other)
-    );
+    assert_eq!((event.reading.oldest_breaching, event.kind), (None, AlarmKind::Other));
 }
 
 #[test]
 fn the_oldest_breaching_datapoint_is_found_by_the_reason() {
     // (case, reason, threshold, minute of the oldest breaching one of 10:01 = 1, 10:02 = 5, 10:03 = no value, 10:04 = 9)
     let table = [
-        (
-            "above",
-            "was greater than the threshold",
-            "5.0",
-            Some("10:04"),
-        ),
-        (
-            "at or above",
-            "was greater than or equal to the threshold",
-            "5.0",
-            Some("10:02"),
-        ),
+        ("above", "was greater than the threshold", "5.0", Some("10:04")),
+        ("at or above", "was greater than or equal to the threshold", "5.0", Some("10:02")),
         ("below", "was less than the threshold", "5.0", Some("10:01")),
-        (
-            "below, both",
-            "were less than the threshold",
-            "9.0",
-            Some("10:01"),
-        ),
-        (
-            "at or below",
-            "was less than or equal to the threshold",
-            "1.0",
-            Some("10:01"),
-        ),
-        (
-            "none breaches",
-            "was greater than the threshold",
-            "100.0",
-            None,
-        ),
-        (
-            "unknown words",
-            "was outside of the band",
-            "5.0",
-            Some("10:01"),
-        ),
-        (
-            "no threshold",
-            "was greater than the threshold",
-            "null",
-            Some("10:01"),
-        ),
+        ("below, both", "were less than the threshold", "9.0", Some("10:01")),
+        ("at or below", "was less than or equal to the threshold", "1.0", Some("10:01")),
+        ("none breaches", "was greater than the threshold", "100.0", None),
+        ("unknown words", "was outside of the band", "5.0", Some("10:01")),
+        ("no threshold", "was greater than the threshold", "null", Some("10:01")),
     ];
     for (case, reason, threshold, expected) in table {
-        let point = |minute: &str, value: &str| {
-            format!(r#"{{"timestamp":"2026-11-20T{minute}:00.000+0000"{value}}}"#)
-        };
+        let point = |minute: &str, value: &str| format!(r#"{{"timestamp":"2026-11-20T{minute}:00.000+0000"{value}}}"#);
         let points = [
             point("10:04", r#","value":9.0"#),
             point("10:03", ""),
             point("10:02", r#","value":5.0"#),
             point("10:01", r#","value":1.0"#),
         ];
-        let data = format!(
-            r#"{{"threshold":{threshold},"evaluatedDatapoints":[{}]}}"#,
-            points.join(",")
-        );
+        let data = format!(r#"{{"threshold":{threshold},"evaluatedDatapoints":[{}]}}"#, points.join(","));
         let mut value = read("eventbridge-alarm-metric");
         *value.pointer_mut("/detail/state/reason").unwrap() = reason.into();
         *value.pointer_mut("/detail/state/reasonData").unwrap() = data.into();
@@ -414,134 +311,50 @@ fn the_oldest_breaching_datapoint_is_found_by_the_reason() {
 
 /// File of `rejected/` and a part of its message; the file's first word tells how it is read.
 const REJECTED: &[(&str, &str)] = &[
-    (
-        "alarm-action-data-string",
-        "`alarmData` is `ALARM`, expected an object",
-    ),
+    ("alarm-action-data-string", "`alarmData` is `ALARM`, expected an object"),
     ("alarm-action-missing-arn", "`alarmArn` is missing"),
-    (
-        "alarm-action-unknown-state",
-        "`alarmData.state.value` is `Ok`, expected OK, ALARM or INSUFFICIENT_DATA",
-    ),
+    ("alarm-action-unknown-state", "`alarmData.state.value` is `Ok`, expected OK, ALARM or INSUFFICIENT_DATA"),
     ("alarm-bad-envelope-time", "the event is refused"),
-    (
-        "alarm-bad-timestamp",
-        "`detail.state.timestamp` is `20/11/26 10:20:40`, expected a timestamp such as",
-    ),
-    (
-        "alarm-detail-list",
-        "`detail` is a list of 0, expected an object",
-    ),
+    ("alarm-bad-timestamp", "`detail.state.timestamp` is `20/11/26 10:20:40`, expected a timestamp such as"),
+    ("alarm-detail-list", "`detail` is a list of 0, expected an object"),
     ("alarm-huge-name", "`detail.alarmName` is `aaaa"),
     ("alarm-lower-case-state", "`detail.state.value` is `ok`"),
     ("alarm-missing-detail", "missing field `detail`"),
     ("alarm-missing-id", "`id` is missing"),
-    (
-        "alarm-missing-state",
-        "`detail.state` is missing, expected an object",
-    ),
-    (
-        "alarm-missing-state-value",
-        "`detail.state.value` is missing",
-    ),
+    ("alarm-missing-state", "`detail.state` is missing, expected an object"),
+    ("alarm-missing-state-value", "`detail.state.value` is missing"),
     ("alarm-no-resources", "`resources[0]` is missing"),
-    (
-        "alarm-null-detail-type",
-        "`detail-type` is null, expected a string",
-    ),
-    (
-        "alarm-null-name",
-        "`detail.alarmName` is null, expected a string",
-    ),
-    (
-        "alarm-other-detail-type",
-        "`detail-type` is `EC2 Instance State-change Notification`",
-    ),
-    (
-        "alarm-other-source",
-        "`source` is `my.app`, expected aws.cloudwatch",
-    ),
-    (
-        "alarm-reason-object",
-        "`detail.state.reason` is an object of 0, expected a string",
-    ),
+    ("alarm-null-detail-type", "`detail-type` is null, expected a string"),
+    ("alarm-null-name", "`detail.alarmName` is null, expected a string"),
+    ("alarm-other-detail-type", "`detail-type` is `EC2 Instance State-change Notification`"),
+    ("alarm-other-source", "`source` is `my.app`, expected aws.cloudwatch"),
+    ("alarm-reason-object", "`detail.state.reason` is an object of 0, expected a string"),
     ("alarm-sns", "`detail-type` is missing"),
     ("alarm-string", "the event is `ALARM`, expected an object"),
-    (
-        "alarm-unknown-previous-state",
-        "`detail.previousState.value` is `GOOD`",
-    ),
+    ("alarm-unknown-previous-state", "`detail.previousState.value` is `GOOD`"),
     ("alarm-unknown-state", "`detail.state.value` is `ALERT`"),
     ("deployment-malformed-id", "`detail.deploymentId` is `d-1`"),
-    (
-        "deployment-missing-group",
-        "`detail.deploymentGroup` is missing",
-    ),
-    (
-        "deployment-number-id",
-        "`detail.deploymentId` is 7, expected a string",
-    ),
-    (
-        "deployment-other-detail-type",
-        "`detail-type` is `ECS Deployment State Change`",
-    ),
-    (
-        "deployment-slash-in-application",
-        "`a/b` is not a CodeDeploy application",
-    ),
-    (
-        "deployment-unknown-state",
-        "`detail.state` is `SUCCEEDED`, expected START, SUCCESS",
-    ),
-    (
-        "hook-ecs-deployment-id",
-        "`DeploymentId` is `ecs-svc/1234567890`",
-    ),
-    (
-        "hook-empty-execution-id",
-        "`LifecycleEventHookExecutionId` is ``",
-    ),
+    ("deployment-missing-group", "`detail.deploymentGroup` is missing"),
+    ("deployment-number-id", "`detail.deploymentId` is 7, expected a string"),
+    ("deployment-other-detail-type", "`detail-type` is `ECS Deployment State Change`"),
+    ("deployment-slash-in-application", "`a/b` is not a CodeDeploy application"),
+    ("deployment-unknown-state", "`detail.state` is `SUCCEEDED`, expected START, SUCCESS"),
+    ("hook-ecs-deployment-id", "`DeploymentId` is `ecs-svc/1234567890`"),
+    ("hook-empty-execution-id", "`LifecycleEventHookExecutionId` is ``"),
     ("hook-huge-execution-id", "of 1 to 4096 characters"),
     ("hook-list", "the event is a list of 1, expected an object"),
-    (
-        "hook-list-of-members",
-        "the event is a list of 2, expected an object",
-    ),
-    (
-        "hook-lower-case-members",
-        "`DeploymentId` is missing, expected a string",
-    ),
-    (
-        "hook-malformed-deployment-id",
-        "`DeploymentId` is `d-../../etc`, expected a deployment id such as",
-    ),
-    (
-        "hook-missing-execution-id",
-        "`LifecycleEventHookExecutionId` is missing",
-    ),
+    ("hook-list-of-members", "the event is a list of 2, expected an object"),
+    ("hook-lower-case-members", "`DeploymentId` is missing, expected a string"),
+    ("hook-malformed-deployment-id", "`DeploymentId` is `d-../../etc`, expected a deployment id such as"),
+    ("hook-missing-execution-id", "`LifecycleEventHookExecutionId` is missing"),
     ("hook-null", "the event is null, expected an object"),
-    (
-        "hook-null-deployment-id",
-        "`DeploymentId` is null, expected a string",
-    ),
+    ("hook-null-deployment-id", "`DeploymentId` is null, expected a string"),
     ("watchdog-empty", "`requestContext` is missing"),
     ("watchdog-malformed-id", "`deploymentId` is `x`"),
-    (
-        "watchdog-no-condition",
-        "`requestContext.condition` is missing",
-    ),
-    (
-        "watchdog-no-payload",
-        "`requestPayload` is null, expected the event of a hook",
-    ),
-    (
-        "watchdog-other-payload",
-        "`requestPayload`, `DeploymentId` is missing",
-    ),
-    (
-        "watchdog-unknown-mark",
-        "`snapback` is `bake`, expected bake-end",
-    ),
+    ("watchdog-no-condition", "`requestContext.condition` is missing"),
+    ("watchdog-no-payload", "`requestPayload` is null, expected the event of a hook"),
+    ("watchdog-other-payload", "`requestPayload`, `DeploymentId` is missing"),
+    ("watchdog-unknown-mark", "`snapback` is `bake`, expected bake-end"),
 ];
 
 fn parse_as_its_name_says(name: &str, value: &Value) -> Result<(), EventError> {
@@ -562,35 +375,17 @@ fn every_rejected_file_is_rejected_for_its_reason() {
             Err(error) => assert!(error.to_string().contains(expected), "{name}: {error}"),
         }
     }
-    let known: BTreeSet<String> = REJECTED
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
+    let known: BTreeSet<String> = REJECTED.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(files("rejected"), known);
 }
 
 #[test]
 fn text_is_bounded() {
     let huge = vec![b' '; 1024 * 1024 + 1];
-    assert!(
-        event_from_slice(&huge)
-            .unwrap_err()
-            .to_string()
-            .contains("1048577 bytes long")
-    );
-    assert!(
-        event_from_slice(b"{")
-            .unwrap_err()
-            .to_string()
-            .contains("not JSON")
-    );
+    assert!(event_from_slice(&huge).unwrap_err().to_string().contains("1048577 bytes long"));
+    assert!(event_from_slice(b"{").unwrap_err().to_string().contains("not JSON"));
     let deep = "[".repeat(100_000);
-    assert!(
-        event_from_slice(deep.as_bytes())
-            .unwrap_err()
-            .to_string()
-            .contains("not JSON")
-    );
+    assert!(event_from_slice(deep.as_bytes()).unwrap_err().to_string().contains("not JSON"));
 }
 
 mod any_json {
@@ -620,11 +415,7 @@ mod any_json {
         found.push(at.to_owned());
         if let Some(map) = value.as_object() {
             for (name, inner) in map {
-                places(
-                    inner,
-                    &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")),
-                    found,
-                );
+                places(inner, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
             }
         }
         if let Some(list) = value.as_array() {

@@ -1,14 +1,13 @@
 //! CodeDeploy's shapes in Snapback's words. AWS's enums are open, so their words are compared, never their variants.
 
 use aws_sdk_codedeploy::types::{
-    AutoRollbackConfiguration, DeploymentConfigInfo, DeploymentGroupInfo, DeploymentInfo,
-    DeploymentTarget, LambdaFunctionInfo, LifecycleEvent, RevisionLocation, RollbackInfo,
+    AutoRollbackConfiguration, DeploymentConfigInfo, DeploymentGroupInfo, DeploymentInfo, DeploymentTarget,
+    LambdaFunctionInfo, LifecycleEvent, RevisionLocation, RollbackInfo,
 };
 use aws_smithy_types::DateTime;
 use snapback_app::ports::GroupFacts;
 use snapback_core::observed::{
-    AppSpecRef, AutoRollback, DeploymentFacts, DeploymentStatus, EventFacts, Platform, Target,
-    TargetFacts,
+    AppSpecRef, AutoRollback, DeploymentFacts, DeploymentStatus, EventFacts, Platform, Target, TargetFacts,
 };
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Timestamp};
 
@@ -34,20 +33,14 @@ pub(super) fn deployment(info: &DeploymentInfo) -> Result<DeploymentFacts, Strin
         group,
         platform: Platform::from_word(info.compute_platform().map_or("unknown", |p| p.as_str())),
         status: DeploymentStatus::from_word(status.as_str()),
-        creator: info
-            .creator()
-            .map(|c| c.as_str().to_owned())
-            .unwrap_or_default(),
+        creator: info.creator().map(|c| c.as_str().to_owned()).unwrap_or_default(),
         config: info.deployment_config_name().map(str::to_owned),
         app_spec: info.revision().and_then(app_spec_ref),
         created_at: timestamp(info.create_time()).ok_or("no createTime")?,
         completed_at: timestamp(info.complete_time()),
         error: info.error_information().map(|error| {
             let code = error.code().map(|code| code.as_str()).unwrap_or_default();
-            (
-                code.to_owned(),
-                error.message().unwrap_or_default().to_owned(),
-            )
+            (code.to_owned(), error.message().unwrap_or_default().to_owned())
         }),
         rollback_deployment: linked(RollbackInfo::rollback_deployment_id)?,
         rolls_back: linked(RollbackInfo::rollback_triggering_deployment_id)?,
@@ -57,13 +50,7 @@ pub(super) fn deployment(info: &DeploymentInfo) -> Result<DeploymentFacts, Strin
 
 /// The three events; a switched-off configuration has none.
 fn auto_rollback(configuration: &AutoRollbackConfiguration) -> AutoRollback {
-    let has = |word: &str| {
-        configuration.enabled()
-            && configuration
-                .events()
-                .iter()
-                .any(|event| event.as_str() == word)
-    };
+    let has = |word: &str| configuration.enabled() && configuration.events().iter().any(|event| event.as_str() == word);
     AutoRollback {
         on_failure: has("DEPLOYMENT_FAILURE"),
         on_alarm: has("DEPLOYMENT_STOP_ON_ALARM"),
@@ -77,10 +64,7 @@ fn app_spec_ref(revision: &RevisionLocation) -> Option<AppSpecRef> {
         "String" => (true, revision.string()?.sha256()?),
         _ => return None,
     };
-    Some(AppSpecRef {
-        is_string_type,
-        sha256: sha256.to_owned(),
-    })
+    Some(AppSpecRef { is_string_type, sha256: sha256.to_owned() })
 }
 
 /// The target of a deployment. Lambda and ECS have one; ECS and EC2 targets have other events, of which only these count.
@@ -95,9 +79,7 @@ pub(super) fn target(target: &DeploymentTarget) -> TargetFacts {
         (&[][..], None)
     };
     let event = |name: &str| {
-        let found = events
-            .iter()
-            .find(|event| event.lifecycle_event_name() == Some(name));
+        let found = events.iter().find(|event| event.lifecycle_event_name() == Some(name));
         found.map(event_facts).unwrap_or_default()
     };
     TargetFacts {
@@ -110,10 +92,7 @@ pub(super) fn target(target: &DeploymentTarget) -> TargetFacts {
 
 /// A pending or skipped event never started, whatever times it carries.
 fn event_facts(event: &LifecycleEvent) -> EventFacts {
-    let status = event
-        .status()
-        .map(|status| status.as_str())
-        .unwrap_or_default();
+    let status = event.status().map(|status| status.as_str()).unwrap_or_default();
     let began = !matches!(status, "Pending" | "Skipped");
     EventFacts {
         is_in_progress: status == "InProgress",
@@ -133,17 +112,11 @@ fn function_target(function: &LambdaFunctionInfo) -> Option<Target> {
 
 /// A deployment group. Alarms count only while the alarm configuration is on.
 pub(super) fn group(info: &DeploymentGroupInfo) -> Result<GroupFacts, String> {
-    let none = AutoRollback {
-        on_failure: false,
-        on_alarm: false,
-        on_request: false,
-    };
+    let none = AutoRollback { on_failure: false, on_alarm: false, on_request: false };
     let alarms = info.alarm_configuration().filter(|alarms| alarms.enabled());
     let names = alarms.map(|alarms| alarms.alarms()).unwrap_or_default();
     Ok(GroupFacts {
-        auto_rollback: info
-            .auto_rollback_configuration()
-            .map_or(none, auto_rollback),
+        auto_rollback: info.auto_rollback_configuration().map_or(none, auto_rollback),
         alarms: names
             .iter()
             .filter_map(|alarm| alarm.name())
@@ -183,10 +156,7 @@ fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, String> {
     value.ok_or_else(|| format!("no {name}"))
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is handed to map_err as it is"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err as it is")]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
@@ -196,9 +166,9 @@ mod tests {
     use super::*;
     use aws_sdk_codedeploy::types::builders::DeploymentInfoBuilder;
     use aws_sdk_codedeploy::types::{
-        Alarm, AlarmConfiguration, AppSpecContent, AutoRollbackEvent, DeploymentCreator,
-        DeploymentStatus as Status, ErrorCode, ErrorInformation, LambdaTarget, RawString,
-        TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, TrafficRoutingType,
+        Alarm, AlarmConfiguration, AppSpecContent, AutoRollbackEvent, DeploymentCreator, DeploymentStatus as Status,
+        ErrorCode, ErrorInformation, LambdaTarget, RawString, TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig,
+        TrafficRoutingType,
     };
 
     fn info() -> DeploymentInfoBuilder {
@@ -216,67 +186,37 @@ mod tests {
     fn a_running_deployment() {
         let sha = "a".repeat(64);
         let content = AppSpecContent::builder().sha256(&sha).build();
-        let revision = RevisionLocation::builder()
-            .revision_type("AppSpecContent".into())
-            .app_spec_content(content)
-            .build();
+        let revision =
+            RevisionLocation::builder().revision_type("AppSpecContent".into()).app_spec_content(content).build();
         let rollback = AutoRollbackConfiguration::builder()
             .enabled(true)
             .events(AutoRollbackEvent::DeploymentFailure)
             .events("DEPLOYMENT_WORD_OF_TOMORROW".into())
             .build();
-        let facts = deployment(
-            &info()
-                .revision(revision)
-                .auto_rollback_configuration(rollback)
-                .build(),
-        )
-        .unwrap();
+        let facts = deployment(&info().revision(revision).auto_rollback_configuration(rollback).build()).unwrap();
         assert_eq!(facts.group.to_string(), "shop/live");
         assert_eq!(facts.platform, Platform::Lambda);
         assert_eq!(facts.status, DeploymentStatus::Running);
         assert_eq!(facts.created_at, Timestamp::from_ms(1_795_169_726_900));
-        assert_eq!(
-            facts.app_spec,
-            Some(AppSpecRef {
-                is_string_type: false,
-                sha256: sha
-            })
-        );
-        let expected = AutoRollback {
-            on_failure: true,
-            on_alarm: false,
-            on_request: false,
-        };
+        assert_eq!(facts.app_spec, Some(AppSpecRef { is_string_type: false, sha256: sha }));
+        let expected = AutoRollback { on_failure: true, on_alarm: false, on_request: false };
         assert_eq!(facts.auto_rollback, Some(expected));
         assert!(!facts.is_marked_rollback());
-        assert_eq!(
-            (facts.error, facts.completed_at, facts.rolls_back),
-            (None, None, None)
-        );
+        assert_eq!((facts.error, facts.completed_at, facts.rolls_back), (None, None, None));
     }
 
     #[test]
     fn a_stopped_deployment_and_its_rollback() {
-        let links = RollbackInfo::builder()
-            .rollback_deployment_id("d-000000002")
-            .build();
-        let error = ErrorInformation::builder()
-            .code(ErrorCode::AlarmActive)
-            .message("Activated alarms: checkout-5xx")
-            .build();
-        let stopped = info()
-            .status(Status::Stopped)
-            .rollback_info(links)
-            .error_information(error);
+        let links = RollbackInfo::builder().rollback_deployment_id("d-000000002").build();
+        let error =
+            ErrorInformation::builder().code(ErrorCode::AlarmActive).message("Activated alarms: checkout-5xx").build();
+        let stopped = info().status(Status::Stopped).rollback_info(links).error_information(error);
         let stopped = deployment(&stopped.build()).unwrap();
         assert!(stopped.was_stopped_by_alarm());
         assert_eq!(stopped.rollback_deployment.unwrap().as_str(), "d-000000002");
 
-        let links = RollbackInfo::builder()
-            .rollback_deployment_id("")
-            .rollback_triggering_deployment_id("d-000000001")
-            .build();
+        let links =
+            RollbackInfo::builder().rollback_deployment_id("").rollback_triggering_deployment_id("d-000000001").build();
         let rollback = deployment(&info().rollback_info(links).build()).unwrap();
         assert!(rollback.is_marked_rollback());
         assert_eq!(rollback.rollback_deployment, None);
@@ -284,9 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let broken_link = RollbackInfo::builder()
-            .rollback_triggering_deployment_id("x")
-            .build();
+        let broken_link = RollbackInfo::builder().rollback_triggering_deployment_id("x").build();
         let table = [
             (DeploymentInfo::builder().build(), "deploymentId"),
             (info().deployment_id("d-short").build(), "d-short"),
@@ -304,10 +242,7 @@ mod tests {
 
     #[test]
     fn words_of_tomorrow_are_kept_not_guessed() {
-        let facts = info()
-            .status("Paused".into())
-            .compute_platform("EKS".into())
-            .build();
+        let facts = info().status("Paused".into()).compute_platform("EKS".into()).build();
         let facts = deployment(&facts).unwrap();
         assert_eq!(facts.status, DeploymentStatus::Unknown("Paused".to_owned()));
         assert_eq!(facts.platform, Platform::Other("EKS".to_owned()));
@@ -316,20 +251,9 @@ mod tests {
     #[test]
     fn the_deprecated_revision_type() {
         let raw = RawString::builder().sha256("ff").build();
-        let revision = RevisionLocation::builder()
-            .revision_type("String".into())
-            .string(raw)
-            .build();
-        assert_eq!(
-            app_spec_ref(&revision),
-            Some(AppSpecRef {
-                is_string_type: true,
-                sha256: "ff".to_owned()
-            })
-        );
-        let other = RevisionLocation::builder()
-            .revision_type("S3".into())
-            .build();
+        let revision = RevisionLocation::builder().revision_type("String".into()).string(raw).build();
+        assert_eq!(app_spec_ref(&revision), Some(AppSpecRef { is_string_type: true, sha256: "ff".to_owned() }));
+        let other = RevisionLocation::builder().revision_type("S3".into()).build();
         assert_eq!(app_spec_ref(&other), None);
     }
 
@@ -350,45 +274,18 @@ mod tests {
             .target_version("42")
             .build();
         let lambda = LambdaTarget::builder()
-            .lifecycle_events(event(
-                "BeforeAllowTraffic",
-                "Succeeded",
-                Some(1_000),
-                Some(2_000),
-            ))
+            .lifecycle_events(event("BeforeAllowTraffic", "Succeeded", Some(1_000), Some(2_000)))
             .lifecycle_events(event("AllowTraffic", "InProgress", Some(2_500), None))
-            .lifecycle_events(event(
-                "AfterAllowTraffic",
-                "Skipped",
-                Some(9_000),
-                Some(9_000),
-            ))
+            .lifecycle_events(event("AfterAllowTraffic", "Skipped", Some(9_000), Some(9_000)))
             .lambda_function_info(function)
             .build();
         let facts = target(&DeploymentTarget::builder().lambda_target(lambda).build());
         let at = |ms| Some(Timestamp::from_ms(ms));
-        assert_eq!(
-            facts.before,
-            EventFacts {
-                is_in_progress: false,
-                started_at: at(1_000),
-                ended_at: at(2_000)
-            }
-        );
-        assert_eq!(
-            facts.allow,
-            EventFacts {
-                is_in_progress: true,
-                started_at: at(2_500),
-                ended_at: None
-            }
-        );
+        assert_eq!(facts.before, EventFacts { is_in_progress: false, started_at: at(1_000), ended_at: at(2_000) });
+        assert_eq!(facts.allow, EventFacts { is_in_progress: true, started_at: at(2_500), ended_at: None });
         assert_eq!(facts.after, EventFacts::default(), "skipped never started");
         let moved = facts.target.unwrap();
-        assert_eq!(
-            (moved.baseline.as_str(), moved.canary.as_str()),
-            ("41", "42")
-        );
+        assert_eq!((moved.baseline.as_str(), moved.canary.as_str()), ("41", "42"));
     }
 
     #[test]
@@ -400,60 +297,27 @@ mod tests {
                 .alarms(Alarm::builder().name("checkout-5xx").build())
                 .build()
         };
-        let on = DeploymentGroupInfo::builder()
-            .alarm_configuration(alarms(true))
-            .build();
+        let on = DeploymentGroupInfo::builder().alarm_configuration(alarms(true)).build();
         let on = group(&on).unwrap();
         assert_eq!(on.alarms, vec![AlarmName::parse("checkout-5xx").unwrap()]);
         assert!(on.ignores_poll_failure);
-        let off = DeploymentGroupInfo::builder()
-            .alarm_configuration(alarms(false))
-            .build();
+        let off = DeploymentGroupInfo::builder().alarm_configuration(alarms(false)).build();
         let off = group(&off).unwrap();
         assert!(off.alarms.is_empty() && !off.ignores_poll_failure);
     }
 
     #[test]
     fn plans_in_words() {
-        let canary = TimeBasedCanary::builder()
-            .canary_percentage(10)
-            .canary_interval(5)
-            .build();
-        let linear = TimeBasedLinear::builder()
-            .linear_percentage(10)
-            .linear_interval(1)
-            .build();
+        let canary = TimeBasedCanary::builder().canary_percentage(10).canary_interval(5).build();
+        let linear = TimeBasedLinear::builder().linear_percentage(10).linear_interval(1).build();
         let table = [
-            (
-                Some(
-                    TrafficRoutingConfig::builder()
-                        .time_based_canary(canary)
-                        .build(),
-                ),
-                "10 %, then all after 5 min",
-            ),
-            (
-                Some(
-                    TrafficRoutingConfig::builder()
-                        .time_based_linear(linear)
-                        .build(),
-                ),
-                "10 % more every 1 min",
-            ),
-            (
-                Some(
-                    TrafficRoutingConfig::builder()
-                        .r#type(TrafficRoutingType::AllAtOnce)
-                        .build(),
-                ),
-                "all at once",
-            ),
+            (Some(TrafficRoutingConfig::builder().time_based_canary(canary).build()), "10 %, then all after 5 min"),
+            (Some(TrafficRoutingConfig::builder().time_based_linear(linear).build()), "10 % more every 1 min"),
+            (Some(TrafficRoutingConfig::builder().r#type(TrafficRoutingType::AllAtOnce).build()), "all at once"),
             (None, "instance by instance"),
         ];
         for (routing, expected) in table {
-            let config = DeploymentConfigInfo::builder()
-                .set_traffic_routing_config(routing)
-                .build();
+            let config = DeploymentConfigInfo::builder().set_traffic_routing_config(routing).build();
             assert_eq!(traffic_plan(&config), expected);
         }
     }

@@ -5,14 +5,12 @@ mod facts;
 use crate::Aws;
 use crate::error::{call_error, not_understood};
 use aws_sdk_codedeploy::types::{
-    AppSpecContent, DeploymentStatus, LifecycleEventStatus, RawString, RevisionLocation,
-    RevisionLocationType, TimeRange,
+    AppSpecContent, DeploymentStatus, LifecycleEventStatus, RawString, RevisionLocation, RevisionLocationType,
+    TimeRange,
 };
 use aws_smithy_types::DateTime;
 use facts::RUNNING;
-use snapback_app::ports::{
-    Actuator, AppSpec, CallError, CallErrorKind, Deployments, Discovery, GroupFacts,
-};
+use snapback_app::ports::{Actuator, AppSpec, CallError, CallErrorKind, Deployments, Discovery, GroupFacts};
 use snapback_core::observed::{AppSpecRef, DeploymentFacts, TargetFacts};
 use snapback_core::{DeploymentId, ExecutionId, GroupRef, HookStatus, Timestamp};
 
@@ -42,11 +40,7 @@ impl Deployments for Aws {
         facts::deployment(info).map_err(|what| not_understood(GET_DEPLOYMENT, id, what))
     }
 
-    async fn target(
-        &self,
-        id: &DeploymentId,
-        name: Option<&str>,
-    ) -> Result<Option<TargetFacts>, CallError> {
+    async fn target(&self, id: &DeploymentId, name: Option<&str>) -> Result<Option<TargetFacts>, CallError> {
         let target_id = match name {
             Some(name) => function_name(name).to_owned(),
             None => match self.first_target(id).await? {
@@ -65,9 +59,7 @@ impl Deployments for Aws {
 
     async fn app_spec(&self, application: &str, spec: &AppSpecRef) -> Result<AppSpec, CallError> {
         let request = self.codedeploy.get_application_revision();
-        let request = request
-            .application_name(application)
-            .revision(location(spec));
+        let request = request.application_name(application).revision(location(spec));
         let answer = request.send().await;
         let answer = answer.map_err(|error| call_error(GET_REVISION, application, &error))?;
         let revision = answer.revision();
@@ -77,31 +69,18 @@ impl Deployments for Aws {
             revision.and_then(|revision| revision.app_spec_content()?.content())
         };
         let text = text.ok_or_else(|| not_understood(GET_REVISION, application, "no content"))?;
-        let spec = snapback_wire::app_spec::parse_app_spec(text).map_err(|error| {
-            CallError::new(
-                CallErrorKind::Invalid,
-                GET_REVISION,
-                application,
-                error.to_string(),
-            )
-        })?;
-        Ok(AppSpec {
-            platform: spec.platform,
-            target: spec.target,
-            hooks: spec.hooks,
-        })
+        let spec = snapback_wire::app_spec::parse_app_spec(text)
+            .map_err(|error| CallError::new(CallErrorKind::Invalid, GET_REVISION, application, error.to_string()))?;
+        Ok(AppSpec { platform: spec.platform, target: spec.target, hooks: spec.hooks })
     }
 
     async fn group(&self, group: &GroupRef) -> Result<GroupFacts, CallError> {
         let request = self.codedeploy.get_deployment_group();
-        let request = request
-            .application_name(group.application())
-            .deployment_group_name(group.group());
+        let request = request.application_name(group.application()).deployment_group_name(group.group());
         let answer = request.send().await;
         let answer = answer.map_err(|error| call_error(GET_GROUP, group, &error))?;
         let info = answer.deployment_group_info();
-        let info =
-            info.ok_or_else(|| not_understood(GET_GROUP, group, "no deploymentGroupInfo"))?;
+        let info = info.ok_or_else(|| not_understood(GET_GROUP, group, "no deploymentGroupInfo"))?;
         facts::group(info).map_err(|what| not_understood(GET_GROUP, group, what))
     }
 
@@ -110,8 +89,7 @@ impl Deployments for Aws {
         let answer = request.deployment_config_name(config).send().await;
         let answer = answer.map_err(|error| call_error(GET_CONFIG, config, &error))?;
         let info = answer.deployment_config_info();
-        let info =
-            info.ok_or_else(|| not_understood(GET_CONFIG, config, "no deploymentConfigInfo"))?;
+        let info = info.ok_or_else(|| not_understood(GET_CONFIG, config, "no deploymentConfigInfo"))?;
         Ok(facts::traffic_plan(info))
     }
 }
@@ -122,10 +100,7 @@ impl Discovery for Aws {
         let mut found = Vec::with_capacity(ids.len());
         for batch in ids.chunks(BATCH) {
             let request = self.codedeploy.batch_get_deployments();
-            let answer = request
-                .set_deployment_ids(Some(batch.to_vec()))
-                .send()
-                .await;
+            let answer = request.set_deployment_ids(Some(batch.to_vec())).send().await;
             let answer = answer.map_err(|error| call_error(BATCH_GET, batch.join(" "), &error))?;
             for info in answer.deployments_info() {
                 match facts::deployment(info) {
@@ -145,25 +120,15 @@ impl Discovery for Aws {
 impl Actuator for Aws {
     async fn stop(&self, id: &DeploymentId) -> Result<(), CallError> {
         let request = self.codedeploy.stop_deployment();
-        let request = request
-            .deployment_id(id.as_str())
-            .auto_rollback_enabled(true);
+        let request = request.deployment_id(id.as_str()).auto_rollback_enabled(true);
         let answer = request.send().await;
         let answer = answer.map_err(|error| call_error(STOP, id, &error))?;
-        let status = answer
-            .status()
-            .map(|status| status.as_str())
-            .unwrap_or_default();
+        let status = answer.status().map(|status| status.as_str()).unwrap_or_default();
         tracing::info!(deployment = %id, status, "stop accepted");
         Ok(())
     }
 
-    async fn answer(
-        &self,
-        id: &DeploymentId,
-        execution: &ExecutionId,
-        status: HookStatus,
-    ) -> Result<(), CallError> {
+    async fn answer(&self, id: &DeploymentId, execution: &ExecutionId, status: HookStatus) -> Result<(), CallError> {
         let request = self.codedeploy.put_lifecycle_event_hook_execution_status();
         let request = request
             .deployment_id(id.as_str())
@@ -194,9 +159,7 @@ impl Aws {
 
     /// Ids of the running deployments of all groups.
     async fn list_running(&self, since: Timestamp) -> Result<Vec<String>, CallError> {
-        let range = TimeRange::builder()
-            .start(DateTime::from_millis(since.ms()))
-            .build();
+        let range = TimeRange::builder().start(DateTime::from_millis(since.ms())).build();
         let statuses: Vec<_> = RUNNING.into_iter().map(DeploymentStatus::from).collect();
         let mut ids = Vec::new();
         let mut token = None;
@@ -209,19 +172,12 @@ impl Aws {
             let answer = request.send().await;
             let answer = answer.map_err(|error| call_error(LIST, "all groups", &error))?;
             ids.extend_from_slice(answer.deployments());
-            token = answer
-                .next_token()
-                .filter(|token| !token.is_empty())
-                .map(str::to_owned);
+            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
             if token.is_none() {
                 return Ok(ids);
             }
         }
-        Err(not_understood(
-            LIST,
-            "all groups",
-            format!("more than {MAX_LIST_PAGES} pages"),
-        ))
+        Err(not_understood(LIST, "all groups", format!("more than {MAX_LIST_PAGES} pages")))
     }
 }
 
@@ -236,16 +192,10 @@ fn location(spec: &AppSpecRef) -> RevisionLocation {
     let location = RevisionLocation::builder();
     if spec.is_string_type {
         let text = RawString::builder().sha256(&spec.sha256).build();
-        location
-            .revision_type(RevisionLocationType::String)
-            .string(text)
-            .build()
+        location.revision_type(RevisionLocationType::String).string(text).build()
     } else {
         let text = AppSpecContent::builder().sha256(&spec.sha256).build();
-        location
-            .revision_type(RevisionLocationType::AppSpecContent)
-            .app_spec_content(text)
-            .build()
+        location.revision_type(RevisionLocationType::AppSpecContent).app_spec_content(text).build()
     }
 }
 
@@ -263,14 +213,8 @@ mod tests {
     fn names_of_functions() {
         let table = [
             ("checkout", "checkout"),
-            (
-                "arn:aws:lambda:eu-central-1:123456789012:function:checkout",
-                "checkout",
-            ),
-            (
-                "arn:aws:lambda:eu-central-1:123456789012:function:checkout:live",
-                "checkout",
-            ),
+            ("arn:aws:lambda:eu-central-1:123456789012:function:checkout", "checkout"),
+            ("arn:aws:lambda:eu-central-1:123456789012:function:checkout:live", "checkout"),
         ];
         for (name, expected) in table {
             assert_eq!(function_name(name), expected);
@@ -281,11 +225,7 @@ mod tests {
     fn running_words_are_all_running() {
         use snapback_core::observed::DeploymentStatus;
         for word in RUNNING {
-            assert_eq!(
-                DeploymentStatus::from_word(word),
-                DeploymentStatus::Running,
-                "{word}"
-            );
+            assert_eq!(DeploymentStatus::from_word(word), DeploymentStatus::Running, "{word}");
         }
     }
 }

@@ -35,30 +35,24 @@ pub(super) struct Condition {
 
 impl Condition {
     pub(super) fn new(expression: &'static str) -> Self {
-        Self {
-            expression,
-            ..Self::default()
-        }
+        Self { expression, ..Self::default() }
     }
 
     /// `placeholder` starts with `#`.
     pub(super) fn name(mut self, placeholder: &str, attribute: &str) -> Self {
-        self.names
-            .insert(placeholder.to_owned(), attribute.to_owned());
+        self.names.insert(placeholder.to_owned(), attribute.to_owned());
         self
     }
 
     /// `placeholder` starts with `:`.
     pub(super) fn text(mut self, placeholder: &str, value: impl Into<String>) -> Self {
-        self.values
-            .insert(placeholder.to_owned(), AttributeValue::S(value.into()));
+        self.values.insert(placeholder.to_owned(), AttributeValue::S(value.into()));
         self
     }
 
     /// `placeholder` starts with `:`.
     pub(super) fn number(mut self, placeholder: &str, value: impl ToString) -> Self {
-        self.values
-            .insert(placeholder.to_owned(), AttributeValue::N(value.to_string()));
+        self.values.insert(placeholder.to_owned(), AttributeValue::N(value.to_string()));
         self
     }
 
@@ -95,11 +89,7 @@ impl Aws {
     }
 
     /// A query of the table (`index`: of an index), consistent where DynamoDB can be.
-    pub(super) fn query(
-        &self,
-        index: Option<&str>,
-        condition: Condition,
-    ) -> Result<QueryFluentBuilder, CallError> {
+    pub(super) fn query(&self, index: Option<&str>, condition: Condition) -> Result<QueryFluentBuilder, CallError> {
         let request = self.dynamodb.query().table_name(self.table(QUERY)?);
         Ok(request
             .set_index_name(index.map(str::to_owned))
@@ -131,11 +121,7 @@ impl Aws {
                 return Ok(items);
             }
         }
-        Err(not_understood(
-            QUERY,
-            on,
-            format!("more than {max_pages} pages"),
-        ))
+        Err(not_understood(QUERY, on, format!("more than {max_pages} pages")))
     }
 
     pub(super) async fn put(
@@ -168,12 +154,7 @@ impl Aws {
     }
 
     /// Deletes an item if the condition holds; if not, nothing happens.
-    pub(super) async fn delete_if(
-        &self,
-        on: &str,
-        key: &Key,
-        condition: Condition,
-    ) -> Result<(), CallError> {
+    pub(super) async fn delete_if(&self, on: &str, key: &Key, condition: Condition) -> Result<(), CallError> {
         let request = self.dynamodb.delete_item().table_name(self.table(DELETE)?);
         let request = request
             .set_key(Some(key_attributes(key)))
@@ -184,11 +165,7 @@ impl Aws {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = call_error(DELETE, on, &error);
-                if error.is(CallErrorKind::Conflict) {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
+                if error.is(CallErrorKind::Conflict) { Ok(()) } else { Err(error) }
             }
         }
     }
@@ -205,8 +182,7 @@ impl Aws {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
-            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-                error.as_service_error()
+            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
             else {
                 return Err(call_error(TRANSACT, on, &error));
             };
@@ -215,19 +191,11 @@ impl Aws {
                 .iter()
                 .filter_map(|reason| reason.code().filter(|code| *code != "None"))
                 .collect();
-            let is_meeting = !reasons.is_empty()
-                && reasons
-                    .iter()
-                    .all(|reason| reason.contains("TransactionConflict"));
+            let is_meeting = !reasons.is_empty() && reasons.iter().all(|reason| reason.contains("TransactionConflict"));
             meetings += 1;
             if !is_meeting || meetings >= MAX_MEETINGS {
                 let message = format!("TransactionCanceledException: {}", reasons.join(", "));
-                return Err(CallError::new(
-                    cancelled_kind(&reasons),
-                    TRANSACT,
-                    on,
-                    message,
-                ));
+                return Err(CallError::new(cancelled_kind(&reasons), TRANSACT, on, message));
             }
             let pause = MEETING_PAUSE.saturating_mul(u32::try_from(meetings).unwrap_or(u32::MAX));
             tokio::time::sleep(pause).await;
@@ -250,15 +218,8 @@ pub(super) fn is_refused(error: &CallError) -> bool {
 
 /// A condition that was not met outweighs a throttle: the answer will not change by asking again.
 fn cancelled_kind(reasons: &[&str]) -> CallErrorKind {
-    let kinds: Vec<_> = reasons
-        .iter()
-        .map(|reason| kind_of(Some(reason), None))
-        .collect();
-    let order = [
-        CallErrorKind::Conflict,
-        CallErrorKind::Denied,
-        CallErrorKind::Unreachable,
-    ];
+    let kinds: Vec<_> = reasons.iter().map(|reason| kind_of(Some(reason), None)).collect();
+    let order = [CallErrorKind::Conflict, CallErrorKind::Denied, CallErrorKind::Unreachable];
     let worst = order.into_iter().find(|kind| kinds.contains(kind));
     worst.unwrap_or(CallErrorKind::Invalid)
 }
@@ -284,9 +245,7 @@ fn build(table: &str, action: &Action) -> Result<TransactWriteItem, BuildError> 
             item.put(put.build()?)
         }
         Action::Delete(key) => {
-            let delete = Delete::builder()
-                .table_name(table)
-                .set_key(Some(key_attributes(key)));
+            let delete = Delete::builder().table_name(table).set_key(Some(key_attributes(key)));
             item.delete(delete.build()?)
         }
         Action::Expire(key, seconds) => {

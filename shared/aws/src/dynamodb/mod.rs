@@ -35,9 +35,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Records for Aws {
     async fn load(&self, id: &DeploymentId) -> Result<Option<Record>, CallError> {
-        let condition = Condition::new("#pk = :pk AND #sk > :sk")
-            .name("#sk", attr::SK)
-            .text(":sk", AFTER_EVENTS);
+        let condition = Condition::new("#pk = :pk AND #sk > :sk").name("#sk", attr::SK).text(":sk", AFTER_EVENTS);
         let items = self.partition(condition, &wire::deployment_pk(id)).await?;
         parsed(id, wire::parse_record(&items))
     }
@@ -55,13 +53,8 @@ impl Records for Aws {
             Action::Put(wire::policy_item(id, policy), None),
         ];
         let expires = deployment.registered_at + WATCH_LASTS;
-        let watches = deployment
-            .alarms
-            .iter()
-            .map(|alarm| wire::watch_item(&alarm.name, id, expires));
-        let evidence = evidence
-            .iter()
-            .map(|evidence| wire::evidence_item(id, evidence));
+        let watches = deployment.alarms.iter().map(|alarm| wire::watch_item(&alarm.name, id, expires));
+        let evidence = evidence.iter().map(|evidence| wire::evidence_item(id, evidence));
         actions.extend(watches.chain(evidence).map(|item| Action::Put(item, None)));
         let actions = without_repeats(actions);
         let (first, rest) = actions.split_at(actions.len().min(MAX_ACTIONS));
@@ -74,29 +67,14 @@ impl Records for Aws {
         Ok(true)
     }
 
-    async fn commit(
-        &self,
-        deployment: &Deployment,
-        expected: u64,
-        writes: &[Write],
-    ) -> Result<(), CallError> {
-        let version = Condition::new("#version = :version")
-            .name("#version", attr::VERSION)
-            .number(":version", expected);
-        let condition = if expected == 0 {
-            absent_or_expired(now())
-        } else {
-            version
-        };
+    async fn commit(&self, deployment: &Deployment, expected: u64, writes: &[Write]) -> Result<(), CallError> {
+        let version =
+            Condition::new("#version = :version").name("#version", attr::VERSION).number(":version", expected);
+        let condition = if expected == 0 { absent_or_expired(now()) } else { version };
         let state = wire::state_item(deployment, expected.saturating_add(1));
         // Evidence goes last, so that it is what overflows.
-        let (evidence, others): (Vec<_>, Vec<_>) = writes
-            .iter()
-            .partition(|write| matches!(write, Write::Evidence(_)));
-        let items = others
-            .into_iter()
-            .chain(evidence)
-            .map(|write| write_item(deployment, write));
+        let (evidence, others): (Vec<_>, Vec<_>) = writes.iter().partition(|write| matches!(write, Write::Evidence(_)));
+        let items = others.into_iter().chain(evidence).map(|write| write_item(deployment, write));
         let mut actions = vec![Action::Put(state, Some(condition))];
         actions.extend(items.map(|item| Action::Put(item, None)));
         let actions = without_repeats(actions);
@@ -109,38 +87,21 @@ impl Records for Aws {
         Ok(())
     }
 
-    async fn add_evidence(
-        &self,
-        id: &DeploymentId,
-        evidence: &[Evidence],
-    ) -> Result<(), CallError> {
-        let items = evidence
-            .iter()
-            .map(|evidence| wire::evidence_item(id, evidence));
+    async fn add_evidence(&self, id: &DeploymentId, evidence: &[Evidence]) -> Result<(), CallError> {
+        let items = evidence.iter().map(|evidence| wire::evidence_item(id, evidence));
         let mut items: Vec<Item> = items.collect();
         if items.len() == 1
             && let Some(item) = items.pop()
         {
             return self.put(id.as_str(), item, None).await.map(|_| ());
         }
-        let actions = items
-            .into_iter()
-            .map(|item| Action::Put(item, None))
-            .collect();
-        self.transact_all(id.as_str(), &without_repeats(actions))
-            .await
+        let actions = items.into_iter().map(|item| Action::Put(item, None)).collect();
+        self.transact_all(id.as_str(), &without_repeats(actions)).await
     }
 
-    async fn take_lease(
-        &self,
-        id: &DeploymentId,
-        lease: &Lease,
-    ) -> Result<Option<Lease>, CallError> {
+    async fn take_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<Option<Lease>, CallError> {
         let condition = Some(absent_or_expired(now()));
-        let item = match self
-            .put(id.as_str(), wire::lease_item(id, lease), condition)
-            .await?
-        {
+        let item = match self.put(id.as_str(), wire::lease_item(id, lease), condition).await? {
             PutOutcome::Stored => return Ok(None),
             PutOutcome::Refused(item) => item,
         };
@@ -151,22 +112,17 @@ impl Records for Aws {
     }
 
     async fn save_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<(), CallError> {
-        let condition =
-            Condition::new("attribute_not_exists(#answered)").name("#answered", attr::ANSWERED);
+        let condition = Condition::new("attribute_not_exists(#answered)").name("#answered", attr::ANSWERED);
         let item = wire::lease_item(id, lease);
         // Stored, or answered already: both are what was asked for.
-        self.put(id.as_str(), item, Some(condition))
-            .await
-            .map(|_| ())
+        self.put(id.as_str(), item, Some(condition)).await.map(|_| ())
     }
 
     async fn live(&self) -> Result<Vec<DeploymentId>, CallError> {
         let mut ids = Vec::new();
         for shard in 0..wire::SHARDS {
             let pk = wire::live_pk(shard);
-            let condition = Condition::new("#pk = :pk")
-                .name("#pk", attr::LIVE_PK)
-                .text(":pk", &pk);
+            let condition = Condition::new("#pk = :pk").name("#pk", attr::LIVE_PK).text(":pk", &pk);
             let request = self.query(Some(TableLayout::LIVE), condition)?;
             for item in self.items(request, &pk, MAX_PAGES, ALL).await? {
                 ids.push(deployment_id(&item)?);
@@ -176,19 +132,12 @@ impl Records for Aws {
     }
 
     async fn watching(&self, alarm: &AlarmName) -> Result<Vec<DeploymentId>, CallError> {
-        let items = self
-            .partition(Condition::new("#pk = :pk"), &wire::alarm_pk(alarm))
-            .await?;
-        items
-            .iter()
-            .map(|item| parsed(alarm, wire::parse_watch(item)).map(|watch| watch.deployment))
-            .collect()
+        let items = self.partition(Condition::new("#pk = :pk"), &wire::alarm_pk(alarm)).await?;
+        items.iter().map(|item| parsed(alarm, wire::parse_watch(item)).map(|watch| watch.deployment)).collect()
     }
 
     async fn group_history(&self, group: &GroupRef) -> Result<GroupHistory, CallError> {
-        let items = self
-            .partition(Condition::new("#pk = :pk"), &wire::group_pk(group))
-            .await?;
+        let items = self.partition(Condition::new("#pk = :pk"), &wire::group_pk(group)).await?;
         let mut history = GroupHistory::default();
         for item in &items {
             match wire::key_of(item) {
@@ -196,9 +145,7 @@ impl Records for Aws {
                     history.good.push(parsed(group, wire::parse_good(item))?);
                 }
                 Some(key) if key.sk.starts_with(wire::REFUSED_PREFIX) => {
-                    history
-                        .refused
-                        .push(parsed(group, wire::parse_refused(item))?);
+                    history.refused.push(parsed(group, wire::parse_refused(item))?);
                 }
                 Some(_) | None => {}
             }
@@ -211,9 +158,7 @@ impl Records for Aws {
         let id = &deployment.id;
         let closed_at = deployment.closed_at.unwrap_or_else(now);
         let expires_at = wire::expires_at(closed_at);
-        let items = self
-            .partition(Condition::new("#pk = :pk"), &wire::deployment_pk(id))
-            .await?;
+        let items = self.partition(Condition::new("#pk = :pk"), &wire::deployment_pk(id)).await?;
         let expiring = items
             .iter()
             .filter(|item| !item.contains_key(attr::EXPIRES_AT))
@@ -229,16 +174,13 @@ impl Records for Aws {
         });
         let mut actions: Vec<_> = expiring.chain(watches).collect();
         actions.extend(self.outlived_good(&deployment.group, expires_at).await?);
-        self.transact_all(id.as_str(), &without_repeats(actions))
-            .await
+        self.transact_all(id.as_str(), &without_repeats(actions)).await
     }
 
     async fn save_groups(&self, groups: &[GroupRef]) -> Result<(), CallError> {
         let known: BTreeSet<_> = self.groups().await?.into_iter().collect();
         let new = groups.iter().filter(|group| !known.contains(group));
-        let actions = new
-            .map(|group| Action::Put(wire::registry_item(group), None))
-            .collect();
+        let actions = new.map(|group| Action::Put(wire::registry_item(group), None)).collect();
         self.transact_all("groups", &without_repeats(actions)).await
     }
 
@@ -253,62 +195,38 @@ impl Records for Aws {
         Ok(groups)
     }
 
-    async fn take_sweep(
-        &self,
-        owner: &str,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<bool, CallError> {
-        let lease = wire::SweepLease {
-            owner: owner.to_owned(),
-            until,
-        };
-        let condition =
-            Condition::new("attribute_not_exists(#pk) OR #owner = :owner OR #until <= :now")
-                .name("#pk", attr::PK)
-                .name("#owner", attr::OWNER)
-                .name("#until", attr::UNTIL_MS)
-                .text(":owner", owner)
-                .number(":now", now.ms());
+    async fn take_sweep(&self, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool, CallError> {
+        let lease = wire::SweepLease { owner: owner.to_owned(), until };
+        let condition = Condition::new("attribute_not_exists(#pk) OR #owner = :owner OR #until <= :now")
+            .name("#pk", attr::PK)
+            .name("#owner", attr::OWNER)
+            .name("#until", attr::UNTIL_MS)
+            .text(":owner", owner)
+            .number(":now", now.ms());
         let item = wire::sweep_lease_item(0, &lease);
         let outcome = self.put("sweep", item, Some(condition)).await?;
         Ok(matches!(outcome, PutOutcome::Stored))
     }
 
     async fn release_sweep(&self, owner: &str) -> Result<(), CallError> {
-        let condition = Condition::new("#owner = :owner")
-            .name("#owner", attr::OWNER)
-            .text(":owner", owner);
-        self.delete_if("sweep", &wire::sweep_lease_key(0), condition)
-            .await
+        let condition = Condition::new("#owner = :owner").name("#owner", attr::OWNER).text(":owner", owner);
+        self.delete_if("sweep", &wire::sweep_lease_key(0), condition).await
     }
 
     async fn story(&self, id: &DeploymentId) -> Result<Vec<Evidence>, CallError> {
-        let condition = Condition::new("#pk = :pk AND begins_with(#sk, :sk)")
-            .name("#sk", attr::SK)
-            .text(":sk", wire::EVENT_PREFIX);
+        let condition =
+            Condition::new("#pk = :pk AND begins_with(#sk, :sk)").name("#sk", attr::SK).text(":sk", wire::EVENT_PREFIX);
         let items = self.partition(condition, &wire::deployment_pk(id)).await?;
-        items
-            .iter()
-            .map(|item| parsed(id, wire::parse_evidence(item)))
-            .collect()
+        items.iter().map(|item| parsed(id, wire::parse_evidence(item))).collect()
     }
 
-    async fn list(
-        &self,
-        from: Timestamp,
-        to: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Listed>, CallError> {
+    async fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Listed>, CallError> {
         let mut listed: Vec<Listed> = Vec::new();
         let mut day = to;
         for _ in 0..MAX_DAYS {
             let mut ids = BTreeSet::new();
             for shard in 0..wire::SHARDS {
-                ids.extend(
-                    self.created_on(&wire::day_pk(day, shard), from, to, limit)
-                        .await?,
-                );
+                ids.extend(self.created_on(&wire::day_pk(day, shard), from, to, limit).await?);
             }
             // Newest first: the key is time, then id.
             for (_, id) in ids.into_iter().rev() {
@@ -352,29 +270,16 @@ impl Aws {
             .text(":pk", pk)
             .text(":from", wire::digits(from))
             .text(":to", format!("{}$", wire::digits(to)));
-        let request = self
-            .query(Some(TableLayout::BY_DAY), condition)?
-            .scan_index_forward(false);
+        let request = self.query(Some(TableLayout::BY_DAY), condition)?.scan_index_forward(false);
         let items = self.items(request, pk, MAX_PAGES, limit).await?;
-        let sort_key = |item: &Item| {
-            item.get(attr::DAY_SK)
-                .and_then(|sk| sk.as_str().map(str::to_owned))
-        };
-        items
-            .iter()
-            .map(|item| Ok((sort_key(item).unwrap_or_default(), deployment_id(item)?)))
-            .collect()
+        let sort_key = |item: &Item| item.get(attr::DAY_SK).and_then(|sk| sk.as_str().map(str::to_owned));
+        items.iter().map(|item| Ok((sort_key(item).unwrap_or_default(), deployment_id(item)?))).collect()
     }
 
     /// What lets good revisions go that newer ones have replaced.
-    async fn outlived_good(
-        &self,
-        group: &GroupRef,
-        expires_at: i64,
-    ) -> Result<Vec<Action>, CallError> {
-        let condition = Condition::new("#pk = :pk AND begins_with(#sk, :sk)")
-            .name("#sk", attr::SK)
-            .text(":sk", wire::GOOD_PREFIX);
+    async fn outlived_good(&self, group: &GroupRef, expires_at: i64) -> Result<Vec<Action>, CallError> {
+        let condition =
+            Condition::new("#pk = :pk AND begins_with(#sk, :sk)").name("#sk", attr::SK).text(":sk", wire::GOOD_PREFIX);
         // Oldest first: the sort key is the time.
         let items = self.partition(condition, &wire::group_pk(group)).await?;
         Ok(items
@@ -446,10 +351,7 @@ fn deployment_id(item: &Item) -> Result<DeploymentId, CallError> {
     DeploymentId::parse(id).map_err(|error| not_understood(QUERY, &pk, error))
 }
 
-fn parsed<T>(
-    on: impl ToString,
-    result: Result<T, snapback_wire::record::RecordError>,
-) -> Result<T, CallError> {
+fn parsed<T>(on: impl ToString, result: Result<T, snapback_wire::record::RecordError>) -> Result<T, CallError> {
     result.map_err(|error| not_understood(QUERY, on, error))
 }
 
@@ -498,18 +400,10 @@ mod tests {
 
     #[test]
     fn evidence_sorts_before_what_a_load_reads() {
-        let keys = [
-            wire::STATE,
-            wire::POLICY,
-            wire::ROLLBACK,
-            wire::HOOK_PREFIX,
-            wire::NOTICE_PREFIX,
-        ];
+        let keys = [wire::STATE, wire::POLICY, wire::ROLLBACK, wire::HOOK_PREFIX, wire::NOTICE_PREFIX];
         for key in keys {
             assert!(key > AFTER_EVENTS, "{key}");
         }
-        assert!(
-            format!("{}9999999999999#warning#ffff", wire::EVENT_PREFIX).as_str() < AFTER_EVENTS
-        );
+        assert!(format!("{}9999999999999#warning#ffff", wire::EVENT_PREFIX).as_str() < AFTER_EVENTS);
     }
 }

@@ -6,20 +6,14 @@ use std::collections::HashMap;
 
 /// An item as the SDK sends it. A null at the top counts as absent.
 pub(super) fn to_attributes(item: Map<String, Value>) -> HashMap<String, AttributeValue> {
-    item.into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(name, value)| (name, to_attribute(value)))
-        .collect()
+    item.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, to_attribute(value))).collect()
 }
 
 /// An item as the wire formats read it; the error names the attribute.
-pub(super) fn from_attributes(
-    item: &HashMap<String, AttributeValue>,
-) -> Result<Map<String, Value>, String> {
+pub(super) fn from_attributes(item: &HashMap<String, AttributeValue>) -> Result<Map<String, Value>, String> {
     item.iter()
         .map(|(name, value)| {
-            let value =
-                from_attribute(value).map_err(|what| format!("attribute `{name}`: {what}"))?;
+            let value = from_attribute(value).map_err(|what| format!("attribute `{name}`: {what}"))?;
             Ok((name.clone(), value))
         })
         .collect()
@@ -32,11 +26,9 @@ fn to_attribute(value: Value) -> AttributeValue {
         Value::Number(number) => AttributeValue::N(number.to_string()),
         Value::String(text) => AttributeValue::S(text),
         Value::Array(values) => AttributeValue::L(values.into_iter().map(to_attribute).collect()),
-        Value::Object(map) => AttributeValue::M(
-            map.into_iter()
-                .map(|(name, value)| (name, to_attribute(value)))
-                .collect(),
-        ),
+        Value::Object(map) => {
+            AttributeValue::M(map.into_iter().map(|(name, value)| (name, to_attribute(value))).collect())
+        }
     }
 }
 
@@ -50,11 +42,7 @@ fn from_attribute(value: &AttributeValue) -> Result<Value, String> {
     } else if let AttributeValue::Null(_) = value {
         Ok(Value::Null)
     } else if let AttributeValue::L(values) = value {
-        values
-            .iter()
-            .map(from_attribute)
-            .collect::<Result<_, _>>()
-            .map(Value::Array)
+        values.iter().map(from_attribute).collect::<Result<_, _>>().map(Value::Array)
     } else if let AttributeValue::M(map) = value {
         from_attributes(map).map(Value::Object)
     } else {
@@ -70,9 +58,7 @@ fn from_number(text: &str) -> Result<Value, String> {
         .or_else(|_| text.parse::<u64>().map(Number::from))
         .ok()
         .or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64));
-    number
-        .map(Value::Number)
-        .ok_or_else(|| format!("`{text}` is not a number that fits 64 bits"))
+    number.map(Value::Number).ok_or_else(|| format!("`{text}` is not a number that fits 64 bits"))
 }
 
 #[cfg(test)]
@@ -114,15 +100,10 @@ mod tests {
 
     #[test]
     fn nulls_at_the_top_are_absent() {
-        let Value::Object(item) = json!({ "pk": "a", "gone": null, "list": [null] }) else {
-            unreachable!("an object")
-        };
+        let Value::Object(item) = json!({ "pk": "a", "gone": null, "list": [null] }) else { unreachable!("an object") };
         let attributes = to_attributes(item);
         assert!(!attributes.contains_key("gone"));
-        assert_eq!(
-            attributes["list"],
-            AttributeValue::L(vec![AttributeValue::Null(true)])
-        );
+        assert_eq!(attributes["list"], AttributeValue::L(vec![AttributeValue::Null(true)]));
     }
 
     #[test]

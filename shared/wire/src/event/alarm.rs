@@ -85,23 +85,15 @@ pub fn parse_alarm(value: &Value) -> Result<AlarmMessage, EventError> {
             });
         }
         "CloudWatch Alarm Configuration Change" => {
-            return Ok(AlarmMessage::Ignored {
-                why: "it is about the alarm's configuration",
-            });
+            return Ok(AlarmMessage::Ignored { why: "it is about the alarm's configuration" });
         }
         other => {
             let found = crate::reader::describe(Some(&other.into()));
-            return Err(EventError::new(
-                KIND,
-                "detail-type",
-                found,
-                "CloudWatch Alarm State Change",
-            ));
+            return Err(EventError::new(KIND, "detail-type", found, "CloudWatch Alarm State Change"));
         }
     }
     let arn = event.resources.first().map(bounded);
-    let arn = arn
-        .ok_or_else(|| EventError::new(KIND, "resources[0]", "missing", "the ARN of the alarm"))?;
+    let arn = arn.ok_or_else(|| EventError::new(KIND, "resources[0]", "missing", "the ARN of the alarm"))?;
     let parsed = event.read(KIND, |detail| {
         Ok(AlarmEvent {
             id: event.id.clone(),
@@ -164,9 +156,7 @@ fn parse_data(data: &Reader<'_>) -> Result<AlarmEvent, Fault> {
 }
 
 fn parse_state(state: &Reader<'_>) -> Result<(AlarmState, Timestamp), Fault> {
-    let value = state.parsed("value", |word| {
-        AlarmState::parse(word).ok_or("OK, ALARM or INSUFFICIENT_DATA")
-    })?;
+    let value = state.parsed("value", |word| AlarmState::parse(word).ok_or("OK, ALARM or INSUFFICIENT_DATA"))?;
     Ok((value, state.parsed("timestamp", parse_timestamp)?))
 }
 
@@ -181,15 +171,9 @@ fn kind(configuration: Option<&Value>) -> AlarmKind {
     let Some(metrics) = member("metrics").and_then(Value::as_array) else {
         return AlarmKind::Other;
     };
-    let mut expressions = metrics
-        .iter()
-        .filter_map(|metric| metric.get("expression")?.as_str())
-        .peekable();
+    let mut expressions = metrics.iter().filter_map(|metric| metric.get("expression")?.as_str()).peekable();
     if expressions.peek().is_none() {
-        return if metrics
-            .iter()
-            .any(|metric| metric.get("metricStat").is_some())
-        {
+        return if metrics.iter().any(|metric| metric.get("metricStat").is_some()) {
             AlarmKind::Metric
         } else {
             AlarmKind::Other
@@ -232,10 +216,7 @@ fn breaches(reason: &str, value: f64, threshold: Option<f64>) -> bool {
         return true;
     };
     let or_equal = reason.contains("or equal to") && value >= threshold && value <= threshold;
-    match (
-        reason.contains("greater than"),
-        reason.contains("less than"),
-    ) {
+    match (reason.contains("greater than"), reason.contains("less than")) {
         (true, false) => value > threshold || or_equal,
         (false, true) => value < threshold || or_equal,
         (true, true) | (false, false) => true,

@@ -74,9 +74,7 @@ pub fn parse_deployment_event(value: &Value) -> Result<DeploymentMessage, EventE
     match event.detail_type.as_str() {
         "CodeDeploy Deployment State-change Notification" => {}
         "CodeDeploy Instance State-change Notification" => {
-            return Ok(DeploymentMessage::Ignored {
-                why: "it is about one instance",
-            });
+            return Ok(DeploymentMessage::Ignored { why: "it is about one instance" });
         }
         other => {
             let found = crate::reader::describe(Some(&other.into()));

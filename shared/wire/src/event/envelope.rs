@@ -19,19 +19,10 @@ pub(super) struct Envelope {
 }
 
 /// Reads the envelope of an event of `source`.
-pub(super) fn envelope(
-    kind: &'static str,
-    source: &str,
-    value: &Value,
-) -> Result<Envelope, EventError> {
+pub(super) fn envelope(kind: &'static str, source: &str, value: &Value) -> Result<Envelope, EventError> {
     EventError::object(kind, value)?;
     let event = EventBridgeEvent::<Value>::deserialize(value).map_err(|error| {
-        EventError::diagnose(
-            kind,
-            value,
-            &["detail-type", "source", "id", "account", "region", "time"],
-            &error,
-        )
+        EventError::diagnose(kind, value, &["detail-type", "source", "id", "account", "region", "time"], &error)
     })?;
     if event.source != source {
         let found = crate::reader::describe(Some(&event.source.into()));
@@ -57,16 +48,10 @@ impl Envelope {
         kind: &'static str,
         read: impl FnOnce(&Reader<'_>) -> Result<T, Fault>,
     ) -> Result<T, EventError> {
-        Reader::of(&self.detail)
-            .and_then(|reader| read(&reader))
-            .map_err(|fault| {
-                let path = if fault.path.is_empty() {
-                    "detail".to_owned()
-                } else {
-                    format!("detail.{}", fault.path)
-                };
-                EventError::from_fault(kind, Fault { path, ..fault })
-            })
+        Reader::of(&self.detail).and_then(|reader| read(&reader)).map_err(|fault| {
+            let path = if fault.path.is_empty() { "detail".to_owned() } else { format!("detail.{}", fault.path) };
+            EventError::from_fault(kind, Fault { path, ..fault })
+        })
     }
 }
 

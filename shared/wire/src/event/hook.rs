@@ -27,21 +27,11 @@ pub fn parse_hook(value: &Value) -> Result<HookEvent, EventError> {
         let strings = ["DeploymentId", "LifecycleEventHookExecutionId"];
         EventError::diagnose(KIND, value, &strings, &error)
     })?;
-    let deployment = DeploymentId::parse(event.deployment_id).map_err(|error| {
-        EventError::new(
-            KIND,
-            "DeploymentId",
-            format!("`{}`", error.text),
-            error.expected,
-        )
+    let deployment = DeploymentId::parse(event.deployment_id)
+        .map_err(|error| EventError::new(KIND, "DeploymentId", format!("`{}`", error.text), error.expected))?;
+    let execution = ExecutionId::parse(event.lifecycle_event_hook_execution_id).map_err(|error| {
+        let member = "LifecycleEventHookExecutionId";
+        EventError::new(KIND, member, format!("`{}`", error.text), error.expected)
     })?;
-    let execution =
-        ExecutionId::parse(event.lifecycle_event_hook_execution_id).map_err(|error| {
-            let member = "LifecycleEventHookExecutionId";
-            EventError::new(KIND, member, format!("`{}`", error.text), error.expected)
-        })?;
-    Ok(HookEvent {
-        deployment,
-        execution,
-    })
+    Ok(HookEvent { deployment, execution })
 }

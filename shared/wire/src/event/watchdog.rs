@@ -45,18 +45,8 @@ pub fn parse_watchdog_event(value: &Value) -> Result<WatchdogEvent, EventError> 
     if reader.get(MARK).is_none() {
         return parse_failed_invocation(value).map(WatchdogEvent::FailedInvocation);
     }
-    reader
-        .parsed(MARK, |word| {
-            if word == BAKE_END {
-                Ok(())
-            } else {
-                Err(BAKE_END)
-            }
-        })
-        .map_err(fault)?;
-    let id = reader
-        .parsed(DEPLOYMENT_ID, DeploymentId::parse)
-        .map_err(fault)?;
+    reader.parsed(MARK, |word| if word == BAKE_END { Ok(()) } else { Err(BAKE_END) }).map_err(fault)?;
+    let id = reader.parsed(DEPLOYMENT_ID, DeploymentId::parse).map_err(fault)?;
     Ok(WatchdogEvent::BakeEnd(id))
 }
 
@@ -75,32 +65,21 @@ pub fn parse_failed_invocation(value: &Value) -> Result<FailedInvocation, EventE
     let reader = Reader::of(value).map_err(fault)?;
     let context = reader.map("requestContext").map_err(fault)?;
     let condition = context.text("condition").map_err(fault)?;
-    let payload = reader
-        .get("requestPayload")
-        .ok_or_else(|| fault(reader.fault("requestPayload", "the event of a hook")))?;
+    let payload =
+        reader.get("requestPayload").ok_or_else(|| fault(reader.fault("requestPayload", "the event of a hook")))?;
     Ok(FailedInvocation {
         function_arn: bounded(context.text("functionArn").map_err(fault)?),
         condition: quote(condition),
-        hook: parse_hook(payload).map_err(|error| EventError {
-            member: format!("`requestPayload`, {}", error.member),
-            ..error
-        })?,
-        error: failure(&reader)
-            .unwrap_or(condition)
-            .chars()
-            .take(1_023)
-            .collect(),
+        hook: parse_hook(payload)
+            .map_err(|error| EventError { member: format!("`requestPayload`, {}", error.member), ..error })?,
+        error: failure(&reader).unwrap_or(condition).chars().take(1_023).collect(),
     })
 }
 
 /// What the function said: its message, its error's type, or that it failed at all.
 fn failure<'a>(reader: &Reader<'a>) -> Option<&'a str> {
-    let response = |name: &str, member: &str| {
-        reader
-            .get(name)
-            .and_then(|value| value.get(member))
-            .and_then(Value::as_str)
-    };
+    let response =
+        |name: &str, member: &str| reader.get(name).and_then(|value| value.get(member)).and_then(Value::as_str);
     response("responsePayload", "errorMessage")
         .or_else(|| response("responsePayload", "errorType"))
         .or_else(|| response("responseContext", "functionError"))

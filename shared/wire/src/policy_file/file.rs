@@ -6,8 +6,8 @@ use super::probe_url::check_probe_url;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use snapback_core::policy::{
-    AtDeadline, BeforeTraffic, Expect, NoEvidence, Policy, Probe, ProbeKind, RedAlarms, Settings,
-    SignalPolicy, WithoutEvidence,
+    AtDeadline, BeforeTraffic, Expect, NoEvidence, Policy, Probe, ProbeKind, RedAlarms, Settings, SignalPolicy,
+    WithoutEvidence,
 };
 use snapback_core::{AlarmName, Mode, Signal};
 use std::collections::BTreeMap;
@@ -262,20 +262,13 @@ fn empty_object() -> Value {
 
 impl Default for BeforeTrafficFile {
     fn default() -> Self {
-        Self {
-            deadline: minutes(2),
-            red_alarms: RedAlarmsWord::Exempt,
-            probes: Vec::new(),
-        }
+        Self { deadline: minutes(2), red_alarms: RedAlarmsWord::Exempt, probes: Vec::new() }
     }
 }
 
 impl Default for NoEvidenceFile {
     fn default() -> Self {
-        Self {
-            silence: WithoutEvidenceWord::PassWithWarning,
-            unreachable: WithoutEvidenceWord::Hold,
-        }
+        Self { silence: WithoutEvidenceWord::PassWithWarning, unreachable: WithoutEvidenceWord::Hold }
     }
 }
 
@@ -293,9 +286,7 @@ impl PolicyFile {
                 deadline: self.before_traffic.deadline.0,
                 red_alarms: self.before_traffic.red_alarms.into(),
                 probes: probes
-                    .map(|(index, probe)| {
-                        probe.into_probe(&format!("before_traffic.probes[{index}]"))
-                    })
+                    .map(|(index, probe)| probe.into_probe(&format!("before_traffic.probes[{index}]")))
                     .collect::<Result<_, _>>()?,
             },
             signals: self.signals.into_signals()?,
@@ -321,12 +312,7 @@ impl From<&Policy> for PolicyFile {
             before_traffic: BeforeTrafficFile {
                 deadline: DurationText(policy.before_traffic.deadline),
                 red_alarms: policy.before_traffic.red_alarms.into(),
-                probes: policy
-                    .before_traffic
-                    .probes
-                    .iter()
-                    .map(ProbeFile::from)
-                    .collect(),
+                probes: policy.before_traffic.probes.iter().map(ProbeFile::from).collect(),
             },
             signals: SignalsFile::from(&policy.signals),
             bake: DurationText(policy.bake),
@@ -351,41 +337,25 @@ impl ProbeFile {
             }
             Self::Http(probe) => {
                 // Whether loopback is allowed depends on where it runs, so it is checked again where it is called.
-                check_probe_url(&probe.url, true).map_err(|error| PolicyError::Field {
-                    path: format!("{path}.http.url"),
-                    why: error.to_string(),
-                })?;
-                (
-                    ProbeKind::Http { url: probe.url },
-                    probe.expect,
-                    probe.times,
-                )
+                check_probe_url(&probe.url, true)
+                    .map_err(|error| PolicyError::Field { path: format!("{path}.http.url"), why: error.to_string() })?;
+                (ProbeKind::Http { url: probe.url }, probe.expect, probe.times)
             }
             Self::Function(probe) => {
                 if !is_function_arn(&probe.arn) {
                     return Err(PolicyError::Field {
                         path: format!("{path}.function.arn"),
-                        why: format!(
-                            "`{}` is not the ARN of a Lambda function",
-                            crate::reader::quote(&probe.arn)
-                        ),
+                        why: format!("`{}` is not the ARN of a Lambda function", crate::reader::quote(&probe.arn)),
                     });
                 }
                 let payload = probe.payload.to_string();
                 let arn = probe.arn;
-                (
-                    ProbeKind::Function { arn, payload },
-                    probe.expect,
-                    probe.times,
-                )
+                (ProbeKind::Function { arn, payload }, probe.expect, probe.times)
             }
         };
         Ok(Probe {
             kind,
-            expect: Expect {
-                status: expect.status,
-                within: expect.within.map(|within| within.0),
-            },
+            expect: Expect { status: expect.status, within: expect.within.map(|within| within.0) },
             times,
         })
     }
@@ -402,28 +372,14 @@ fn is_function_arn(arn: &str) -> bool {
 
 impl From<&Probe> for ProbeFile {
     fn from(probe: &Probe) -> Self {
-        let expect = ExpectFile {
-            status: probe.expect.status,
-            within: probe.expect.within.map(DurationText),
-        };
+        let expect = ExpectFile { status: probe.expect.status, within: probe.expect.within.map(DurationText) };
         let times = probe.times;
         match &probe.kind {
-            ProbeKind::Invoke { payload } => Self::Invoke(InvokeFile {
-                payload: json(payload),
-                expect,
-                times,
-            }),
-            ProbeKind::Http { url } => Self::Http(HttpFile {
-                url: url.clone(),
-                expect,
-                times,
-            }),
-            ProbeKind::Function { arn, payload } => Self::Function(FunctionFile {
-                arn: arn.clone(),
-                payload: json(payload),
-                expect,
-                times,
-            }),
+            ProbeKind::Invoke { payload } => Self::Invoke(InvokeFile { payload: json(payload), expect, times }),
+            ProbeKind::Http { url } => Self::Http(HttpFile { url: url.clone(), expect, times }),
+            ProbeKind::Function { arn, payload } => {
+                Self::Function(FunctionFile { arn: arn.clone(), payload: json(payload), expect, times })
+            }
         }
     }
 }
@@ -441,12 +397,8 @@ impl SignalsFile {
             (Signal::Availability, self.availability),
             (Signal::Transactions, self.transactions),
         ];
-        let present = signals
-            .into_iter()
-            .filter_map(|(signal, file)| Some((signal, file?)));
-        present
-            .map(|(signal, file)| Ok((signal, file.into_signal(signal)?)))
-            .collect()
+        let present = signals.into_iter().filter_map(|(signal, file)| Some((signal, file?)));
+        present.map(|(signal, file)| Ok((signal, file.into_signal(signal)?))).collect()
     }
 }
 
@@ -471,19 +423,13 @@ impl SignalFile {
                 why: error.to_string(),
             })
         });
-        Ok(SignalPolicy {
-            alarms: alarms.collect::<Result<_, _>>()?,
-            mode: self.mode.map(Mode::from),
-        })
+        Ok(SignalPolicy { alarms: alarms.collect::<Result<_, _>>()?, mode: self.mode.map(Mode::from) })
     }
 }
 
 impl From<&SignalPolicy> for SignalFile {
     fn from(signal: &SignalPolicy) -> Self {
-        Self {
-            alarms: signal.alarms.iter().map(ToString::to_string).collect(),
-            mode: signal.mode.map(ModeWord::from),
-        }
+        Self { alarms: signal.alarms.iter().map(ToString::to_string).collect(), mode: signal.mode.map(ModeWord::from) }
     }
 }
 

@@ -64,11 +64,7 @@ pub fn parse_policy_value(value: &Value) -> Result<Policy, PolicyError> {
     let file: PolicyFile = serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         PolicyError::Field {
-            path: if path == "." {
-                "(document)".to_owned()
-            } else {
-                path
-            },
+            path: if path == "." { "(document)".to_owned() } else { path },
             why: error.into_inner().to_string(),
         }
     })?;
@@ -92,8 +88,7 @@ fn parse_bounded(text: &str, most: usize) -> Result<Policy, PolicyError> {
         let bytes = text.len();
         return Err(PolicyError::TooLarge { bytes, most });
     }
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
     parse_policy_value(&value)
 }
 

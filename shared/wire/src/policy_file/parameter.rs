@@ -26,11 +26,7 @@ pub struct ParameterNameError {
 /// * Every byte (UTF-8) of a name that is not a letter, digit, `.` or `-` becomes `_` and two hexadecimal digits, `_` itself too.
 #[must_use]
 pub fn parameter_name(prefix: &str, group: &GroupRef) -> String {
-    format!(
-        "{prefix}/{}/{}",
-        escape(group.application()),
-        escape(group.group())
-    )
+    format!("{prefix}/{}/{}", escape(group.application()), escape(group.group()))
 }
 
 /// The group whose policy the parameter holds: the inverse of [`parameter_name`].
@@ -38,28 +34,16 @@ pub fn parameter_name(prefix: &str, group: &GroupRef) -> String {
 /// # Errors
 /// When the name has another prefix or form, or is not as [`parameter_name`] writes it.
 pub fn group_of_parameter(prefix: &str, name: &str) -> Result<GroupRef, ParameterNameError> {
-    let error = |why| ParameterNameError {
-        name: crate::reader::quote(name),
-        prefix: prefix.to_owned(),
-        why,
-    };
+    let error = |why| ParameterNameError { name: crate::reader::quote(name), prefix: prefix.to_owned(), why };
     let rest = name
         .strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('/'))
         .ok_or_else(|| error("it has another prefix"))?;
-    let (application, group) = rest
-        .split_once('/')
-        .ok_or_else(|| error("it has no group"))?;
-    let unescaped = |text| {
-        unescape(text).ok_or_else(|| error("it has characters or escapes that are never written"))
-    };
+    let (application, group) = rest.split_once('/').ok_or_else(|| error("it has no group"))?;
+    let unescaped = |text| unescape(text).ok_or_else(|| error("it has characters or escapes that are never written"));
     let group = GroupRef::new(unescaped(application)?, unescaped(group)?)
         .map_err(|_| error("its application or group cannot be one"))?;
-    if parameter_name(prefix, &group) == name {
-        Ok(group)
-    } else {
-        Err(error("it escapes what needs no escape"))
-    }
+    if parameter_name(prefix, &group) == name { Ok(group) } else { Err(error("it escapes what needs no escape")) }
 }
 
 fn is_plain(byte: u8) -> bool {

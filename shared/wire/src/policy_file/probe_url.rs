@@ -25,10 +25,7 @@ pub struct ProbeUrlError {
 /// # Errors
 /// Says what is wrong and what is allowed.
 pub fn check_probe_url(url: &str, allow_loopback: bool) -> Result<(), ProbeUrlError> {
-    check(url, allow_loopback).map_err(|why| ProbeUrlError {
-        url: shown(url),
-        why,
-    })
+    check(url, allow_loopback).map_err(|why| ProbeUrlError { url: shown(url), why })
 }
 
 /// Whether a probe may not connect to this address, for whoever resolves names.
@@ -67,18 +64,14 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     }
     let [.., a, b, c, d] = v6.octets();
     let is_nat64 = matches!(v6.segments(), [0x64, 0xff9b, 0, 0, 0, 0, _, _]);
-    v6.to_ipv4()
-        .or_else(|| is_nat64.then(|| Ipv4Addr::new(a, b, c, d)))
+    v6.to_ipv4().or_else(|| is_nat64.then(|| Ipv4Addr::new(a, b, c, d)))
 }
 
 fn check(url: &str, allow_loopback: bool) -> Result<(), &'static str> {
     if url.len() > MAX_URL {
         return Err("is longer than 2048 bytes");
     }
-    if !url
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && !br##""<>\^`{|}#"##.contains(&byte))
-    {
+    if !url.bytes().all(|byte| byte.is_ascii_graphic() && !br##""<>\^`{|}#"##.contains(&byte)) {
         return Err("has a character that no URL of a probe may have; write it percent-encoded");
     }
     let (is_https, rest) = if let Some(rest) = url.strip_prefix("https://") {
@@ -93,68 +86,45 @@ fn check(url: &str, allow_loopback: bool) -> Result<(), &'static str> {
         return Err("has a user name or password; a policy is no place for them");
     }
     let is_loopback = check_host(host(authority)?, allow_loopback)?;
-    if is_https || is_loopback {
-        Ok(())
-    } else {
-        Err("is not https; http is for loopback hosts of a rehearsal only")
-    }
+    if is_https || is_loopback { Ok(()) } else { Err("is not https; http is for loopback hosts of a rehearsal only") }
 }
 
 /// The host of `host` or `host:port`, IPv6 without its brackets.
 fn host(authority: &str) -> Result<&str, &'static str> {
-    let (host, port) = match authority
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, port)) => {
-            host.parse::<Ipv6Addr>()
-                .map_err(|_| "has no valid IPv6 address in its brackets")?;
+            host.parse::<Ipv6Addr>().map_err(|_| "has no valid IPv6 address in its brackets")?;
             (host, port)
         }
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     let is_port_valid = port.is_empty()
         || port.strip_prefix(':').is_some_and(|port| {
-            port.bytes().all(|byte| byte.is_ascii_digit())
-                && port.parse::<u16>().is_ok_and(|port| port > 0)
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
         });
-    if is_port_valid {
-        Ok(host)
-    } else {
-        Err("has a port that is no number from 1 to 65535")
-    }
+    if is_port_valid { Ok(host) } else { Err("has a port that is no number from 1 to 65535") }
 }
 
 /// Whether the host is loopback; an error when it may not be called.
 fn check_host(host: &str, allow_loopback: bool) -> Result<bool, &'static str> {
-    const REFUSED: &str = "has a host that probes may not call: link-local, metadata service, or loopback outside a rehearsal";
+    const REFUSED: &str =
+        "has a host that probes may not call: link-local, metadata service, or loopback outside a rehearsal";
     if let Some(address) = host_address(host)? {
         let is_loopback = address.to_canonical().is_loopback();
-        return if is_refused_address(address, allow_loopback) {
-            Err(REFUSED)
-        } else {
-            Ok(is_loopback)
-        };
+        return if is_refused_address(address, allow_loopback) { Err(REFUSED) } else { Ok(is_loopback) };
     }
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let is_valid = (1..=253).contains(&name.len())
         && name.split('.').all(|label| {
             (1..=63).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         });
     if !is_valid {
         return Err("has no valid host name");
     }
     let is_loopback = name == "localhost" || name.ends_with(".localhost");
-    let is_metadata = [
-        "metadata.google.internal",
-        "metadata",
-        "instance-data",
-        "instance-data.ec2.internal",
-    ]
-    .contains(&name.as_str());
+    let is_metadata = ["metadata.google.internal", "metadata", "instance-data", "instance-data.ec2.internal"]
+        .contains(&name.as_str());
     if is_metadata || (is_loopback && !allow_loopback) {
         return Err(REFUSED);
     }
@@ -204,26 +174,14 @@ mod tests {
             ("ftp://shop.example.com/", Some("not an absolute https URL")),
             ("/health", Some("not an absolute https URL")),
             ("", Some("not an absolute https URL")),
-            (
-                "HTTPS://shop.example.com",
-                Some("not an absolute https URL"),
-            ),
+            ("HTTPS://shop.example.com", Some("not an absolute https URL")),
             ("https://", Some("no valid host name")),
             ("https:///health", Some("no valid host name")),
             ("https://a..b/", Some("no valid host name")),
-            (
-                "https://me:secret@shop.example.com/",
-                Some("user name or password"),
-            ),
-            (
-                "https://shop.example.com\\@169.254.169.254/",
-                Some("percent-encoded"),
-            ),
+            ("https://me:secret@shop.example.com/", Some("user name or password")),
+            ("https://shop.example.com\\@169.254.169.254/", Some("percent-encoded")),
             ("https://shop.example.com/a b", Some("percent-encoded")),
-            (
-                "https://shop.example.com/\r\nHost: x",
-                Some("percent-encoded"),
-            ),
+            ("https://shop.example.com/\r\nHost: x", Some("percent-encoded")),
             ("https://shöp.example.com/", Some("percent-encoded")),
             ("https://shop.example.com:0/", Some("has a port")),
             ("https://shop.example.com:65536/", Some("has a port")),
@@ -231,10 +189,7 @@ mod tests {
             ("https://shop.example.com:/", Some("has a port")),
             ("https://[::1/", Some("port")),
             ("https://[fe80::1%25eth0]/", Some("no valid IPv6 address")),
-            (
-                "https://169.254.169.254/latest/meta-data",
-                Some("may not call"),
-            ),
+            ("https://169.254.169.254/latest/meta-data", Some("may not call")),
             ("https://169.254.170.2/v2/credentials", Some("may not call")),
             ("https://0.0.0.0/", Some("may not call")),
             ("https://[fd00:ec2::254]/", Some("may not call")),
@@ -280,12 +235,7 @@ mod tests {
     #[test]
     fn length_and_password_are_bounded() {
         let url = format!("https://shop.example.com/{}", "a".repeat(MAX_URL));
-        assert!(
-            check_probe_url(&url, false)
-                .unwrap_err()
-                .to_string()
-                .contains("2048 bytes")
-        );
+        assert!(check_probe_url(&url, false).unwrap_err().to_string().contains("2048 bytes"));
         let error = check_probe_url("https://me:secret@shop.example.com/", false).unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
     }

@@ -2,8 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::json;
 use snapback_core::policy::{
-    AtDeadline, BeforeTraffic, Expect, NoEvidence, Probe, ProbeKind, RedAlarms, Settings,
-    SignalPolicy, WithoutEvidence,
+    AtDeadline, BeforeTraffic, Expect, NoEvidence, Probe, ProbeKind, RedAlarms, Settings, SignalPolicy, WithoutEvidence,
 };
 use snapback_core::{AlarmName, Mode, Signal};
 use std::time::Duration;
@@ -45,34 +44,18 @@ fn full() -> Value {
 #[test]
 fn every_field_is_read() {
     let policy = parse_policy_value(&full()).unwrap();
-    assert_eq!(
-        (policy.service.as_str(), policy.mode),
-        ("checkout", Mode::Rollback)
-    );
+    assert_eq!((policy.service.as_str(), policy.mode), ("checkout", Mode::Rollback));
     let before = &policy.before_traffic;
-    assert_eq!(
-        (before.deadline, before.red_alarms),
-        (Duration::from_secs(90), RedAlarms::Block)
-    );
+    assert_eq!((before.deadline, before.red_alarms), (Duration::from_secs(90), RedAlarms::Block));
     let expected = [
         Probe {
-            kind: ProbeKind::Invoke {
-                payload: r#"{"path":"/health"}"#.to_owned(),
-            },
-            expect: Expect {
-                status: Some(200),
-                within: Some(Duration::from_millis(800)),
-            },
+            kind: ProbeKind::Invoke { payload: r#"{"path":"/health"}"#.to_owned() },
+            expect: Expect { status: Some(200), within: Some(Duration::from_millis(800)) },
             times: 5,
         },
         Probe {
-            kind: ProbeKind::Http {
-                url: "https://shop.example.com/health".to_owned(),
-            },
-            expect: Expect {
-                status: Some(200),
-                within: None,
-            },
+            kind: ProbeKind::Http { url: "https://shop.example.com/health".to_owned() },
+            expect: Expect { status: Some(200), within: None },
             times: 1,
         },
         Probe {
@@ -80,10 +63,7 @@ fn every_field_is_read() {
                 arn: "arn:aws:lambda:us-east-1:123456789012:function:checks".to_owned(),
                 payload: "[1]".to_owned(),
             },
-            expect: Expect {
-                status: None,
-                within: None,
-            },
+            expect: Expect { status: None, within: None },
             times: 1,
         },
     ];
@@ -91,21 +71,12 @@ fn every_field_is_read() {
     assert_eq!(policy.signals.len(), 4);
     assert_eq!(policy.mode_of(Some(Signal::Latency)), Mode::Advise);
     assert_eq!(policy.signals[&Signal::Latency].alarms.len(), 2);
-    assert_eq!(
-        (policy.bake, policy.tick),
-        (Duration::from_secs(1_200), Duration::from_secs(2))
-    );
+    assert_eq!((policy.bake, policy.tick), (Duration::from_secs(1_200), Duration::from_secs(2)));
     assert_eq!(policy.no_evidence.silence, WithoutEvidence::Fail);
-    assert_eq!(
-        policy.no_evidence.unreachable,
-        WithoutEvidence::PassWithWarning
-    );
+    assert_eq!(policy.no_evidence.unreachable, WithoutEvidence::PassWithWarning);
     assert_eq!(policy.at_deadline, AtDeadline::PassWithWarning);
     assert_eq!(policy.refuse_for, Duration::from_secs(48 * 3_600));
-    assert_eq!(
-        policy.notify.as_deref(),
-        Some("arn:aws:sns:us-east-1:123456789012:releases")
-    );
+    assert_eq!(policy.notify.as_deref(), Some("arn:aws:sns:us-east-1:123456789012:releases"));
 }
 
 #[test]
@@ -122,10 +93,7 @@ fn what_is_not_said_has_a_default() {
         signals: std::collections::BTreeMap::new(),
         bake: Duration::from_secs(600),
         tick: Duration::from_secs(10),
-        no_evidence: NoEvidence {
-            silence: WithoutEvidence::PassWithWarning,
-            unreachable: WithoutEvidence::Hold,
-        },
+        no_evidence: NoEvidence { silence: WithoutEvidence::PassWithWarning, unreachable: WithoutEvidence::Hold },
         at_deadline: AtDeadline::Fail,
         refuse_for: Duration::from_secs(24 * 3_600),
         notify: None,
@@ -138,72 +106,32 @@ fn what_is_not_said_has_a_default() {
 fn what_is_wrong_is_named() {
     // (case, place, what stands there instead, part of the message)
     let table = [
-        (
-            "unknown field",
-            "/typo",
-            json!(1),
-            "policy field `typo`: unknown field `typo`",
-        ),
+        ("unknown field", "/typo", json!(1), "policy field `typo`: unknown field `typo`"),
         (
             "not built",
             "/signals/errors/metric",
             json!("x"),
             "policy field `signals.errors.metric`: unknown field `metric`",
         ),
-        (
-            "not built",
-            "/signals/errors/against_baseline",
-            json!({}),
-            "unknown field `against_baseline`",
-        ),
-        (
-            "not built",
-            "/signals/errors/sufficient",
-            json!(true),
-            "unknown field `sufficient`",
-        ),
-        (
-            "not built",
-            "/signals/sla",
-            json!({}),
-            "policy field `signals.sla`: unknown field `sla`",
-        ),
+        ("not built", "/signals/errors/against_baseline", json!({}), "unknown field `against_baseline`"),
+        ("not built", "/signals/errors/sufficient", json!(true), "unknown field `sufficient`"),
+        ("not built", "/signals/sla", json!({}), "policy field `signals.sla`: unknown field `sla`"),
         (
             "unknown mode",
             "/mode",
             json!("auto"),
             "policy field `mode`: unknown variant `auto`, expected one of `observe`, `advise`, `rollback`",
         ),
-        (
-            "case matters",
-            "/mode",
-            json!("Rollback"),
-            "unknown variant `Rollback`",
-        ),
-        (
-            "no service",
-            "/service",
-            json!(""),
-            "policy field `service` is ``, allowed is a name of 1 to 64 characters",
-        ),
+        ("case matters", "/mode", json!("Rollback"), "unknown variant `Rollback`"),
+        ("no service", "/service", json!(""), "policy field `service` is ``, allowed is a name of 1 to 64 characters"),
         (
             "a number",
             "/bake",
             json!(600),
             "policy field `bake`: 600 is no duration, allowed is a whole number with a unit, such as 250ms, 30s, 10m or 2h",
         ),
-        (
-            "a decimal",
-            "/tick",
-            json!("1.5s"),
-            "policy field `tick`: `1.5s` is no duration",
-        ),
-        (
-            "too long",
-            "/bake",
-            json!("56m"),
-            "policy field `bake` is 56m, allowed is 0s to 55m",
-        ),
+        ("a decimal", "/tick", json!("1.5s"), "policy field `tick`: `1.5s` is no duration"),
+        ("too long", "/bake", json!("56m"), "policy field `bake` is 56m, allowed is 0s to 55m"),
         (
             "nested duration",
             "/before_traffic/probes/0/invoke/expect/within",
@@ -228,12 +156,7 @@ fn what_is_wrong_is_named() {
             json!(-1),
             "policy field `before_traffic.probes[0].invoke.times`: invalid value",
         ),
-        (
-            "unknown probe",
-            "/before_traffic/probes/0",
-            json!({ "tcp": {} }),
-            "unknown variant `tcp`",
-        ),
+        ("unknown probe", "/before_traffic/probes/0", json!({ "tcp": {} }), "unknown variant `tcp`"),
         (
             "two kinds in one",
             "/before_traffic/probes/0",
@@ -264,18 +187,8 @@ fn what_is_wrong_is_named() {
             json!("checkout-5xx"),
             "policy field `signals.errors.alarms`: invalid type: string",
         ),
-        (
-            "topic",
-            "/notify/sns",
-            json!("ops@example.com"),
-            "policy field `notify.sns` is ops@example.com",
-        ),
-        (
-            "null",
-            "/before_traffic",
-            Value::Null,
-            "policy field `before_traffic`: invalid type: null",
-        ),
+        ("topic", "/notify/sns", json!("ops@example.com"), "policy field `notify.sns` is ops@example.com"),
+        ("null", "/before_traffic", Value::Null, "policy field `before_traffic`: invalid type: null"),
     ];
     for (case, place, value, expected) in table {
         let mut document = full();
@@ -284,10 +197,7 @@ fn what_is_wrong_is_named() {
         if let Some(list) = parent.as_array_mut() {
             list[name.parse::<usize>().unwrap()] = value;
         } else {
-            parent
-                .as_object_mut()
-                .unwrap()
-                .insert(name.to_owned(), value);
+            parent.as_object_mut().unwrap().insert(name.to_owned(), value);
         }
         let error = parse_policy_value(&document).unwrap_err().to_string();
         assert!(error.contains(expected), "{case} {place}: {error}");
@@ -296,10 +206,7 @@ fn what_is_wrong_is_named() {
         let mut document = full();
         document.as_object_mut().unwrap().remove(name);
         let error = parse_policy_value(&document).unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("missing field `{name}`")),
-            "{error}"
-        );
+        assert!(error.contains(&format!("missing field `{name}`")), "{error}");
     }
 }
 
@@ -327,10 +234,7 @@ pub(crate) fn assert_snapshot(path: &str, value: &Value) {
         std::fs::write(path, &text).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(
-        committed, text,
-        "{path} is stale; run the test with UPDATE_SNAPSHOTS=1 and review the difference"
-    );
+    assert_eq!(committed, text, "{path} is stale; run the test with UPDATE_SNAPSHOTS=1 and review the difference");
 }
 
 #[test]
@@ -343,27 +247,16 @@ fn the_schema_knows_every_field() {
     let schema = policy_schema();
     let properties = schema["properties"].as_object().unwrap();
     for name in full().as_object().unwrap().keys() {
-        let description = properties
-            .get(name)
-            .and_then(|property| property["description"].as_str());
-        assert!(
-            description.is_some_and(|text| !text.is_empty()),
-            "{name} has no description"
-        );
+        let description = properties.get(name).and_then(|property| property["description"].as_str());
+        assert!(description.is_some_and(|text| !text.is_empty()), "{name} has no description");
     }
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["required"], json!(["service", "mode"]));
 }
 
 fn any_expect() -> impl Strategy<Value = Expect> {
-    (
-        prop::option::of(any::<u16>()),
-        prop::option::of(1_u64..=2_000),
-    )
-        .prop_map(|(status, ms)| Expect {
-            status,
-            within: ms.map(Duration::from_millis),
-        })
+    (prop::option::of(any::<u16>()), prop::option::of(1_u64..=2_000))
+        .prop_map(|(status, ms)| Expect { status, within: ms.map(Duration::from_millis) })
 }
 
 fn any_payload() -> impl Strategy<Value = String> {
@@ -372,26 +265,20 @@ fn any_payload() -> impl Strategy<Value = String> {
         Just("null".to_owned()),
         any::<i64>().prop_map(|number| number.to_string()),
         ".{0,20}".prop_map(|text| Value::from(text).to_string()),
-        ("[a-z/]{0,9}", any::<bool>())
-            .prop_map(|(path, deep)| json!({ "path": path, "deep": deep }).to_string()),
+        ("[a-z/]{0,9}", any::<bool>()).prop_map(|(path, deep)| json!({ "path": path, "deep": deep }).to_string()),
     ]
 }
 
 fn any_probe() -> impl Strategy<Value = Probe> {
     let kind = prop_oneof![
         any_payload().prop_map(|payload| ProbeKind::Invoke { payload }),
-        "https://[a-z]{1,9}\\.example\\.com/[a-z0-9?=&/]{0,20}"
-            .prop_map(|url| ProbeKind::Http { url }),
+        "https://[a-z]{1,9}\\.example\\.com/[a-z0-9?=&/]{0,20}".prop_map(|url| ProbeKind::Http { url }),
         ("[a-z-]{1,9}", any_payload()).prop_map(|(name, payload)| ProbeKind::Function {
             arn: format!("arn:aws:lambda:eu-west-1:123456789012:function:{name}"),
             payload,
         }),
     ];
-    (kind, any_expect(), 1_u32..=100).prop_map(|(kind, expect, times)| Probe {
-        kind,
-        expect,
-        times,
-    })
+    (kind, any_expect(), 1_u32..=100).prop_map(|(kind, expect, times)| Probe { kind, expect, times })
 }
 
 fn any_mode() -> impl Strategy<Value = Mode> {
@@ -399,21 +286,12 @@ fn any_mode() -> impl Strategy<Value = Mode> {
 }
 
 fn any_without_evidence() -> impl Strategy<Value = WithoutEvidence> {
-    prop::sample::select(
-        &[
-            WithoutEvidence::PassWithWarning,
-            WithoutEvidence::Hold,
-            WithoutEvidence::Fail,
-        ][..],
-    )
+    prop::sample::select(&[WithoutEvidence::PassWithWarning, WithoutEvidence::Hold, WithoutEvidence::Fail][..])
 }
 
 fn any_signal() -> impl Strategy<Value = SignalPolicy> {
     let alarm = "[^\\p{Cc}]{1,20}".prop_map(|name| AlarmName::parse(name).unwrap());
-    (
-        prop::collection::vec(alarm, 0..4),
-        prop::option::of(any_mode()),
-    )
+    (prop::collection::vec(alarm, 0..4), prop::option::of(any_mode()))
         .prop_map(|(alarms, mode)| SignalPolicy { alarms, mode })
 }
 

@@ -7,14 +7,11 @@ use crate::reader::{Fault, Reader, describe};
 use serde_json::Value;
 
 const UPGRADE: &str = "written by a newer Snapback; upgrade this one";
-const DAMAGED: &str =
-    "not written by Snapback, or changed since; restore the item from a backup or delete it";
+const DAMAGED: &str = "not written by Snapback, or changed since; restore the item from a backup or delete it";
 
 /// A stored item that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "item pk `{pk}`, sk `{sk}`: attribute `{attribute}` is {found}, expected {expected}; {next_step}"
-)]
+#[error("item pk `{pk}`, sk `{sk}`: attribute `{attribute}` is {found}, expected {expected}; {next_step}")]
 pub struct RecordError {
     /// Partition key of the item; empty when it has none.
     pub pk: String,
@@ -62,25 +59,14 @@ impl<'a> Context<'a> {
             let is_newer = v.and_then(Value::as_u64).is_some_and(|v| v > FORMAT);
             return Err(RecordError {
                 next_step: if is_newer { UPGRADE } else { DAMAGED },
-                ..RecordError::new(
-                    &key,
-                    attr::V,
-                    &describe(v),
-                    &format!("format version {FORMAT}"),
-                )
+                ..RecordError::new(&key, attr::V, &describe(v), &format!("format version {FORMAT}"))
             });
         }
-        Ok(Self {
-            key,
-            reader: Reader::new(item),
-        })
+        Ok(Self { key, reader: Reader::new(item) })
     }
 
     /// Reads attributes; a fault becomes an error that names the item.
-    pub(super) fn read<T>(
-        &self,
-        read: impl FnOnce(&Reader<'a>) -> Result<T, Fault>,
-    ) -> Result<T, RecordError> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Reader<'a>) -> Result<T, Fault>) -> Result<T, RecordError> {
         read(&self.reader).map_err(|fault| RecordError::from_fault(&self.key, fault))
     }
 
@@ -113,9 +99,7 @@ impl<'a> Context<'a> {
             let found = describe(Some(&Value::from(text)));
             RecordError::new(&self.key, attribute, &found, &expected)
         };
-        let rest = text
-            .strip_prefix(prefix)
-            .ok_or_else(|| fault(format!("`{prefix}…`")))?;
+        let rest = text.strip_prefix(prefix).ok_or_else(|| fault(format!("`{prefix}…`")))?;
         parse(rest).map_err(|error| fault(error.to_string()))
     }
 }

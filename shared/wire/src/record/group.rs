@@ -4,8 +4,8 @@ use super::attr;
 use super::error::{Context, RecordError};
 use super::item::{Item, Writer, reason, seconds_after};
 use super::key::{
-    ALARM_PREFIX, DEPLOYMENT_PREFIX, GOOD_PREFIX, GROUP_PREFIX, LEASE, REFUSED_PREFIX, good_key,
-    refused_key, registry_key, sweep_lease_key, watch_key,
+    ALARM_PREFIX, DEPLOYMENT_PREFIX, GOOD_PREFIX, GROUP_PREFIX, LEASE, REFUSED_PREFIX, good_key, refused_key,
+    registry_key, sweep_lease_key, watch_key,
 };
 use super::state::{end, revision};
 use snapback_core::deployment::{GoodRevision, RefusedRevision};
@@ -27,9 +27,7 @@ pub struct Watch {
 /// * `expires`: after this DynamoDB may delete it; rounded up to whole seconds.
 #[must_use]
 pub fn watch_item(alarm: &AlarmName, id: &DeploymentId, expires: Timestamp) -> Item {
-    Writer::new(watch_key(alarm, id))
-        .put(attr::EXPIRES_AT, seconds_after(expires))
-        .item()
+    Writer::new(watch_key(alarm, id)).put(attr::EXPIRES_AT, seconds_after(expires)).item()
 }
 
 /// Reads a watch.
@@ -136,10 +134,7 @@ pub struct SweepLease {
 /// The item of the sweep's lease over one shard.
 #[must_use]
 pub fn sweep_lease_item(shard: u32, lease: &SweepLease) -> Item {
-    Writer::new(sweep_lease_key(shard))
-        .put(attr::OWNER, reason(&lease.owner))
-        .time(attr::UNTIL_MS, lease.until)
-        .item()
+    Writer::new(sweep_lease_key(shard)).put(attr::OWNER, reason(&lease.owner)).time(attr::UNTIL_MS, lease.until).item()
 }
 
 /// Reads the sweep's lease.
@@ -150,9 +145,6 @@ pub fn parse_sweep_lease(item: &Item) -> Result<SweepLease, RecordError> {
     let context = Context::of(item)?;
     context.sk_part(LEASE, end)?;
     context.read(|reader| {
-        Ok(SweepLease {
-            owner: reader.text(attr::OWNER)?.to_owned(),
-            until: reader.time(attr::UNTIL_MS)?,
-        })
+        Ok(SweepLease { owner: reader.text(attr::OWNER)?.to_owned(), until: reader.time(attr::UNTIL_MS)? })
     })
 }

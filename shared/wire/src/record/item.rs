@@ -39,9 +39,7 @@ pub fn with_expiry(mut item: Item, closed_at: Timestamp) -> Item {
 /// Whether the item counts as absent at `now`: DynamoDB deletes expired items only some time later.
 #[must_use]
 pub fn is_expired(item: &Item, now: Timestamp) -> bool {
-    item.get(attr::EXPIRES_AT)
-        .and_then(Value::as_i64)
-        .is_some_and(|expires_at| expires_at <= now.seconds())
+    item.get(attr::EXPIRES_AT).and_then(Value::as_i64).is_some_and(|expires_at| expires_at <= now.seconds())
 }
 
 /// The key of an item.
@@ -51,10 +49,7 @@ pub(super) fn key(item: &Item) -> Result<Key, RecordError> {
         (Some(pk), Some(sk)) => Ok(Key { pk, sk }),
         (pk, sk) => {
             let attribute = if pk.is_none() { attr::PK } else { attr::SK };
-            let key = Key {
-                pk: pk.unwrap_or_default(),
-                sk: sk.unwrap_or_default(),
-            };
+            let key = Key { pk: pk.unwrap_or_default(), sk: sk.unwrap_or_default() };
             Err(RecordError::new(&key, attribute, "missing", "a string"))
         }
     }
@@ -79,10 +74,7 @@ pub(super) struct Writer(Item);
 impl Writer {
     /// An item with its key and format version.
     pub(super) fn new(key: Key) -> Self {
-        Self::map()
-            .put(attr::PK, key.pk)
-            .put(attr::SK, key.sk)
-            .put(attr::V, FORMAT)
+        Self::map().put(attr::PK, key.pk).put(attr::SK, key.sk).put(attr::V, FORMAT)
     }
 
     /// A nested object.
@@ -110,11 +102,7 @@ impl Writer {
         self.some(name, at.map(Timestamp::ms))
     }
 
-    pub(super) fn list<T: Into<Value>>(
-        self,
-        name: &str,
-        values: impl IntoIterator<Item = T>,
-    ) -> Self {
+    pub(super) fn list<T: Into<Value>>(self, name: &str, values: impl IntoIterator<Item = T>) -> Self {
         let values: Vec<Value> = values.into_iter().map(Into::into).collect();
         self.put(name, values)
     }

@@ -114,21 +114,14 @@ pub fn lease_key(id: &DeploymentId, event: LifecycleEvent) -> Key {
 /// One message.
 #[must_use]
 pub fn notice_key(id: &DeploymentId, kind: NoticeKind) -> Key {
-    Key::new(
-        deployment_pk(id),
-        format!("{NOTICE_PREFIX}{}", kind.as_str()),
-    )
+    Key::new(deployment_pk(id), format!("{NOTICE_PREFIX}{}", kind.as_str()))
 }
 
 /// One line of evidence: the same time, kind and source is the same key.
 #[must_use]
 pub fn evidence_key(id: &DeploymentId, evidence: &Evidence) -> Key {
     let hash: String = sha256_hex(&[&evidence.source]).chars().take(16).collect();
-    let sk = format!(
-        "{EVENT_PREFIX}{}#{}#{hash}",
-        digits(evidence.at),
-        evidence.kind.as_str()
-    );
+    let sk = format!("{EVENT_PREFIX}{}#{}#{hash}", digits(evidence.at), evidence.kind.as_str());
     Key::new(deployment_pk(id), sk)
 }
 
@@ -166,9 +159,7 @@ pub fn sweep_lease_key(shard: u32) -> Key {
 /// The shard of a deployment id or group name: stable over processes and versions (FNV-1a, 32 bits).
 #[must_use]
 pub fn shard_of(key: &str) -> u32 {
-    let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     // The remainder is written so that one shard is not a lint.
     hash.checked_rem(SHARDS).unwrap_or_default()
 }
@@ -195,12 +186,9 @@ pub(crate) fn sha256_hex(parts: &[&str]) -> String {
         }
         hasher.update(part);
     }
-    hasher
-        .finalize()
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

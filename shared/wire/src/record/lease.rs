@@ -10,16 +10,12 @@ use snapback_core::{DeploymentId, ExecutionId};
 /// The HOOK item of one lifecycle hook; the reason of its result is cut when it is long.
 #[must_use]
 pub fn lease_item(id: &DeploymentId, lease: &Lease) -> Item {
-    let result = lease.result.as_ref().map(|(status, why)| {
-        Writer::map()
-            .put(attr::STATUS, status.as_str())
-            .put(attr::REASON, reason(why))
-    });
-    let answered = lease.answered.map(|(status, at)| {
-        Writer::map()
-            .put(attr::STATUS, status.as_str())
-            .time(attr::AT_MS, at)
-    });
+    let result = lease
+        .result
+        .as_ref()
+        .map(|(status, why)| Writer::map().put(attr::STATUS, status.as_str()).put(attr::REASON, reason(why)));
+    let answered =
+        lease.answered.map(|(status, at)| Writer::map().put(attr::STATUS, status.as_str()).time(attr::AT_MS, at));
     Writer::new(lease_key(id, lease.event))
         .put(attr::EXECUTION_ID, lease.execution_id.as_str())
         .put(attr::OWNER, reason(&lease.owner))
@@ -39,17 +35,11 @@ pub fn parse_lease(item: &Item) -> Result<Lease, RecordError> {
     let event = context.sk_part(HOOK_PREFIX, str::parse)?;
     context.read(|reader| {
         let result = match reader.optional_map(attr::RESULT)? {
-            Some(map) => Some((
-                map.parsed(attr::STATUS, str::parse)?,
-                map.text(attr::REASON)?.to_owned(),
-            )),
+            Some(map) => Some((map.parsed(attr::STATUS, str::parse)?, map.text(attr::REASON)?.to_owned())),
             None => None,
         };
         let answered = match reader.optional_map(attr::ANSWERED)? {
-            Some(map) => Some((
-                map.parsed(attr::STATUS, str::parse)?,
-                map.time(attr::AT_MS)?,
-            )),
+            Some(map) => Some((map.parsed(attr::STATUS, str::parse)?, map.time(attr::AT_MS)?)),
             None => None,
         };
         Ok(Lease {

@@ -18,16 +18,15 @@ mod tests;
 
 pub use error::RecordError;
 pub use group::{
-    SweepLease, Watch, good_item, parse_good, parse_refused, parse_registry, parse_sweep_lease,
-    parse_watch, refused_item, registry_item, sweep_lease_item, watch_item,
+    SweepLease, Watch, good_item, parse_good, parse_refused, parse_registry, parse_sweep_lease, parse_watch,
+    refused_item, registry_item, sweep_lease_item, watch_item,
 };
 pub use item::{FORMAT, Item, MAX_REASON, MAX_TEXT, expires_at, is_expired, key_of, with_expiry};
 pub use key::{
-    ALARM_PREFIX, DEPLOYMENT_PREFIX, EVENT_PREFIX, GOOD_PREFIX, GROUP_PREFIX, HOOK_PREFIX, Key,
-    LEASE, NOTICE_PREFIX, POLICY, REFUSED_PREFIX, ROLLBACK, SHARDS, STATE, alarm_pk, day_pk,
-    deployment_key, deployment_pk, digits, evidence_key, good_key, group_pk, groups_pk, lease_key,
-    live_pk, notice_key, policy_key, refused_key, registry_key, rollback_key, shard_of,
-    sweep_lease_key, watch_key,
+    ALARM_PREFIX, DEPLOYMENT_PREFIX, EVENT_PREFIX, GOOD_PREFIX, GROUP_PREFIX, HOOK_PREFIX, Key, LEASE, NOTICE_PREFIX,
+    POLICY, REFUSED_PREFIX, ROLLBACK, SHARDS, STATE, alarm_pk, day_pk, deployment_key, deployment_pk, digits,
+    evidence_key, good_key, group_pk, groups_pk, lease_key, live_pk, notice_key, policy_key, refused_key, registry_key,
+    rollback_key, shard_of, sweep_lease_key, watch_key,
 };
 pub use lease::{lease_item, parse_lease};
 pub use notice::{evidence_item, notice_item, parse_evidence, parse_notice};
@@ -46,9 +45,7 @@ use snapback_core::{DeploymentId, Policy};
 /// The POLICY item: the policy as it was pinned at registration, as its own JSON document.
 #[must_use]
 pub fn policy_item(id: &DeploymentId, policy: &Policy) -> Item {
-    Writer::new(policy_key(id))
-        .put(attr::DOCUMENT, to_json(policy))
-        .item()
+    Writer::new(policy_key(id)).put(attr::DOCUMENT, to_json(policy)).item()
 }
 
 /// Reads a POLICY item.
@@ -57,9 +54,7 @@ pub fn policy_item(id: &DeploymentId, policy: &Policy) -> Item {
 /// When the item has another format, or its document is no policy.
 pub fn parse_policy(item: &Item) -> Result<Policy, RecordError> {
     Context::of(item)?.read(|reader| {
-        reader.parsed(attr::DOCUMENT, |text| {
-            parse_stored_policy(text).map_err(|error| error.to_string())
-        })
+        reader.parsed(attr::DOCUMENT, |text| parse_stored_policy(text).map_err(|error| error.to_string()))
     })
 }
 
@@ -87,35 +82,14 @@ pub fn parse_record(items: &[Item]) -> Result<Option<Record>, RecordError> {
     let Some(((deployment, version), state_key)) = state else {
         return Ok(None);
     };
-    let keys = [
-        policy.as_ref().map(|(_, key)| key),
-        rollback.as_ref().map(|(_, key)| key),
-    ];
-    let others = leases
-        .iter()
-        .map(|(_, key)| key)
-        .chain(notices.iter().map(|(_, key)| key));
-    if let Some(stranger) = keys
-        .into_iter()
-        .flatten()
-        .chain(others)
-        .find(|key| key.pk != state_key.pk)
-    {
-        return Err(RecordError::new(
-            stranger,
-            attr::PK,
-            "another deployment's",
-            &state_key.pk,
-        ));
+    let keys = [policy.as_ref().map(|(_, key)| key), rollback.as_ref().map(|(_, key)| key)];
+    let others = leases.iter().map(|(_, key)| key).chain(notices.iter().map(|(_, key)| key));
+    if let Some(stranger) = keys.into_iter().flatten().chain(others).find(|key| key.pk != state_key.pk) {
+        return Err(RecordError::new(stranger, attr::PK, "another deployment's", &state_key.pk));
     }
     let Some((policy, _)) = policy else {
         let missing = policy_key(&deployment.id);
-        return Err(RecordError::new(
-            &missing,
-            attr::DOCUMENT,
-            "missing",
-            "the policy that is pinned with STATE",
-        ));
+        return Err(RecordError::new(&missing, attr::DOCUMENT, "missing", "the policy that is pinned with STATE"));
     };
     Ok(Some(Record {
         deployment,

@@ -22,9 +22,7 @@ const MAX_DETAILS: usize = 50;
 #[must_use]
 pub fn evidence_item(id: &DeploymentId, evidence: &Evidence) -> Item {
     let details = evidence.details.iter().take(MAX_DETAILS);
-    let details = details.fold(Writer::map(), |map, (name, value)| {
-        map.put(&reason(name), reason(value))
-    });
+    let details = details.fold(Writer::map(), |map, (name, value)| map.put(&reason(name), reason(value)));
     Writer::new(evidence_key(id, evidence))
         .time(attr::AT_MS, evidence.at)
         .put(attr::KIND, evidence.kind.as_str())
@@ -44,9 +42,7 @@ pub fn parse_evidence(item: &Item) -> Result<Evidence, RecordError> {
     context.read(|reader| {
         Ok(Evidence {
             at: reader.time(attr::AT_MS)?,
-            kind: reader.parsed(attr::KIND, |word| {
-                EvidenceKind::parse(word).ok_or("a known kind of evidence")
-            })?,
+            kind: reader.parsed(attr::KIND, |word| EvidenceKind::parse(word).ok_or("a known kind of evidence"))?,
             source: reader.text(attr::SOURCE)?.to_owned(),
             text: reader.text(attr::TEXT)?.to_owned(),
             details: parse_details(&reader.map(attr::DETAILS)?)?,
@@ -91,9 +87,7 @@ pub fn notice_item(id: &DeploymentId, notice: &Notice) -> Item {
 /// When the item has another format, or an attribute is missing or not what it should be.
 pub fn parse_notice(item: &Item) -> Result<Notice, RecordError> {
     let context = Context::of(item)?;
-    let kind = context.sk_part(NOTICE_PREFIX, |word| {
-        NoticeKind::parse(word).ok_or("a known kind of message")
-    })?;
+    let kind = context.sk_part(NOTICE_PREFIX, |word| NoticeKind::parse(word).ok_or("a known kind of message"))?;
     context.read(|reader| {
         let delivery = match reader.text(attr::DELIVERY)? {
             PENDING => Delivery::Pending,

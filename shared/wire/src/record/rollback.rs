@@ -23,24 +23,16 @@ pub fn rollback_item(id: &DeploymentId, rollback: &Rollback) -> Item {
         RollbackResult::Done => (DONE, None),
         RollbackResult::Failed(why) => (FAILED, Some(reason(why))),
     };
-    let asked_by = rollback.asked_by.as_ref().map(|(who, why)| {
-        Writer::map()
-            .put(attr::WHO, reason(who))
-            .put(attr::WHY, reason(why))
-    });
+    let asked_by = rollback
+        .asked_by
+        .as_ref()
+        .map(|(who, why)| Writer::map().put(attr::WHO, reason(who)).put(attr::WHY, reason(why)));
     Writer::new(rollback_key(id))
         .put(attr::CAUSE, rollback.cause.as_str())
         .put(attr::TRIGGER, rollback.trigger.as_str())
         .put(attr::EXPOSURE, exposure_word(rollback.exposure))
         .put(attr::WHY, reason(&rollback.why))
-        .list(
-            attr::ALARMS,
-            rollback
-                .alarms
-                .iter()
-                .take(MAX_ALARMS)
-                .map(AlarmName::as_str),
-        )
+        .list(attr::ALARMS, rollback.alarms.iter().take(MAX_ALARMS).map(AlarmName::as_str))
         .some(attr::ASKED_BY, asked_by)
         .some_time(attr::IMPACT_STARTED_MS, rollback.impact_started_at)
         .put(attr::IMPACT_IS_FROM_ALARM, rollback.impact_is_from_alarm)
@@ -50,13 +42,7 @@ pub fn rollback_item(id: &DeploymentId, rollback: &Rollback) -> Item {
         .some(attr::CALL_ERROR, rollback.call_error.as_deref().map(reason))
         .some_time(attr::REQUESTED_MS, rollback.requested_at)
         .some(attr::CALL, rollback.call.map(UndoCall::as_str))
-        .some(
-            attr::ROLLBACK_DEPLOYMENT,
-            rollback
-                .rollback_deployment
-                .as_ref()
-                .map(DeploymentId::as_str),
-        )
+        .some(attr::ROLLBACK_DEPLOYMENT, rollback.rollback_deployment.as_ref().map(DeploymentId::as_str))
         .some_time(attr::ROLLED_BACK_MS, rollback.rolled_back_at)
         .some_time(attr::RECOVERED_MS, rollback.recovered_at)
         .put(attr::RESULT, result)
@@ -87,8 +73,7 @@ pub fn parse_rollback(item: &Item) -> Result<Rollback, RecordError> {
             call_error: reader.optional_text(attr::CALL_ERROR)?.map(str::to_owned),
             requested_at: reader.optional_time(attr::REQUESTED_MS)?,
             call: reader.optional_parsed(attr::CALL, parse_call)?,
-            rollback_deployment: reader
-                .optional_parsed(attr::ROLLBACK_DEPLOYMENT, DeploymentId::parse)?,
+            rollback_deployment: reader.optional_parsed(attr::ROLLBACK_DEPLOYMENT, DeploymentId::parse)?,
             rolled_back_at: reader.optional_time(attr::ROLLED_BACK_MS)?,
             recovered_at: reader.optional_time(attr::RECOVERED_MS)?,
             result: parse_result(reader)?,
@@ -97,26 +82,18 @@ pub fn parse_rollback(item: &Item) -> Result<Rollback, RecordError> {
 }
 
 pub(super) fn claim(claim: &Claim) -> Writer {
-    Writer::map()
-        .put(attr::OWNER, reason(&claim.owner))
-        .time(attr::UNTIL_MS, claim.until)
+    Writer::map().put(attr::OWNER, reason(&claim.owner)).time(attr::UNTIL_MS, claim.until)
 }
 
 pub(super) fn parse_claim(map: &Reader<'_>) -> Result<Claim, Fault> {
-    Ok(Claim {
-        owner: map.text(attr::OWNER)?.to_owned(),
-        until: map.time(attr::UNTIL_MS)?,
-    })
+    Ok(Claim { owner: map.text(attr::OWNER)?.to_owned(), until: map.time(attr::UNTIL_MS)? })
 }
 
 fn parse_asked_by(reader: &Reader<'_>) -> Result<Option<(String, String)>, Fault> {
     let Some(map) = reader.optional_map(attr::ASKED_BY)? else {
         return Ok(None);
     };
-    Ok(Some((
-        map.text(attr::WHO)?.to_owned(),
-        map.text(attr::WHY)?.to_owned(),
-    )))
+    Ok(Some((map.text(attr::WHO)?.to_owned(), map.text(attr::WHY)?.to_owned())))
 }
 
 fn parse_call(word: &str) -> Result<UndoCall, &'static str> {
@@ -130,9 +107,7 @@ fn parse_result(reader: &Reader<'_>) -> Result<RollbackResult, Fault> {
     match reader.text(attr::RESULT)? {
         PENDING => Ok(RollbackResult::Pending),
         DONE => Ok(RollbackResult::Done),
-        FAILED => Ok(RollbackResult::Failed(
-            reader.text(attr::REASON)?.to_owned(),
-        )),
+        FAILED => Ok(RollbackResult::Failed(reader.text(attr::REASON)?.to_owned())),
         _ => Err(reader.fault(attr::RESULT, "one of pending, done, failed")),
     }
 }

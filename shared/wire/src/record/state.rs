@@ -3,19 +3,13 @@
 use super::attr;
 use super::error::{Context, RecordError};
 use super::item::{Item, Writer, expires_at, reason};
-use super::key::{
-    DEPLOYMENT_PREFIX, STATE, day_pk, deployment_key, group_pk, live_pk, shard_of, time_and_id,
-};
+use super::key::{DEPLOYMENT_PREFIX, STATE, day_pk, deployment_key, group_pk, live_pk, shard_of, time_and_id};
 use crate::reader::{Fault, Reader};
 use snapback_core::alarm::{AlarmSource, AlarmState, WatchedAlarm};
-use snapback_core::deployment::{
-    Bake, Deployment, HookFunctions, MAX_DOUBTS, MAX_WEIGHTS, Order, Refusal, Verb,
-};
+use snapback_core::deployment::{Bake, Deployment, HookFunctions, MAX_DOUBTS, MAX_WEIGHTS, Order, Refusal, Verb};
 use snapback_core::lifecycle::{Exposure, Phase};
 use snapback_core::observed::{AutoRollback, Platform, Target};
-use snapback_core::{
-    AlarmName, Cause, DeploymentId, GroupRef, Outcome, RevisionId, Signal, Timestamp, Trigger,
-};
+use snapback_core::{AlarmName, Cause, DeploymentId, GroupRef, Outcome, RevisionId, Signal, Timestamp, Trigger};
 use std::convert::Infallible;
 
 const GOING_BACK: &str = "going-back";
@@ -30,35 +24,19 @@ pub fn state_item(deployment: &Deployment, version: u64) -> Item {
     let item = summary(Writer::new(deployment_key(&deployment.id)), deployment)
         .put(attr::VERSION, version)
         .put(attr::PLATFORM, deployment.platform.as_str())
-        .some(
-            attr::CANARY_REVISION,
-            revision(deployment.canary_revision.as_ref()),
-        )
-        .some(
-            attr::BASELINE_REVISION,
-            revision(deployment.baseline_revision.as_ref()),
-        )
+        .some(attr::CANARY_REVISION, revision(deployment.canary_revision.as_ref()))
+        .some(attr::BASELINE_REVISION, revision(deployment.baseline_revision.as_ref()))
         .put(attr::HOOK_FUNCTIONS, hooks(&deployment.hooks))
         .put(attr::CREATOR, reason(&deployment.creator))
         .put(attr::AUTO_ROLLBACK, auto_rollback(deployment.auto_rollback))
         .time(attr::REGISTERED_MS, deployment.registered_at)
         .list(attr::ALARMS, deployment.alarms.iter().map(alarm))
         .some_time(attr::SHIFT_STARTED_MS, deployment.shift_started_at)
-        .list(
-            attr::WEIGHTS,
-            deployment.weights.iter().take(MAX_WEIGHTS).map(weight),
-        )
+        .list(attr::WEIGHTS, deployment.weights.iter().take(MAX_WEIGHTS).map(weight))
         .some(attr::BAKE, deployment.bake.map(bake))
         .some_time(attr::ALARMS_READ_MS, deployment.alarms_read_at)
         .some_time(attr::UNREADABLE_SINCE_MS, deployment.unreadable_since)
-        .list(
-            attr::DOUBTS,
-            deployment
-                .doubts
-                .iter()
-                .take(MAX_DOUBTS)
-                .map(|doubt| reason(doubt)),
-        )
+        .list(attr::DOUBTS, deployment.doubts.iter().take(MAX_DOUBTS).map(|doubt| reason(doubt)))
         .put(attr::WAS_HELD, deployment.was_held)
         .some(attr::REFUSAL, deployment.refusal.as_ref().map(refusal))
         .some(attr::ORDER, deployment.order.as_ref().map(order))
@@ -83,8 +61,7 @@ pub fn parse_state(item: &Item) -> Result<(Deployment, u64), RecordError> {
             platform: Platform::from_word(reader.text(attr::PLATFORM)?),
             target: summary.target,
             canary_revision: reader.optional_parsed(attr::CANARY_REVISION, RevisionId::parse)?,
-            baseline_revision: reader
-                .optional_parsed(attr::BASELINE_REVISION, RevisionId::parse)?,
+            baseline_revision: reader.optional_parsed(attr::BASELINE_REVISION, RevisionId::parse)?,
             hooks: parse_hooks(&reader.map(attr::HOOK_FUNCTIONS)?)?,
             creator: reader.text(attr::CREATOR)?.to_owned(),
             is_return: summary.is_return,
@@ -92,33 +69,16 @@ pub fn parse_state(item: &Item) -> Result<(Deployment, u64), RecordError> {
             created_at: summary.created_at,
             registered_at: reader.time(attr::REGISTERED_MS)?,
             phase: summary.phase,
-            alarms: reader
-                .maps(attr::ALARMS)?
-                .iter()
-                .map(parse_alarm)
-                .collect::<Result<_, _>>()?,
+            alarms: reader.maps(attr::ALARMS)?.iter().map(parse_alarm).collect::<Result<_, _>>()?,
             shift_started_at: reader.optional_time(attr::SHIFT_STARTED_MS)?,
-            weights: reader
-                .maps(attr::WEIGHTS)?
-                .iter()
-                .map(parse_weight)
-                .collect::<Result<_, _>>()?,
-            bake: reader
-                .optional_map(attr::BAKE)?
-                .map(|map| parse_bake(&map))
-                .transpose()?,
+            weights: reader.maps(attr::WEIGHTS)?.iter().map(parse_weight).collect::<Result<_, _>>()?,
+            bake: reader.optional_map(attr::BAKE)?.map(|map| parse_bake(&map)).transpose()?,
             alarms_read_at: reader.optional_time(attr::ALARMS_READ_MS)?,
             unreadable_since: reader.optional_time(attr::UNREADABLE_SINCE_MS)?,
             doubts: reader.texts(attr::DOUBTS, |text| Ok::<_, Infallible>(text.to_owned()))?,
             was_held: reader.flag(attr::WAS_HELD)?,
-            refusal: reader
-                .optional_map(attr::REFUSAL)?
-                .map(|map| parse_refusal(&map))
-                .transpose()?,
-            order: reader
-                .optional_map(attr::ORDER)?
-                .map(|map| parse_order(&map))
-                .transpose()?,
+            refusal: reader.optional_map(attr::REFUSAL)?.map(|map| parse_refusal(&map)).transpose()?,
+            order: reader.optional_map(attr::ORDER)?.map(|map| parse_order(&map)).transpose()?,
             closed_at: summary.closed_at,
             cause: summary.cause,
             trigger: summary.trigger,
@@ -159,11 +119,7 @@ impl Summary {
     pub const fn outcome(&self) -> Option<Outcome> {
         match self.phase {
             Phase::Closed(outcome) => Some(outcome),
-            Phase::BeforeTraffic
-            | Phase::Refused
-            | Phase::InShift
-            | Phase::InBake
-            | Phase::GoingBack(_) => None,
+            Phase::BeforeTraffic | Phase::Refused | Phase::InShift | Phase::InBake | Phase::GoingBack(_) => None,
         }
     }
 }
@@ -179,9 +135,7 @@ pub fn parse_summary(item: &Item) -> Result<Summary, RecordError> {
         let application = reader.text(attr::APPLICATION)?;
         Ok(Summary {
             id,
-            group: reader.parsed(attr::DEPLOYMENT_GROUP, |group| {
-                GroupRef::new(application, group)
-            })?,
+            group: reader.parsed(attr::DEPLOYMENT_GROUP, |group| GroupRef::new(application, group))?,
             service: reader.text(attr::SERVICE)?.to_owned(),
             target: parse_target(&reader.map(attr::TARGET)?)?,
             is_return: reader.flag(attr::IS_RETURN)?,
@@ -196,11 +150,7 @@ pub fn parse_summary(item: &Item) -> Result<Summary, RecordError> {
 
 /// Accepts only that nothing follows.
 pub(super) fn end(rest: &str) -> Result<(), &'static str> {
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err("nothing after it")
-    }
+    if rest.is_empty() { Ok(()) } else { Err("nothing after it") }
 }
 
 pub(super) const fn exposure_word(exposure: Exposure) -> &'static str {
@@ -251,10 +201,7 @@ fn parse_phase(reader: &Reader<'_>) -> Result<Phase, Fault> {
         "in-bake" => Ok(Phase::InBake),
         GOING_BACK => Ok(Phase::GoingBack(parse_exposure(reader)?)),
         CLOSED => Ok(Phase::Closed(reader.parsed(attr::OUTCOME, str::parse)?)),
-        _ => Err(reader.fault(
-            attr::PHASE,
-            "one of before-traffic, refused, in-shift, in-bake, going-back, closed",
-        )),
+        _ => Err(reader.fault(attr::PHASE, "one of before-traffic, refused, in-shift, in-bake, going-back, closed")),
     }
 }
 
@@ -270,9 +217,7 @@ fn indexed(writer: Writer, deployment: &Deployment) -> Writer {
     if deployment.is_settled {
         writer
     } else {
-        writer
-            .put(attr::LIVE_PK, live_pk(shard))
-            .put(attr::LIVE_SK, id.as_str())
+        writer.put(attr::LIVE_PK, live_pk(shard)).put(attr::LIVE_SK, id.as_str())
     }
 }
 
@@ -340,9 +285,8 @@ fn alarm(alarm: &WatchedAlarm) -> Writer {
 }
 
 fn parse_alarm(map: &Reader<'_>) -> Result<WatchedAlarm, Fault> {
-    let state = map.optional_parsed(attr::STATE, |word| {
-        AlarmState::parse(word).ok_or("OK, ALARM or INSUFFICIENT_DATA")
-    })?;
+    let state =
+        map.optional_parsed(attr::STATE, |word| AlarmState::parse(word).ok_or("OK, ALARM or INSUFFICIENT_DATA"))?;
     Ok(WatchedAlarm {
         name: map.parsed(attr::NAME, AlarmName::parse)?,
         signal: map.optional_parsed(attr::SIGNAL, str::parse)?,
@@ -360,9 +304,7 @@ fn parse_alarm(map: &Reader<'_>) -> Result<WatchedAlarm, Fault> {
 }
 
 fn weight((at, share): &(Timestamp, f64)) -> Writer {
-    Writer::map()
-        .time(attr::AT_MS, *at)
-        .put(attr::SHARE, *share)
+    Writer::map().time(attr::AT_MS, *at).put(attr::SHARE, *share)
 }
 
 fn parse_weight(map: &Reader<'_>) -> Result<(Timestamp, f64), Fault> {
@@ -370,16 +312,11 @@ fn parse_weight(map: &Reader<'_>) -> Result<(Timestamp, f64), Fault> {
 }
 
 fn bake(bake: Bake) -> Writer {
-    Writer::map()
-        .time(attr::STARTED_MS, bake.started_at)
-        .time(attr::ENDS_MS, bake.ends_at)
+    Writer::map().time(attr::STARTED_MS, bake.started_at).time(attr::ENDS_MS, bake.ends_at)
 }
 
 fn parse_bake(map: &Reader<'_>) -> Result<Bake, Fault> {
-    Ok(Bake {
-        started_at: map.time(attr::STARTED_MS)?,
-        ends_at: map.time(attr::ENDS_MS)?,
-    })
+    Ok(Bake { started_at: map.time(attr::STARTED_MS)?, ends_at: map.time(attr::ENDS_MS)? })
 }
 
 fn refusal(refusal: &Refusal) -> Writer {
@@ -410,10 +347,7 @@ fn order(order: &Order) -> Writer {
 fn parse_order(map: &Reader<'_>) -> Result<Order, Fault> {
     Ok(Order {
         verb: map.parsed(attr::VERB, |word| {
-            [Verb::Promote, Verb::RollBack]
-                .into_iter()
-                .find(|verb| verb.as_str() == word)
-                .ok_or("promote or rollback")
+            [Verb::Promote, Verb::RollBack].into_iter().find(|verb| verb.as_str() == word).ok_or("promote or rollback")
         })?,
         who: map.text(attr::WHO)?.to_owned(),
         why: map.text(attr::WHY)?.to_owned(),

@@ -73,33 +73,21 @@ const SUMMARY: Projection = Projection::Include(&[
 
 /// The one table.
 pub const TABLE: TableLayout = TableLayout {
-    key: KeyPair {
-        partition: attr::PK,
-        sort: attr::SK,
-    },
+    key: KeyPair { partition: attr::PK, sort: attr::SK },
     indexes: &[
         Index {
             name: TableLayout::BY_GROUP,
-            key: KeyPair {
-                partition: attr::GROUP_PK,
-                sort: attr::GROUP_SK,
-            },
+            key: KeyPair { partition: attr::GROUP_PK, sort: attr::GROUP_SK },
             projection: SUMMARY,
         },
         Index {
             name: TableLayout::BY_DAY,
-            key: KeyPair {
-                partition: attr::DAY_PK,
-                sort: attr::DAY_SK,
-            },
+            key: KeyPair { partition: attr::DAY_PK, sort: attr::DAY_SK },
             projection: SUMMARY,
         },
         Index {
             name: TableLayout::LIVE,
-            key: KeyPair {
-                partition: attr::LIVE_PK,
-                sort: attr::LIVE_SK,
-            },
+            key: KeyPair { partition: attr::LIVE_PK, sort: attr::LIVE_SK },
             projection: Projection::KeysOnly,
         },
     ],

@@ -5,16 +5,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use snapback_core::alarm::{AlarmSource, AlarmState, WatchedAlarm};
 use snapback_core::deployment::{
-    Bake, Deployment, Evidence, EvidenceKind, GoodRevision, HookFunctions, Lease, Order, Refusal,
-    RefusedRevision, Verb,
+    Bake, Deployment, Evidence, EvidenceKind, GoodRevision, HookFunctions, Lease, Order, Refusal, RefusedRevision, Verb,
 };
 use snapback_core::lifecycle::{Exposure, Phase};
 use snapback_core::notice::{Delivery, Notice, NoticeKind};
 use snapback_core::observed::{AutoRollback, Platform, Target};
 use snapback_core::rollback::{Claim, Rollback, RollbackResult, UndoCall};
 use snapback_core::{
-    AlarmName, Cause, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Outcome, RevisionId,
-    Signal, Timestamp, Trigger,
+    AlarmName, Cause, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Outcome, RevisionId, Signal, Timestamp,
+    Trigger,
 };
 use std::collections::BTreeMap;
 
@@ -54,11 +53,7 @@ fn deployment() -> Deployment {
         },
         creator: "user".to_owned(),
         is_return: false,
-        auto_rollback: AutoRollback {
-            on_failure: true,
-            on_alarm: true,
-            on_request: false,
-        },
+        auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: false },
         created_at: at(0),
         registered_at: at(1),
         phase: Phase::Closed(Outcome::RolledBackInBake),
@@ -80,10 +75,7 @@ fn deployment() -> Deployment {
         ],
         shift_started_at: Some(at(10)),
         weights: vec![(at(10), 0.1), (at(310), 1.0)],
-        bake: Some(Bake {
-            started_at: at(311),
-            ends_at: at(911),
-        }),
+        bake: Some(Bake { started_at: at(311), ends_at: at(911) }),
         alarms_read_at: Some(at(420)),
         unreadable_since: Some(at(300)),
         doubts: vec!["alarms could not be read for 20s".to_owned()],
@@ -118,10 +110,7 @@ fn rollback() -> Rollback {
         impact_started_at: Some(at(380)),
         impact_is_from_alarm: true,
         detected_at: at(401),
-        claim: Claim {
-            owner: "run-1".to_owned(),
-            until: at(421),
-        },
+        claim: Claim { owner: "run-1".to_owned(), until: at(421) },
         tried_at: Some(at(401)),
         call_error: Some("ThrottlingException: slow down".to_owned()),
         requested_at: Some(at(402)),
@@ -177,32 +166,15 @@ fn all_items() -> Vec<Item> {
         lease_item(&id(), &lease(LifecycleEvent::BeforeAllowTraffic)),
         lease_item(&id(), &lease(LifecycleEvent::AfterAllowTraffic)),
         rollback_item(&id(), &rollback()),
-        notice_item(
-            &id(),
-            &notice(Delivery::Claimed(Claim {
-                owner: "run-2".to_owned(),
-                until: at(436),
-            })),
-        ),
+        notice_item(&id(), &notice(Delivery::Claimed(Claim { owner: "run-2".to_owned(), until: at(436) }))),
         watch_item(&alarm_name("checkout-5xx"), &id(), at(4_000)),
         good_item(
             &group,
-            &GoodRevision {
-                at: at(0),
-                revision: Some(revision.clone()),
-                version: "7".to_owned(),
-                is_inherited: true,
-            },
+            &GoodRevision { at: at(0), revision: Some(revision.clone()), version: "7".to_owned(), is_inherited: true },
         ),
         refused_item(&group, &refused(revision)),
         registry_item(&group),
-        sweep_lease_item(
-            0,
-            &SweepLease {
-                owner: "run-3".to_owned(),
-                until: at(440),
-            },
-        ),
+        sweep_lease_item(0, &SweepLease { owner: "run-3".to_owned(), until: at(440) }),
     ]
 }
 
@@ -226,24 +198,15 @@ fn the_format_is_the_golden_one() {
 fn the_golden_record_is_read_back() {
     let text = std::fs::read_to_string(GOLDEN).unwrap();
     let items: Vec<Item> = serde_json::from_str(&text).unwrap();
-    let of_deployment: Vec<Item> = items
-        .iter()
-        .filter(|item| item["pk"] == "DEPLOYMENT#d-A1B2C3D4E")
-        .cloned()
-        .collect();
+    let of_deployment: Vec<Item> =
+        items.iter().filter(|item| item["pk"] == "DEPLOYMENT#d-A1B2C3D4E").cloned().collect();
     let expected = Record {
         deployment: deployment(),
         version: 12,
         policy: policy(),
-        leases: vec![
-            lease(LifecycleEvent::BeforeAllowTraffic),
-            lease(LifecycleEvent::AfterAllowTraffic),
-        ],
+        leases: vec![lease(LifecycleEvent::BeforeAllowTraffic), lease(LifecycleEvent::AfterAllowTraffic)],
         rollback: Some(rollback()),
-        notices: vec![notice(Delivery::Claimed(Claim {
-            owner: "run-2".to_owned(),
-            until: at(436),
-        }))],
+        notices: vec![notice(Delivery::Claimed(Claim { owner: "run-2".to_owned(), until: at(436) }))],
     };
     assert_eq!(parse_record(&of_deployment), Ok(Some(expected)));
     let [.., watch, good, refused_item, registry, sweep] = items.as_slice() else {
@@ -257,10 +220,7 @@ fn the_golden_record_is_read_back() {
     };
     assert_eq!(parse_watch(watch), Ok(expected), "rounded up to a second");
     let good = parse_good(good).unwrap();
-    assert_eq!(
-        (good.revision, good.is_inherited),
-        (Some(revision.clone()), true)
-    );
+    assert_eq!((good.revision, good.is_inherited), (Some(revision.clone()), true));
     assert_eq!(parse_refused(refused_item), Ok(refused(revision)));
     assert_eq!(parse_registry(registry), Ok(deployment().group));
     let lease = parse_sweep_lease(sweep).unwrap();
@@ -274,47 +234,25 @@ fn keys() {
         (deployment_key(&id()), "DEPLOYMENT#d-A1B2C3D4E", "STATE"),
         (policy_key(&id()), "DEPLOYMENT#d-A1B2C3D4E", "POLICY"),
         (rollback_key(&id()), "DEPLOYMENT#d-A1B2C3D4E", "ROLLBACK"),
-        (
-            lease_key(&id(), LifecycleEvent::AfterAllowTraffic),
-            "DEPLOYMENT#d-A1B2C3D4E",
-            "HOOK#AfterAllowTraffic",
-        ),
-        (
-            notice_key(&id(), NoticeKind::RollbackStuck),
-            "DEPLOYMENT#d-A1B2C3D4E",
-            "NOTICE#rollback-stuck",
-        ),
+        (lease_key(&id(), LifecycleEvent::AfterAllowTraffic), "DEPLOYMENT#d-A1B2C3D4E", "HOOK#AfterAllowTraffic"),
+        (notice_key(&id(), NoticeKind::RollbackStuck), "DEPLOYMENT#d-A1B2C3D4E", "NOTICE#rollback-stuck"),
         // printf %s c4c1c1c9-6542-e61b-6ef0-8c4d36933a92 | sha256sum
-        (
-            evidence_key(&id(), &evidence()),
-            "DEPLOYMENT#d-A1B2C3D4E",
-            "EVENT#1795170127900#alarm#257cecba4e2e1721",
-        ),
-        (
-            watch_key(&alarm_name("p99"), &id()),
-            "ALARM#p99",
-            "DEPLOYMENT#d-A1B2C3D4E",
-        ),
+        (evidence_key(&id(), &evidence()), "DEPLOYMENT#d-A1B2C3D4E", "EVENT#1795170127900#alarm#257cecba4e2e1721"),
+        (watch_key(&alarm_name("p99"), &id()), "ALARM#p99", "DEPLOYMENT#d-A1B2C3D4E"),
         (
             good_key(&deployment.group, Timestamp::from_ms(5)),
             "GROUP#checkout-app/checkout-live-dg",
             "GOOD#0000000000005",
         ),
-        (
-            registry_key(&deployment.group),
-            "GROUPS#0",
-            "checkout-app/checkout-live-dg",
-        ),
+        (registry_key(&deployment.group), "GROUPS#0", "checkout-app/checkout-live-dg"),
         (sweep_lease_key(0), "SWEEP#0", "LEASE"),
     ];
     for (key, pk, sk) in table {
         assert_eq!((key.pk.as_str(), key.sk.as_str()), (pk, sk));
     }
     let item = state_item(&deployment, 1);
-    let index = [
-        "group_pk", "group_sk", "day_pk", "day_sk", "live_pk", "live_sk",
-    ]
-    .map(|name| item[name].as_str().unwrap());
+    let index =
+        ["group_pk", "group_sk", "day_pk", "day_sk", "live_pk", "live_sk"].map(|name| item[name].as_str().unwrap());
     assert_eq!(
         index,
         [
@@ -339,14 +277,7 @@ fn live_while_unsettled_and_expiring_once_closed() {
         ("settled", Some(at(430)), true, false, true),
     ];
     for (case, closed_at, is_settled, live, expires) in table {
-        let item = state_item(
-            &Deployment {
-                closed_at,
-                is_settled,
-                ..deployment()
-            },
-            1,
-        );
+        let item = state_item(&Deployment { closed_at, is_settled, ..deployment() }, 1);
         assert_eq!(item.contains_key(attr::LIVE_PK), live, "{case}");
         assert_eq!(item.contains_key(attr::LIVE_SK), live, "{case}");
         assert_eq!(item.contains_key(attr::EXPIRES_AT), expires, "{case}");
@@ -362,43 +293,24 @@ fn a_record_needs_a_state_and_its_policy() {
     let of = |sks: &[&str]| -> Vec<Item> {
         items
             .iter()
-            .filter(|item| {
-                item["pk"] == "DEPLOYMENT#d-A1B2C3D4E" && sks.iter().any(|sk| item["sk"] == *sk)
-            })
+            .filter(|item| item["pk"] == "DEPLOYMENT#d-A1B2C3D4E" && sks.iter().any(|sk| item["sk"] == *sk))
             .cloned()
             .collect()
     };
     assert_eq!(parse_record(&[]), Ok(None));
-    assert_eq!(
-        parse_record(&of(&["HOOK#BeforeAllowTraffic"])),
-        Ok(None),
-        "only a lease"
-    );
+    assert_eq!(parse_record(&of(&["HOOK#BeforeAllowTraffic"])), Ok(None), "only a lease");
     let error = parse_record(&of(&["STATE"])).unwrap_err().to_string();
-    assert!(
-        error.contains("sk `POLICY`: attribute `document` is missing"),
-        "{error}"
-    );
+    assert!(error.contains("sk `POLICY`: attribute `document` is missing"), "{error}");
     let mut skipped = of(&["STATE", "POLICY"]);
     for sk in ["SERIES#errors#2026112010", "DETECTOR", "LATER"] {
         let unknown = json!({ "pk": "DEPLOYMENT#d-A1B2C3D4E", "sk": sk, "v": 99 });
         skipped.push(unknown.as_object().unwrap().clone());
     }
-    assert_eq!(
-        parse_record(&skipped).unwrap().unwrap().version,
-        12,
-        "unknown kinds are skipped"
-    );
+    assert_eq!(parse_record(&skipped).unwrap().unwrap().version, 12, "unknown kinds are skipped");
     let mut mixed = of(&["STATE", "POLICY"]);
-    mixed.push(rollback_item(
-        &DeploymentId::parse("d-F5G6H7I8J").unwrap(),
-        &rollback(),
-    ));
+    mixed.push(rollback_item(&DeploymentId::parse("d-F5G6H7I8J").unwrap(), &rollback()));
     let error = parse_record(&mixed).unwrap_err().to_string();
-    assert!(
-        error.contains("attribute `pk` is another deployment's"),
-        "{error}"
-    );
+    assert!(error.contains("attribute `pk` is another deployment's"), "{error}");
 }
 
 #[test]
@@ -420,84 +332,24 @@ fn what_is_wrong_with_an_item_is_named() {
             "attribute `v` is `1`, expected format version 1; not written by Snapback",
         ),
         ("no format", "v", Value::Null, "attribute `v` is null"),
-        (
-            "no key",
-            "pk",
-            Value::Null,
-            "item pk ``, sk `STATE`: attribute `pk` is missing",
-        ),
-        (
-            "other key",
-            "pk",
-            json!("GROUP#a/b"),
-            "attribute `pk` is `GROUP#a/b`, expected `DEPLOYMENT#…`",
-        ),
-        (
-            "no id",
-            "pk",
-            json!("DEPLOYMENT#x"),
-            "`x` is not a deployment id",
-        ),
-        (
-            "other sort key",
-            "sk",
-            json!("STATES"),
-            "attribute `sk` is `STATES`, expected nothing after it",
-        ),
-        (
-            "version",
-            "version",
-            json!(-1),
-            "attribute `version` is -1, expected a whole number, not negative",
-        ),
-        (
-            "phase",
-            "phase",
-            json!("paused"),
-            "attribute `phase` is `paused`, expected one of before-traffic",
-        ),
-        (
-            "outcome",
-            "outcome",
-            json!("fine"),
-            "attribute `outcome` is `fine`, expected unknown outcome `fine`",
-        ),
-        (
-            "no outcome",
-            "outcome",
-            Value::Null,
-            "attribute `outcome` is null",
-        ),
-        (
-            "nested",
-            "target",
-            json!({ "name": 7 }),
-            "attribute `target.name` is 7, expected a string",
-        ),
+        ("no key", "pk", Value::Null, "item pk ``, sk `STATE`: attribute `pk` is missing"),
+        ("other key", "pk", json!("GROUP#a/b"), "attribute `pk` is `GROUP#a/b`, expected `DEPLOYMENT#…`"),
+        ("no id", "pk", json!("DEPLOYMENT#x"), "`x` is not a deployment id"),
+        ("other sort key", "sk", json!("STATES"), "attribute `sk` is `STATES`, expected nothing after it"),
+        ("version", "version", json!(-1), "attribute `version` is -1, expected a whole number, not negative"),
+        ("phase", "phase", json!("paused"), "attribute `phase` is `paused`, expected one of before-traffic"),
+        ("outcome", "outcome", json!("fine"), "attribute `outcome` is `fine`, expected unknown outcome `fine`"),
+        ("no outcome", "outcome", Value::Null, "attribute `outcome` is null"),
+        ("nested", "target", json!({ "name": 7 }), "attribute `target.name` is 7, expected a string"),
         (
             "in a list",
             "alarms",
             json!([{ "name": "a", "source": "policy", "state": "RED" }]),
             "attribute `alarms[0].state` is `RED`, expected OK, ALARM or INSUFFICIENT_DATA",
         ),
-        (
-            "list of wrong things",
-            "weights",
-            json!([1]),
-            "attribute `weights[0]` is 1, expected an object",
-        ),
-        (
-            "time",
-            "created_ms",
-            json!("today"),
-            "attribute `created_ms` is `today`, expected epoch milliseconds",
-        ),
-        (
-            "group",
-            "application",
-            json!("a/b"),
-            "expected `a/b` is not a CodeDeploy application",
-        ),
+        ("list of wrong things", "weights", json!([1]), "attribute `weights[0]` is 1, expected an object"),
+        ("time", "created_ms", json!("today"), "attribute `created_ms` is `today`, expected epoch milliseconds"),
+        ("group", "application", json!("a/b"), "expected `a/b` is not a CodeDeploy application"),
     ];
     for (case, attribute, value, expected) in table {
         let mut item = state();
@@ -520,28 +372,19 @@ fn long_texts_are_cut() {
     let parsed = parse_evidence(&item).unwrap();
     assert_eq!(parsed.text.chars().count(), MAX_TEXT);
     assert_eq!(parsed.details["name"].chars().count(), MAX_REASON);
-    assert_eq!(
-        key_of(&item),
-        Some(evidence_key(&id(), &line)),
-        "the key has the whole source"
-    );
+    assert_eq!(key_of(&item), Some(evidence_key(&id(), &line)), "the key has the whole source");
 }
 
 #[test]
 fn the_largest_state_is_far_from_the_limit() {
     let long = "\u{1f600}".repeat(2_000);
-    let alarm = WatchedAlarm {
-        name: AlarmName::parse("\u{1f600}".repeat(255)).unwrap(),
-        ..deployment().alarms[0].clone()
-    };
+    let alarm =
+        WatchedAlarm { name: AlarmName::parse("\u{1f600}".repeat(255)).unwrap(), ..deployment().alarms[0].clone() };
     let big = Deployment {
         alarms: vec![alarm; 110],
         weights: vec![(at(0), 0.123_456_789); 1_000],
         doubts: (0..100).map(|n| format!("{n}{long}")).collect(),
-        refusal: Some(Refusal {
-            why: long.clone(),
-            ..deployment().refusal.unwrap()
-        }),
+        refusal: Some(Refusal { why: long.clone(), ..deployment().refusal.unwrap() }),
         ..deployment()
     };
     let item = state_item(&big, u64::MAX);
@@ -558,10 +401,7 @@ fn the_table_is_the_golden_one() {
         .flat_map(|key| [key.partition, key.sort])
         .collect();
     let item = state_item(&deployment(), 1);
-    assert!(
-        keys.iter().all(|name| item[*name].is_string()),
-        "every key is a string of STATE"
-    );
+    assert!(keys.iter().all(|name| item[*name].is_string()), "every key is a string of STATE");
     assert_eq!(TABLE.ttl_attribute, attr::EXPIRES_AT);
 }
 
@@ -573,36 +413,16 @@ fn an_index_holds_a_whole_summary() {
             continue;
         };
         let kept = |name: &String| {
-            let keys = [
-                TABLE.key.partition,
-                TABLE.key.sort,
-                index.key.partition,
-                index.key.sort,
-            ];
+            let keys = [TABLE.key.partition, TABLE.key.sort, index.key.partition, index.key.sort];
             names.contains(&name.as_str()) || keys.contains(&name.as_str())
         };
-        let projected: Item = item
-            .clone()
-            .into_iter()
-            .filter(|(name, _)| kept(name))
-            .collect();
-        assert_eq!(
-            parse_summary(&projected),
-            parse_summary(&item),
-            "{}",
-            index.name
-        );
+        let projected: Item = item.clone().into_iter().filter(|(name, _)| kept(name)).collect();
+        assert_eq!(parse_summary(&projected), parse_summary(&item), "{}", index.name);
     }
     let summary = parse_summary(&item).unwrap();
     assert_eq!(summary.outcome(), Some(Outcome::RolledBackInBake));
-    let running = Deployment {
-        phase: Phase::GoingBack(Exposure::Shift),
-        ..deployment()
-    };
-    assert_eq!(
-        parse_summary(&state_item(&running, 1)).unwrap().outcome(),
-        None
-    );
+    let running = Deployment { phase: Phase::GoingBack(Exposure::Shift), ..deployment() };
+    assert_eq!(parse_summary(&state_item(&running, 1)).unwrap().outcome(), None);
 }
 
 // ---- properties
@@ -672,13 +492,7 @@ fn any_platform() -> impl Strategy<Value = Platform> {
 }
 
 fn any_state() -> impl Strategy<Value = AlarmState> {
-    prop::sample::select(
-        &[
-            AlarmState::Ok,
-            AlarmState::Alarm,
-            AlarmState::InsufficientData,
-        ][..],
-    )
+    prop::sample::select(&[AlarmState::Ok, AlarmState::Alarm, AlarmState::InsufficientData][..])
 }
 
 prop_compose! {
@@ -833,28 +647,17 @@ fn stored(item: &Item) -> Item {
                 serde_json::from_str(text.strip_suffix(".0").unwrap_or(&text)).unwrap()
             }
             Value::Array(list) => list.into_iter().map(normal).collect(),
-            Value::Object(map) => Value::Object(
-                map.into_iter()
-                    .map(|(name, value)| (name, normal(value)))
-                    .collect(),
-            ),
+            Value::Object(map) => Value::Object(map.into_iter().map(|(name, value)| (name, normal(value))).collect()),
             other @ (Value::Null | Value::Bool(_) | Value::String(_)) => other,
         }
     }
-    item.iter()
-        .map(|(name, value)| (name.clone(), normal(value.clone())))
-        .collect()
+    item.iter().map(|(name, value)| (name.clone(), normal(value.clone()))).collect()
 }
 
 /// Weights come back within what a decimal text keeps of them.
 fn same_but_weights(mut left: Deployment, mut right: Deployment) -> bool {
-    let (a, b) = (
-        std::mem::take(&mut left.weights),
-        std::mem::take(&mut right.weights),
-    );
-    let is_close = |((at, x), (bt, y)): (&(Timestamp, f64), &(Timestamp, f64))| {
-        at == bt && (x - y).abs() < 1e-12
-    };
+    let (a, b) = (std::mem::take(&mut left.weights), std::mem::take(&mut right.weights));
+    let is_close = |((at, x), (bt, y)): (&(Timestamp, f64), &(Timestamp, f64))| at == bt && (x - y).abs() < 1e-12;
     left == right && a.len() == b.len() && a.iter().zip(&b).all(is_close)
 }
 
