@@ -198,10 +198,12 @@ fn probe_answer(answer: &InvokeOutput, took: Duration) -> ProbeAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake_endpoint::FakeEndpoint;
     use aws_sdk_lambda::operation::get_function_configuration::builders::GetFunctionConfigurationOutputBuilder;
     use aws_sdk_lambda::types::{
         AliasRoutingConfiguration, EnvironmentError, EnvironmentResponse, VpcConfigResponse,
     };
+    use snapback_app::ports::CallErrorKind;
 
     #[test]
     fn answers_of_probes() {
@@ -333,5 +335,30 @@ mod tests {
         });
         let error = error.unwrap_err();
         assert!(error.contains("KMSAccessDeniedException"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_tried_once_and_waits_no_longer_than_its_limit() {
+        let failing = FakeEndpoint::start(|_| (500, "{}".to_owned()));
+        let aws = failing.aws(&[]);
+        let error = aws
+            .invoke("checkout", Some("42"), "{}", Duration::from_secs(5))
+            .await;
+        assert!(error.unwrap_err().is(CallErrorKind::Unreachable));
+        assert_eq!(failing.operations().len(), 1);
+
+        let (_release, hold) = std::sync::mpsc::channel::<()>();
+        let hold = std::sync::Mutex::new(hold);
+        let silent = FakeEndpoint::start(move |_| {
+            // Until the test is over.
+            let _ = hold.lock().unwrap().recv();
+            (200, "{}".to_owned())
+        });
+        let aws = silent.aws(&[]);
+        let error = aws
+            .invoke("checkout", None, "{}", Duration::from_millis(50))
+            .await;
+        assert!(error.unwrap_err().is(CallErrorKind::Unreachable));
+        assert_eq!(silent.operations().len(), 1);
     }
 }

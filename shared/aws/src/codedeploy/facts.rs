@@ -197,8 +197,8 @@ mod tests {
     use aws_sdk_codedeploy::types::builders::DeploymentInfoBuilder;
     use aws_sdk_codedeploy::types::{
         Alarm, AlarmConfiguration, AppSpecContent, AutoRollbackEvent, DeploymentCreator,
-        DeploymentStatus as Status, ErrorCode, ErrorInformation, LambdaTarget, RawString,
-        TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, TrafficRoutingType,
+        DeploymentStatus as Status, ErrorCode, ErrorInformation, LambdaTarget, TimeBasedCanary,
+        TimeBasedLinear, TrafficRoutingConfig, TrafficRoutingType,
     };
 
     fn info() -> DeploymentInfoBuilder {
@@ -314,8 +314,11 @@ mod tests {
     }
 
     #[test]
+    #[expect(deprecated, reason = "it is what this test is about")]
     fn the_deprecated_revision_type() {
-        let raw = RawString::builder().sha256("ff").build();
+        let raw = aws_sdk_codedeploy::types::RawString::builder()
+            .sha256("ff")
+            .build();
         let revision = RevisionLocation::builder()
             .revision_type("String".into())
             .string(raw)
