@@ -211,8 +211,9 @@ mod tests {
             "{{\"statusCode\":200,\"body\":\"{}\"}}",
             "a".repeat(MAX_ANSWER)
         );
-        // (payload, FunctionError, status, error)
-        let table: [(&str, Option<&str>, Option<u16>, Option<&str>); 9] = [
+        /// Payload, FunctionError, then the status and error that are seen.
+        type Case<'a> = (&'a str, Option<&'a str>, Option<u16>, Option<&'a str>);
+        let table: [Case<'_>; 9] = [
             (r#"{"statusCode":200}"#, None, Some(200), None),
             (r#"{"statusCode":503,"body":"no"}"#, None, Some(503), None),
             (r#"{"statusCode":"200"}"#, None, None, None),
@@ -260,9 +261,10 @@ mod tests {
         assert!(alias_facts(&GetAliasOutput::builder().build()).is_none());
     }
 
-    fn configuration(
-        change: fn(GetFunctionConfigurationOutputBuilder) -> GetFunctionConfigurationOutputBuilder,
-    ) -> Result<RevisionId, String> {
+    type Change =
+        fn(GetFunctionConfigurationOutputBuilder) -> GetFunctionConfigurationOutputBuilder;
+
+    fn configuration(change: Change) -> Result<RevisionId, String> {
         let environment = EnvironmentResponse::builder()
             .variables("LEVEL", "info")
             .build();
@@ -283,9 +285,7 @@ mod tests {
     #[test]
     fn the_identity_of_a_revision() {
         let base = configuration(|it| it).unwrap();
-        let same: [fn(
-            GetFunctionConfigurationOutputBuilder,
-        ) -> GetFunctionConfigurationOutputBuilder; 3] = [
+        let same: [Change; 3] = [
             |it| {
                 it.function_arn("arn:aws:lambda:eu-central-1:123456789012:function:checkout:42")
                     .version("42")
@@ -304,9 +304,7 @@ mod tests {
         for change in same {
             assert_eq!(configuration(change).unwrap(), base);
         }
-        let other: [fn(
-            GetFunctionConfigurationOutputBuilder,
-        ) -> GetFunctionConfigurationOutputBuilder; 4] = [
+        let other: [Change; 4] = [
             |it| it.code_sha256("def="),
             |it| it.memory_size(512),
             |it| {

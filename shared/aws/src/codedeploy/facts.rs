@@ -183,10 +183,6 @@ fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, String> {
     value.ok_or_else(|| format!("no {name}"))
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is handed to map_err as it is"
-)]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
