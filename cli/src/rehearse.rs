@@ -81,7 +81,9 @@ impl Rehearse {
             Some(folder) => folder.clone(),
             None => match std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from)) {
                 Some(folder) => folder,
-                None => return fail(3, "cannot tell where snapback itself is; name the functions with --functions DIR"),
+                None => {
+                    return fail(3, "cannot tell where snapback itself is; name the functions with --functions DIR");
+                }
             },
         };
         if let Err(error) = check_binaries(&folder) {
@@ -116,15 +118,15 @@ impl Rehearse {
     }
 
     fn chosen(&self) -> Result<Vec<Scenario>, String> {
-        let named: Vec<&str> =
-            if self.all { names() } else { self.scenarios.iter().map(String::as_str).collect() };
+        let named: Vec<&str> = if self.all { names() } else { self.scenarios.iter().map(String::as_str).collect() };
         let mut scenarios: Vec<Scenario> = named
             .into_iter()
             .map(Scenario::built_in)
             .collect::<Result<_, ScenarioError>>()
             .map_err(|error| error.to_string())?;
         for file in &self.scenario_file {
-            let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+            let text =
+                std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
             let name = file.file_stem().map_or_else(|| "scenario".into(), |stem| stem.to_string_lossy());
             scenarios.push(Scenario::parse(&name, &text).map_err(|error| error.to_string())?);
         }
@@ -264,8 +266,19 @@ fn timeline_line(scenario: Option<&str>, at_ms: i64, line: &Line, colours: bool)
 fn table(reports: &[Report]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(["", "scenario", "outcome", "cause", "trigger", "detected", "rolled back", "requests harmed", "took"]);
-    let seconds = |ms: Option<i64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
+    table.set_header([
+        "",
+        "scenario",
+        "outcome",
+        "cause",
+        "trigger",
+        "detected",
+        "rolled back",
+        "requests harmed",
+        "took",
+    ]);
+    let seconds =
+        |ms: Option<i64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
     for report in reports {
         let outcome = report.outcome.clone().unwrap_or_else(|| "none".to_owned());
         table.add_row([

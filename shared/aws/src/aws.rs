@@ -37,6 +37,15 @@ pub struct Aws {
     pub(crate) allows_loopback_probes: bool,
 }
 
+#[cfg(any(
+    feature = "codedeploy",
+    feature = "cloudwatch",
+    feature = "dynamodb",
+    feature = "lambda",
+    feature = "scheduler",
+    feature = "sns",
+    feature = "ssm"
+))]
 macro_rules! client {
     ($sdk:ident, $config:expr, $endpoint:expr, $service:expr) => {{
         let mut config = $sdk::config::Builder::from($config);
@@ -63,6 +72,12 @@ impl Aws {
     #[must_use]
     pub fn from_sdk_config(config: &SdkConfig, settings: Settings) -> Self {
         Self::build(config, settings, &[], |_| None, None, false)
+    }
+
+    /// Where Snapback's own things are.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     pub(crate) fn from_environment(services: &[Service], env: &impl Environment) -> Result<Self, ConfigError> {

@@ -93,3 +93,43 @@ impl Aws {
         }
     }
 }
+
+#[cfg(all(
+    test,
+    feature = "codedeploy",
+    feature = "cloudwatch",
+    feature = "dynamodb",
+    feature = "lambda",
+    feature = "scheduler",
+    feature = "sns",
+    feature = "ssm"
+))]
+mod tests {
+    use super::*;
+    use crate::fake_endpoint::FakeEndpoint;
+
+    #[tokio::test]
+    async fn exactly_one_call_for_each_service_in_use() {
+        let table = [
+            (vec![], vec![]),
+            (vec![Service::Sns, Service::Scheduler], vec![]),
+            (vec![Service::DynamoDb, Service::CodeDeploy], vec!["GetDeployment", "GetItem"]),
+            (
+                vec![Service::Ssm, Service::Lambda, Service::CloudWatch, Service::Sns],
+                vec![
+                    "GET /2015-03-31/functions/snapback-watcher/aliases/snapback",
+                    "GetParameter",
+                    "POST /service/GraniteServiceVersion20100801/operation/DescribeAlarms",
+                ],
+            ),
+        ];
+        for (services, expected) in table {
+            // Every call fails in a way that would be tried again, and still there is one each.
+            let endpoint = FakeEndpoint::start(|_| (500, String::new()));
+            endpoint.aws(&services).open_connections().await;
+            let mut seen = endpoint.operations();
+            seen.sort();
+            assert_eq!(seen, expected);
+        }
+    }
+}

@@ -85,8 +85,10 @@ where
             (kind_of(code, Some(status)), describe(code, message, status))
         }
         SdkError::ConstructionFailure(_) => (CallErrorKind::Invalid, chain(error)),
-        // Timed out, no connection, or an answer that broke off; the enum is open.
-        _ => (CallErrorKind::Unreachable, chain(error)),
+        // The enum is open: what it may get is no more certain than these.
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => {
+            (CallErrorKind::Unreachable, chain(error))
+        }
     };
     CallError::new(kind, call, on, message)
 }

@@ -155,14 +155,17 @@ fn probe_answer(answer: &InvokeOutput, took: Duration) -> ProbeAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake_endpoint::FakeEndpoint;
     use aws_sdk_lambda::operation::get_function_configuration::builders::GetFunctionConfigurationOutputBuilder;
     use aws_sdk_lambda::types::{AliasRoutingConfiguration, EnvironmentError, EnvironmentResponse, VpcConfigResponse};
+    use snapback_app::ports::CallErrorKind;
 
     #[test]
     fn answers_of_probes() {
         let large = format!("{{\"statusCode\":200,\"body\":\"{}\"}}", "a".repeat(MAX_ANSWER));
-        // (payload, FunctionError, status, error)
-        let table: [(&str, Option<&str>, Option<u16>, Option<&str>); 9] = [
+        /// Payload, FunctionError, then the status and error that are seen.
+        type Case<'a> = (&'a str, Option<&'a str>, Option<u16>, Option<&'a str>);
+        let table: [Case<'_>; 9] = [
             (r#"{"statusCode":200}"#, None, Some(200), None),
             (r#"{"statusCode":503,"body":"no"}"#, None, Some(503), None),
             (r#"{"statusCode":"200"}"#, None, None, None),
@@ -198,9 +201,9 @@ mod tests {
         assert!(alias_facts(&GetAliasOutput::builder().build()).is_none());
     }
 
-    fn configuration(
-        change: fn(GetFunctionConfigurationOutputBuilder) -> GetFunctionConfigurationOutputBuilder,
-    ) -> Result<RevisionId, String> {
+    type Change = fn(GetFunctionConfigurationOutputBuilder) -> GetFunctionConfigurationOutputBuilder;
+
+    fn configuration(change: Change) -> Result<RevisionId, String> {
         let environment = EnvironmentResponse::builder().variables("LEVEL", "info").build();
         let vpc = VpcConfigResponse::builder().subnet_ids("subnet-1").subnet_ids("subnet-2");
         let builder = GetFunctionConfigurationOutput::builder()
@@ -217,7 +220,7 @@ mod tests {
     #[test]
     fn the_identity_of_a_revision() {
         let base = configuration(|it| it).unwrap();
-        let same: [fn(GetFunctionConfigurationOutputBuilder) -> GetFunctionConfigurationOutputBuilder; 3] = [
+        let same: [Change; 3] = [
             |it| it.function_arn("arn:aws:lambda:eu-central-1:123456789012:function:checkout:42").version("42"),
             |it| it.description("second").last_modified("2026-11-20T10:15:26.900+0000"),
             |it| {
@@ -228,7 +231,7 @@ mod tests {
         for change in same {
             assert_eq!(configuration(change).unwrap(), base);
         }
-        let other: [fn(GetFunctionConfigurationOutputBuilder) -> GetFunctionConfigurationOutputBuilder; 4] = [
+        let other: [Change; 4] = [
             |it| it.code_sha256("def="),
             |it| it.memory_size(512),
             |it| it.environment(EnvironmentResponse::builder().variables("LEVEL", "debug").build()),
@@ -249,5 +252,26 @@ mod tests {
         });
         let error = error.unwrap_err();
         assert!(error.contains("KMSAccessDeniedException"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_tried_once_and_waits_no_longer_than_its_limit() {
+        let failing = FakeEndpoint::start(|_| (500, "{}".to_owned()));
+        let aws = failing.aws(&[]);
+        let error = aws.invoke("checkout", Some("42"), "{}", Duration::from_secs(5)).await;
+        assert!(error.unwrap_err().is(CallErrorKind::Unreachable));
+        assert_eq!(failing.operations().len(), 1);
+
+        let (_release, hold) = std::sync::mpsc::channel::<()>();
+        let hold = std::sync::Mutex::new(hold);
+        let silent = FakeEndpoint::start(move |_| {
+            // Until the test is over.
+            let _ = hold.lock().unwrap().recv();
+            (200, "{}".to_owned())
+        });
+        let aws = silent.aws(&[]);
+        let error = aws.invoke("checkout", None, "{}", Duration::from_millis(50)).await;
+        assert!(error.unwrap_err().is(CallErrorKind::Unreachable));
+        assert_eq!(silent.operations().len(), 1);
     }
 }

@@ -15,6 +15,8 @@ pub mod connections;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 pub mod error;
+#[cfg(test)]
+mod fake_endpoint;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod logs;

@@ -156,7 +156,6 @@ fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, String> {
     value.ok_or_else(|| format!("no {name}"))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err as it is")]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
@@ -167,7 +166,7 @@ mod tests {
     use aws_sdk_codedeploy::types::builders::DeploymentInfoBuilder;
     use aws_sdk_codedeploy::types::{
         Alarm, AlarmConfiguration, AppSpecContent, AutoRollbackEvent, DeploymentCreator, DeploymentStatus as Status,
-        ErrorCode, ErrorInformation, LambdaTarget, RawString, TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig,
+        ErrorCode, ErrorInformation, LambdaTarget, TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig,
         TrafficRoutingType,
     };
 
@@ -249,8 +248,9 @@ mod tests {
     }
 
     #[test]
+    #[expect(deprecated, reason = "it is what this test is about")]
     fn the_deprecated_revision_type() {
-        let raw = RawString::builder().sha256("ff").build();
+        let raw = aws_sdk_codedeploy::types::RawString::builder().sha256("ff").build();
         let revision = RevisionLocation::builder().revision_type("String".into()).string(raw).build();
         assert_eq!(app_spec_ref(&revision), Some(AppSpecRef { is_string_type: true, sha256: "ff".to_owned() }));
         let other = RevisionLocation::builder().revision_type("S3".into()).build();

@@ -3,6 +3,8 @@
 //! Expired items count as absent: DynamoDB deletes them only some time later.
 
 mod calls;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use crate::Aws;
@@ -353,57 +355,4 @@ fn deployment_id(item: &Item) -> Result<DeploymentId, CallError> {
 
 fn parsed<T>(on: impl ToString, result: Result<T, snapback_wire::record::RecordError>) -> Result<T, CallError> {
     result.map_err(|error| not_understood(QUERY, on, error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn days_begin_at_midnight_utc() {
-        let table = [
-            (1_795_169_726_900, "2026-11-20T00:00:00.000Z"),
-            (0, "1970-01-01T00:00:00.000Z"),
-            (-1, "1969-12-31T00:00:00.000Z"),
-        ];
-        for (ms, expected) in table {
-            assert_eq!(start_of_day(Timestamp::from_ms(ms)).to_string(), expected);
-        }
-    }
-
-    #[test]
-    fn one_action_for_each_item() {
-        let item = |sk: &str| {
-            let mut item = Item::new();
-            item.insert(attr::PK.to_owned(), json!("a"));
-            item.insert(attr::SK.to_owned(), json!(sk));
-            item
-        };
-        let key = wire::key_of(&item("1")).unwrap();
-        let actions = vec![
-            Action::Put(item("1"), None),
-            Action::Put(item("2"), None),
-            Action::Put(item("1"), None),
-            Action::Delete(key),
-        ];
-        let kept = without_repeats(actions);
-        let keys: Vec<_> = kept
-            .iter()
-            .map(|action| match action {
-                Action::Put(item, _) => wire::key_of(item).unwrap().sk,
-                Action::Delete(_) | Action::Expire(..) => panic!("a repeat was kept"),
-            })
-            .collect();
-        assert_eq!(keys, ["1", "2"]);
-    }
-
-    #[test]
-    fn evidence_sorts_before_what_a_load_reads() {
-        let keys = [wire::STATE, wire::POLICY, wire::ROLLBACK, wire::HOOK_PREFIX, wire::NOTICE_PREFIX];
-        for key in keys {
-            assert!(key > AFTER_EVENTS, "{key}");
-        }
-        assert!(format!("{}9999999999999#warning#ffff", wire::EVENT_PREFIX).as_str() < AFTER_EVENTS);
-    }
 }
