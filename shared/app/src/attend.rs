@@ -294,16 +294,17 @@ impl<P: AttendPorts> Visit<'_, P> {
         }
     }
 
-    /// The message is out: the mark must not be lost to a conflict, or it would be sent twice.
+    /// The message is out: the mark must not be lost to a conflict or a throttled write, or it would be sent twice.
     async fn mark_sent(&mut self, sent: Notice) -> Result<(), AppError> {
         let id = self.record.deployment.id.clone();
         for _ in 0..MAX_CONFLICTS {
             match self.commit(self.record.deployment.clone(), vec![Write::Notice(sent.clone())]).await {
-                Err(AppError::Call(error)) if error.is(CallErrorKind::Conflict) => {
-                    let Some(fresh) = self.ports.load(&id).await? else {
-                        break;
-                    };
-                    self.record = fresh;
+                Err(AppError::Call(error))
+                    if matches!(error.kind, CallErrorKind::Conflict | CallErrorKind::Unreachable) =>
+                {
+                    if let Some(fresh) = self.ports.load(&id).await? {
+                        self.record = fresh;
+                    }
                 }
                 other => return other,
             }
