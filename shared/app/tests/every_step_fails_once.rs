@@ -11,7 +11,7 @@ use std::time::Duration;
 struct Story {
     name: &'static str,
     bad: fn(&World),
-    /// Right ends, also when a call fails once.
+    /// The right end, then those that are right when a call failed once.
     outcomes: &'static [Outcome],
     /// What a dead function may lead to instead.
     else_allowed: &'static [Outcome],
@@ -22,8 +22,9 @@ const STORIES: [Story; 4] = [
     Story {
         name: "bad in shift",
         bad: |world| world.set_bad(Bad::new("2", "checkout-5xx", 25)),
-        outcomes: &[Outcome::RolledBackInShift],
-        else_allowed: &[Outcome::RefusedBeforeTraffic, Outcome::RolledBackInBake],
+        // An alarm event that failed comes again after a minute; by then all traffic has moved.
+        outcomes: &[Outcome::RolledBackInShift, Outcome::RolledBackInBake],
+        else_allowed: &[Outcome::RefusedBeforeTraffic],
     },
     Story {
         name: "bad in bake",
@@ -58,7 +59,7 @@ fn stories_end_as_told() {
         let outcome = world.outcome(&id);
         let told: Vec<String> = world.story(&id).into_iter().map(|line| format!("{} {}", line.at, line.text)).collect();
         assert!(is_quiet, "{}: {told:#?}", story.name);
-        assert!(outcome.is_some_and(|outcome| story.outcomes.contains(&outcome)), "{}: {outcome:?} {told:#?}", story.name);
+        assert!(outcome.as_ref() == story.outcomes.first(), "{}: {outcome:?} {told:#?}", story.name);
         let strict = Rules { in_time: true, may_notify_twice: false, may_fail_to_undo: false };
         assert_eq!(broken_promises(&world, strict), Vec::<String>::new(), "{}: {told:#?}", story.name);
     }

@@ -50,7 +50,8 @@ fn one_rollback(state: &State, deploy: &Deploy, record: Option<&Record>, lines: 
         || deploy.hooks.iter().any(|hook| {
             hook.event == LifecycleEvent::AfterAllowTraffic
                 && matches!(hook.answer, Some((HookStatus::Failed, _)))
-                && record.is_some()
+                // A hook that cannot write its lease answers by itself; the record learns of it when it can be written.
+                && record.is_some_and(|record| record.lease(LifecycleEvent::AfterAllowTraffic).is_some())
         });
     if deploy.rolls_back.is_some() && (acted || undone > 0) {
         lines.push("P4: a rollback deployment was rolled back".to_owned());

@@ -673,6 +673,7 @@ impl World {
     pub fn is_quiet(&self) -> bool {
         let state = self.state.borrow();
         let is_running = state.deployments.values().any(Deploy::is_running);
-        !is_running && state.table.records().iter().all(|record| record.deployment.is_settled)
+        // A record that left the list of live ones is complete, even if the run died before it could say so.
+        !is_running && state.table.live().is_empty()
     }
 }

@@ -24,7 +24,10 @@ pub(super) fn next(case: &Case<'_>) -> Option<Step> {
 
 fn still_running(case: &Case<'_>, rollback: &Rollback) -> Step {
     let open = case.record.lease(LifecycleEvent::AfterAllowTraffic).filter(|lease| lease.answered.is_none());
+    let on_failure = case.record.deployment.auto_rollback.on_failure;
+    // Without DEPLOYMENT_FAILURE a failed hook would overtake the pending stop and end the deployment without a rollback.
     if let Some(lease) = open
+        && on_failure
         && lease.taken_at > rollback.detected_at
         && rollback.requested_at.is_some()
     {
@@ -39,7 +42,6 @@ fn still_running(case: &Case<'_>, rollback: &Rollback) -> Step {
             let claimed = Rollback { claim: Claim::new(&case.caller.owner, case.now), ..rollback.clone() };
             return Step::Record(Box::new(case.record.deployment.clone()), vec![Write::Rollback(claimed)]);
         }
-        let on_failure = case.record.deployment.auto_rollback.on_failure;
         return Step::Undo(undo_calls(rollback.exposure, on_failure, open.is_some()));
     }
     let is_stuck = case.now.since(rollback.requested_at.unwrap_or(rollback.detected_at)) >= EXPECT_ROLLBACK_WITHIN;
