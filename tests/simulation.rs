@@ -121,7 +121,9 @@ fn run(seed: u64) -> Vec<String> {
         // Red before traffic is exempt; anything else should have been seen before the end.
         let outcome = world.outcome(&id);
         let record = record.as_ref().expect("a record");
-        let was_red = world.story(&id).iter().any(|line| line.text.contains("is ALARM"));
+        let shift = world.shift_started_at(&id);
+        let was_red = world.story(&id).iter().any(|line| Some(line.at) > shift && line.text.contains("is ALARM"))
+            && record.rollback.is_none();
         let exempt = record.deployment.alarms.iter().any(|alarm| alarm.is_exempt)
             || world.story(&id).iter().any(|line| line.text.contains("before the deployment"));
         if was_red && !exempt {

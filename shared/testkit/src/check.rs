@@ -49,9 +49,11 @@ fn one_rollback(state: &State, deploy: &Deploy, record: Option<&Record>, lines: 
     let acted = !deploy.stops_accepted.is_empty()
         || deploy.hooks.iter().any(|hook| {
             hook.event == LifecycleEvent::AfterAllowTraffic
-                && matches!(hook.answer, Some((HookStatus::Failed, _)))
-                // A hook that cannot write its lease answers by itself; the record learns of it when it can be written.
-                && record.is_some_and(|record| record.lease(LifecycleEvent::AfterAllowTraffic).is_some())
+                && hook.answer.is_some_and(|(status, at)| {
+                    // A hook that cannot write its lease answers by itself; the record learns of it when it can be written.
+                    let lease = record.and_then(|record| record.lease(LifecycleEvent::AfterAllowTraffic));
+                    status == HookStatus::Failed && lease.is_some_and(|lease| lease.taken_at < at)
+                })
         });
     if deploy.rolls_back.is_some() && (acted || undone > 0) {
         lines.push("P4: a rollback deployment was rolled back".to_owned());
@@ -96,7 +98,17 @@ fn closed(state: &State, record: &Record, rules: Rules, lines: &mut Vec<String>)
     if outcome.is_good() && deployment.cause == Some(Cause::NoEvidence) {
         lines.push("P2: good for want of evidence".to_owned());
     }
-    if record.rollback.is_some() && gone_live && !rules.may_fail_to_undo {
+    // What goes red after the last hook was answered is too late, and is told as such.
+    let promoted_at = state
+        .deployments
+        .get(&deployment.id)
+        .and_then(|deploy| deploy.hook(LifecycleEvent::AfterAllowTraffic)?.answer)
+        .map(|(_, at)| at);
+    let is_too_late = record
+        .rollback
+        .as_ref()
+        .is_some_and(|rollback| promoted_at.is_some_and(|at| at < rollback.detected_at));
+    if record.rollback.is_some() && gone_live && !rules.may_fail_to_undo && !is_too_late {
         lines.push("a rollback was decided, but the version is live".to_owned());
     }
     if outcome.is_rolled_back() && deployment.trigger == Some(Trigger::Hook) && record.rollback.is_none() {
