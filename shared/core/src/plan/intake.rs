@@ -101,7 +101,9 @@ fn take_bake(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Writ
     }
     if let Ok(phase) = deployment.phase.next(Event::BakeStarted) {
         deployment.phase = phase;
-        let bake = Bake { started_at: lease.taken_at, ends_at: lease.taken_at + case.record.policy.bake };
+        // A watchdog may have written the lease minutes later; CodeDeploy counts from the start of the event.
+        let started_at = case.observed.after_started_at().unwrap_or(lease.taken_at).min(lease.taken_at);
+        let bake = Bake { started_at, ends_at: started_at + case.record.policy.bake };
         deployment.bake = Some(bake);
         let text = format!("version {} has all traffic; bake until {}", deployment.target.canary, bake.ends_at);
         writes.push(Write::Evidence(Evidence::new(bake.started_at, EvidenceKind::Phase, text)));
