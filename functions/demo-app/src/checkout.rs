@@ -40,10 +40,7 @@ pub(crate) enum CheckoutError {
 
 impl From<CheckoutError> for Diagnostic {
     fn from(error: CheckoutError) -> Self {
-        Self {
-            error_type: "Checkout.Broken".to_owned(),
-            error_message: error.to_string(),
-        }
+        Self { error_type: "Checkout.Broken".to_owned(), error_message: error.to_string() }
     }
 }
 
@@ -61,13 +58,8 @@ impl Checkout {
     /// When a `DEMO_` variable cannot be understood, or `DEMO_CRASH_AT_INIT` is `true`.
     pub(crate) fn from_env() -> Result<Self, FaultError> {
         let faults = Faults::read(|name| std::env::var(name).ok())?;
-        let version =
-            std::env::var("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_else(|_| "$LATEST".to_owned());
-        Ok(Self {
-            faults,
-            version,
-            served: AtomicU64::new(0),
-        })
+        let version = std::env::var("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_else(|_| "$LATEST".to_owned());
+        Ok(Self { faults, version, served: AtomicU64::new(0) })
     }
 
     /// The answer to one request.
@@ -78,19 +70,13 @@ impl Checkout {
         match request.path.as_str() {
             "/health" => Ok(self.health()),
             "/checkout" => self.checkout().await,
-            path => Ok(respond(
-                404,
-                &json!({ "message": format!("no such path: {path}") }),
-            )),
+            path => Ok(respond(404, &json!({ "message": format!("no such path: {path}") }))),
         }
     }
 
     fn health(&self) -> Answer {
         let status = self.faults.health_status();
-        respond(
-            status,
-            &json!({ "healthy": status < 400, "version": self.version }),
-        )
+        respond(status, &json!({ "healthy": status < 400, "version": self.version }))
     }
 
     async fn checkout(&self) -> Result<Answer, CheckoutError> {
@@ -103,30 +89,17 @@ impl Checkout {
         }
         if faults.handled_5xx {
             emf::print_request(&self.version, true);
-            return Ok(respond(
-                500,
-                &json!({ "order": order, "message": "try again later" }),
-            ));
+            return Ok(respond(500, &json!({ "order": order, "message": "try again later" })));
         }
         emf::print_request(&self.version, false);
         emf::print_transaction(&self.version, faults.failed_transaction);
-        let payment = if faults.failed_transaction {
-            "failed"
-        } else {
-            "accepted"
-        };
-        Ok(respond(
-            200,
-            &json!({ "order": order, "payment": payment, "version": self.version }),
-        ))
+        let payment = if faults.failed_transaction { "failed" } else { "accepted" };
+        Ok(respond(200, &json!({ "order": order, "payment": payment, "version": self.version })))
     }
 }
 
 fn respond(status_code: u16, body: &serde_json::Value) -> Answer {
-    Answer {
-        status_code,
-        body: body.to_string(),
-    }
+    Answer { status_code, body: body.to_string() }
 }
 
 #[cfg(test)]
@@ -134,46 +107,23 @@ mod tests {
     use super::*;
 
     fn app(variable: Option<(&str, &str)>) -> Checkout {
-        let read = |name: &str| {
-            variable
-                .filter(|(key, _)| *key == name)
-                .map(|(_, value)| value.to_owned())
-        };
-        Checkout {
-            faults: Faults::read(read).unwrap(),
-            version: "3".to_owned(),
-            served: AtomicU64::new(0),
-        }
+        let read = |name: &str| variable.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+        Checkout { faults: Faults::read(read).unwrap(), version: "3".to_owned(), served: AtomicU64::new(0) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_fault_shows_in_its_own_place() {
         let broken = "checkout 0: the price service answered with an unknown currency";
         let table = [
-            (
-                "healthy",
-                "/health",
-                None,
-                Ok((200, r#"{"healthy":true,"version":"3"}"#)),
-            ),
+            ("healthy", "/health", None, Ok((200, r#"{"healthy":true,"version":"3"}"#))),
             (
                 "unhealthy",
                 "/health",
                 Some(("DEMO_HEALTH_STATUS", "503")),
                 Ok((503, r#"{"healthy":false,"version":"3"}"#)),
             ),
-            (
-                "paid",
-                "/checkout",
-                None,
-                Ok((200, r#"{"order":0,"payment":"accepted","version":"3"}"#)),
-            ),
-            (
-                "error",
-                "/checkout",
-                Some(("DEMO_ERROR_RATE", "1")),
-                Err(broken),
-            ),
+            ("paid", "/checkout", None, Ok((200, r#"{"order":0,"payment":"accepted","version":"3"}"#))),
+            ("error", "/checkout", Some(("DEMO_ERROR_RATE", "1")), Err(broken)),
             (
                 "handled",
                 "/checkout",
@@ -186,25 +136,12 @@ mod tests {
                 Some(("DEMO_FAIL_TRANSACTIONS_RATE", "1")),
                 Ok((200, r#"{"order":0,"payment":"failed","version":"3"}"#)),
             ),
-            (
-                "no such path",
-                "/nowhere",
-                None,
-                Ok((404, r#"{"message":"no such path: /nowhere"}"#)),
-            ),
+            ("no such path", "/nowhere", None, Ok((404, r#"{"message":"no such path: /nowhere"}"#))),
         ];
         for (case, path, variable, expected) in table {
-            let answer = app(variable)
-                .answer(&Request {
-                    path: path.to_owned(),
-                })
-                .await
-                .map_err(|e| e.to_string());
+            let answer = app(variable).answer(&Request { path: path.to_owned() }).await.map_err(|e| e.to_string());
             let expected = expected
-                .map(|(status_code, body)| Answer {
-                    status_code,
-                    body: body.to_owned(),
-                })
+                .map(|(status_code, body)| Answer { status_code, body: body.to_owned() })
                 .map_err(str::to_owned);
             assert_eq!(answer, expected, "{case}");
         }
@@ -214,11 +151,7 @@ mod tests {
     async fn added_latency_is_added_to_the_base() {
         let before = tokio::time::Instant::now();
         let app = app(Some(("DEMO_LATENCY_MS", "400")));
-        app.answer(&Request {
-            path: "/checkout".to_owned(),
-        })
-        .await
-        .unwrap();
+        app.answer(&Request { path: "/checkout".to_owned() }).await.unwrap();
         assert_eq!(before.elapsed(), Duration::from_millis(420));
     }
 }

@@ -54,28 +54,12 @@ impl Faults {
     /// # Errors
     /// When a value is outside its range, or the version is to crash.
     pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, FaultError> {
-        if parse(
-            &variable,
-            "DEMO_CRASH_AT_INIT",
-            "true or false",
-            |_: &bool| true,
-        )?
-        .unwrap_or(false)
-        {
+        if parse(&variable, "DEMO_CRASH_AT_INIT", "true or false", |_: &bool| true)?.unwrap_or(false) {
             return Err(FaultError::CrashAtInit);
         }
-        let rate = |name| {
-            parse(&variable, name, "0 to 1", |rate: &f64| {
-                (0.0..=1.0).contains(rate)
-            })
-        };
+        let rate = |name| parse(&variable, name, "0 to 1", |rate: &f64| (0.0..=1.0).contains(rate));
         let millis = |name| parse(&variable, name, "whole milliseconds", |_: &u64| true);
-        let status = parse(
-            &variable,
-            "DEMO_HEALTH_STATUS",
-            "100 to 599",
-            |status: &u16| (100..600).contains(status),
-        )?;
+        let status = parse(&variable, "DEMO_HEALTH_STATUS", "100 to 599", |status: &u16| (100..600).contains(status))?;
         Ok(Self {
             error_rate: rate("DEMO_ERROR_RATE")?.unwrap_or(0.0),
             handled_5xx_rate: rate("DEMO_HANDLED_5XX_RATE")?.unwrap_or(0.0),
@@ -102,11 +86,7 @@ impl Faults {
 
     /// Status that `/health` answers.
     pub(crate) fn health_status(&self) -> u16 {
-        if self.begun() {
-            self.health_status
-        } else {
-            200
-        }
+        if self.begun() { self.health_status } else { 200 }
     }
 
     fn begun(&self) -> bool {
@@ -116,10 +96,7 @@ impl Faults {
 
 /// Whether number `order` is one of the share `rate`. Hits are spread evenly, not drawn, so that a rehearsal's rate is
 /// exact over any stretch of traffic.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "no process serves 2^52 requests"
-)]
+#[expect(clippy::cast_precision_loss, reason = "no process serves 2^52 requests")]
 fn is_hit(order: u64, rate: f64) -> bool {
     let hits_before = (order as f64 * rate).floor();
     ((order + 1) as f64 * rate).floor() > hits_before
@@ -136,11 +113,7 @@ fn parse<T: std::str::FromStr>(
     };
     match value.parse::<T>() {
         Ok(parsed) if is_allowed(&parsed) => Ok(Some(parsed)),
-        Ok(_) | Err(_) => Err(FaultError::Invalid {
-            name,
-            value,
-            allowed,
-        }),
+        Ok(_) | Err(_) => Err(FaultError::Invalid { name, value, allowed }),
     }
 }
 
@@ -171,10 +144,7 @@ mod tests {
         .unwrap();
         assert_eq!(later.now(0), FaultsNow::default());
         assert_eq!(later.health_status(), 200);
-        assert!(
-            read("DEMO_ERROR_RATE", "1").unwrap().now(0).error,
-            "no wait asked for"
-        );
+        assert!(read("DEMO_ERROR_RATE", "1").unwrap().now(0).error, "no wait asked for");
     }
 
     #[test]
@@ -190,16 +160,9 @@ mod tests {
             ("DEMO_CRASH_AT_INIT", "yes", "true or false"),
         ];
         for (name, value, allowed) in table {
-            let expected = FaultError::Invalid {
-                name,
-                value: value.to_owned(),
-                allowed,
-            };
+            let expected = FaultError::Invalid { name, value: value.to_owned(), allowed };
             assert_eq!(read(name, value).unwrap_err(), expected, "{name}");
         }
-        assert_eq!(
-            read("DEMO_CRASH_AT_INIT", "true").unwrap_err(),
-            FaultError::CrashAtInit
-        );
+        assert_eq!(read("DEMO_CRASH_AT_INIT", "true").unwrap_err(), FaultError::CrashAtInit);
     }
 }

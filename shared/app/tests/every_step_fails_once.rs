@@ -18,7 +18,12 @@ struct Story {
 }
 
 const STORIES: [Story; 4] = [
-    Story { name: "healthy", bad: |_| {}, outcomes: &[Outcome::Promoted], else_allowed: &[Outcome::RefusedBeforeTraffic] },
+    Story {
+        name: "healthy",
+        bad: |_| {},
+        outcomes: &[Outcome::Promoted],
+        else_allowed: &[Outcome::RefusedBeforeTraffic],
+    },
     Story {
         name: "bad in shift",
         bad: |world| world.set_bad(Bad::new("2", "checkout-5xx", 25)),
@@ -84,7 +89,8 @@ fn every_call(how: How) {
                 How::LoseAnswer(_) => call == "sns:Publish",
                 How::Fail(_) => false,
             };
-            let mut broken = broken_promises(&world, Rules { in_time: true, may_notify_twice, may_fail_to_undo: false });
+            let mut broken =
+                broken_promises(&world, Rules { in_time: true, may_notify_twice, may_fail_to_undo: false });
             if !is_quiet {
                 broken.push("never quiet".to_owned());
             }

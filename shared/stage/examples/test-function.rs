@@ -12,10 +12,7 @@ use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let _hold = std::env::var("TEST_HOLD")
-        .ok()
-        .map(TcpStream::connect)
-        .transpose()?;
+    let _hold = std::env::var("TEST_HOLD").ok().map(TcpStream::connect).transpose()?;
     match std::env::var("TEST_INIT").as_deref() {
         Ok("exit") => std::process::exit(7),
         Ok("error") => {
@@ -27,10 +24,8 @@ async fn main() -> Result<(), Error> {
         Ok(_) | Err(_) => {}
     }
     lambda_runtime::run_concurrent(service_fn(async |event| {
-        let failed = |error: Error| Diagnostic {
-            error_type: "Test.Failed".to_owned(),
-            error_message: error.to_string(),
-        };
+        let failed =
+            |error: Error| Diagnostic { error_type: "Test.Failed".to_owned(), error_message: error.to_string() };
         handle(event).await.map_err(failed)
     }))
     .await
@@ -38,13 +33,7 @@ async fn main() -> Result<(), Error> {
 
 async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     println!("{}", event.payload);
-    let text = |member: &str| {
-        event
-            .payload
-            .get(member)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |member: &str| event.payload.get(member).and_then(Value::as_str).unwrap_or_default();
     match text("do") {
         "error" => Err("it went wrong".into()),
         "panic" => panic_now(),
@@ -60,13 +49,8 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
             "trace_id": event.context.xray_trace_id,
         })),
         "post" => {
-            let headers: BTreeMap<String, String> = serde_json::from_value(
-                event
-                    .payload
-                    .get("headers")
-                    .cloned()
-                    .unwrap_or_else(|| json!({})),
-            )?;
+            let headers: BTreeMap<String, String> =
+                serde_json::from_value(event.payload.get("headers").cloned().unwrap_or_else(|| json!({})))?;
             let path = text("path").replace("{request_id}", &event.context.request_id);
             Ok(json!({ "status": post(&path, &headers, &json!({}))? }))
         }
@@ -74,10 +58,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     }
 }
 
-#[expect(
-    clippy::panic,
-    reason = "what the stage makes of a panic is under test"
-)]
+#[expect(clippy::panic, reason = "what the stage makes of a panic is under test")]
 fn panic_now() -> Result<Value, Error> {
     panic!("out of cheese")
 }
@@ -95,11 +76,7 @@ fn post(path: &str, headers: &BTreeMap<String, String>, body: &Value) -> Result<
     let host = std::env::var("AWS_LAMBDA_RUNTIME_API")?;
     let mut stream = TcpStream::connect(&host)?;
     let body = body.to_string();
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    )?;
+    write!(stream, "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len())?;
     for (name, value) in headers {
         write!(stream, "{name}: {value}\r\n")?;
     }

@@ -108,11 +108,7 @@ impl Workload {
         });
         let rate = watch::Sender::new(config.requests_per_second);
         let ticker = tokio::spawn(tick(lambda, config, Arc::clone(&truth), rate.subscribe()));
-        Self {
-            truth,
-            rate,
-            ticker,
-        }
+        Self { truth, rate, ticker }
     }
 
     /// Changes the rate from now on; 0 (or what is no positive number) pauses.
@@ -123,12 +119,7 @@ impl Workload {
     /// Requests sent at `at_ms` (since 1970) or later that have ended, in order of their ends.
     #[must_use]
     pub fn samples_since(&self, at_ms: i64) -> Vec<Sample> {
-        self.truth
-            .samples()
-            .iter()
-            .filter(|sample| sample.at_ms >= at_ms)
-            .cloned()
-            .collect()
+        self.truth.samples().iter().filter(|sample| sample.at_ms >= at_ms).cloned().collect()
     }
 
     /// Counts by second (since 1970) and version; requests that reached no version are left out.
@@ -154,39 +145,27 @@ impl Workload {
     /// Counts of the requests that `version` served.
     #[must_use]
     pub fn by_version(&self, version: &str) -> Counts {
-        self.truth
-            .counts(|sample| sample.version.as_deref() == Some(version))
+        self.truth.counts(|sample| sample.version.as_deref() == Some(version))
     }
 
     /// When the first request was sent that `version` harmed, milliseconds since 1970.
     #[must_use]
     pub fn first_harmed_ms(&self, version: &str) -> Option<i64> {
         let samples = self.truth.samples();
-        let harmed = samples.iter().filter(|sample| {
-            sample.version.as_deref() == Some(version) && sample.outcome.is_harm()
-        });
+        let harmed =
+            samples.iter().filter(|sample| sample.version.as_deref() == Some(version) && sample.outcome.is_harm());
         harmed.map(|sample| sample.at_ms).min()
     }
 
     /// Requests that were due while too many were in flight, and so never sent.
     #[must_use]
     pub fn unsent(&self) -> u64 {
-        *self
-            .truth
-            .unsent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.truth.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until `count` requests have ended.
     pub async fn ended(&self, count: usize) {
-        let _reached = self
-            .truth
-            .ended
-            .subscribe()
-            .wait_for(|ended| *ended >= count)
-            .await
-            .is_ok();
+        let _reached = self.truth.ended.subscribe().wait_for(|ended| *ended >= count).await.is_ok();
     }
 
     /// Stops sending and waits for the requests in flight, which end at their function's time-out at the latest.
@@ -217,10 +196,7 @@ impl Truth {
 
     fn counts(&self, which: impl Fn(&Sample) -> bool) -> Counts {
         let mut counts = Counts::default();
-        self.samples()
-            .iter()
-            .filter(|sample| which(sample))
-            .for_each(|sample| counts.add(sample));
+        self.samples().iter().filter(|sample| which(sample)).for_each(|sample| counts.add(sample));
         counts
     }
 
@@ -231,12 +207,7 @@ impl Truth {
 }
 
 /// Sends at the present rate. The next due time comes from the previous one, so that the rate is exact over time.
-async fn tick(
-    lambda: Lambda,
-    config: WorkloadConfig,
-    truth: Arc<Truth>,
-    mut rate: watch::Receiver<f64>,
-) {
+async fn tick(lambda: Lambda, config: WorkloadConfig, truth: Arc<Truth>, mut rate: watch::Receiver<f64>) {
     let config = Arc::new(config);
     let payload = Bytes::from(config.payload.to_string());
     let mut due = Instant::now();
@@ -267,9 +238,7 @@ async fn tick(
 /// Time between two requests, or `None` when there are to be none.
 fn interval(per_second: f64) -> Option<Duration> {
     let is_rate = per_second.is_finite() && per_second > 0.0;
-    is_rate
-        .then(|| Duration::try_from_secs_f64(1.0 / per_second).ok())
-        .flatten()
+    is_rate.then(|| Duration::try_from_secs_f64(1.0 / per_second).ok()).flatten()
 }
 
 fn send(lambda: &Lambda, config: &Arc<WorkloadConfig>, truth: &Arc<Truth>, payload: Bytes) {
@@ -280,9 +249,7 @@ fn send(lambda: &Lambda, config: &Arc<WorkloadConfig>, truth: &Arc<Truth>, paylo
     let (lambda, config, truth) = (lambda.clone(), Arc::clone(config), Arc::clone(truth));
     tokio::spawn(async move {
         let (at_ms, before) = (now_ms(), Instant::now());
-        let result = lambda
-            .invoke(&config.function, Some(&config.alias), payload)
-            .await;
+        let result = lambda.invoke(&config.function, Some(&config.alias), payload).await;
         let latency = before.elapsed();
         let (version, outcome) = match result {
             Ok(result) => {
@@ -292,12 +259,7 @@ fn send(lambda: &Lambda, config: &Arc<WorkloadConfig>, truth: &Arc<Truth>, paylo
             Err(_) => (None, Outcome::Rejected),
         };
         let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-        truth.record(Sample {
-            at_ms,
-            version,
-            latency_ms,
-            outcome,
-        });
+        truth.record(Sample { at_ms, version, latency_ms, outcome });
         drop(permit);
     });
 }
@@ -307,11 +269,7 @@ fn judge(result: &InvocationResult, is_slow: bool) -> Outcome {
         return Outcome::FunctionError;
     }
     let answer: Value = serde_json::from_slice(&result.payload).unwrap_or_default();
-    if answer
-        .get("statusCode")
-        .and_then(Value::as_u64)
-        .is_some_and(|status| status >= 500)
-    {
+    if answer.get("statusCode").and_then(Value::as_u64).is_some_and(|status| status >= 500) {
         return Outcome::ServerError;
     }
     if payment(&answer).is_some_and(|payment| payment == "failed") {
@@ -323,21 +281,12 @@ fn judge(result: &InvocationResult, is_slow: bool) -> Outcome {
 /// `payment` of the body, which is an object or JSON text.
 fn payment(answer: &Value) -> Option<String> {
     let body = answer.get("body")?;
-    let parsed: Option<Value> = body
-        .as_str()
-        .and_then(|text| serde_json::from_str(text).ok());
-    parsed
-        .as_ref()
-        .unwrap_or(body)
-        .get("payment")?
-        .as_str()
-        .map(str::to_owned)
+    let parsed: Option<Value> = body.as_str().and_then(|text| serde_json::from_str(text).ok());
+    parsed.as_ref().unwrap_or(body).get("payment")?.as_str().map(str::to_owned)
 }
 
 fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -348,34 +297,10 @@ mod tests {
     #[test]
     fn the_worst_thing_about_an_answer_is_its_outcome() {
         let table = [
-            (
-                "well",
-                None,
-                r#"{"statusCode":200,"body":"{\"payment\":\"accepted\"}"}"#,
-                false,
-                Outcome::Ok,
-            ),
-            (
-                "late",
-                None,
-                r#"{"statusCode":200,"body":"{}"}"#,
-                true,
-                Outcome::Slow,
-            ),
-            (
-                "500",
-                None,
-                r#"{"statusCode":500,"body":"{}"}"#,
-                true,
-                Outcome::ServerError,
-            ),
-            (
-                "404 is the client's",
-                None,
-                r#"{"statusCode":404,"body":"{}"}"#,
-                false,
-                Outcome::Ok,
-            ),
+            ("well", None, r#"{"statusCode":200,"body":"{\"payment\":\"accepted\"}"}"#, false, Outcome::Ok),
+            ("late", None, r#"{"statusCode":200,"body":"{}"}"#, true, Outcome::Slow),
+            ("500", None, r#"{"statusCode":500,"body":"{}"}"#, true, Outcome::ServerError),
+            ("404 is the client's", None, r#"{"statusCode":404,"body":"{}"}"#, false, Outcome::Ok),
             (
                 "text body",
                 None,
@@ -390,13 +315,7 @@ mod tests {
                 false,
                 Outcome::FailedTransaction,
             ),
-            (
-                "function error",
-                Some("Unhandled"),
-                r#"{"errorMessage":"x"}"#,
-                false,
-                Outcome::FunctionError,
-            ),
+            ("function error", Some("Unhandled"), r#"{"errorMessage":"x"}"#, false, Outcome::FunctionError),
             ("no JSON", None, "<html>", false, Outcome::Ok),
         ];
         for (case, error, payload, is_slow, expected) in table {
@@ -415,19 +334,10 @@ mod tests {
 
     #[test]
     fn only_a_positive_rate_sends() {
-        for (rate, expected) in [
-            (50.0, Some(20)),
-            (0.5, Some(2000)),
-            (0.0, None),
-            (-1.0, None),
-            (f64::NAN, None),
-            (f64::INFINITY, None),
-        ] {
-            assert_eq!(
-                interval(rate),
-                expected.map(Duration::from_millis),
-                "{rate}"
-            );
+        for (rate, expected) in
+            [(50.0, Some(20)), (0.5, Some(2000)), (0.0, None), (-1.0, None), (f64::NAN, None), (f64::INFINITY, None)]
+        {
+            assert_eq!(interval(rate), expected.map(Duration::from_millis), "{rate}");
         }
     }
 }

@@ -19,23 +19,15 @@ use snapback_stage::lambda::{AsyncConfig, ConfigurationChange, Fault, LambdaEven
 use snapback_stage::parts::{AliasRouting, LambdaControl};
 
 fn to(version: &str) -> AliasRouting {
-    AliasRouting {
-        version: version.to_owned(),
-        additional: None,
-    }
+    AliasRouting { version: version.to_owned(), additional: None }
 }
 
 fn weighted(version: &str, additional: &str, weight: f64) -> AliasRouting {
-    AliasRouting {
-        version: version.to_owned(),
-        additional: Some((additional.to_owned(), weight)),
-    }
+    AliasRouting { version: version.to_owned(), additional: Some((additional.to_owned(), weight)) }
 }
 
 fn set(config: &mut snapback_stage::lambda::FunctionConfig, variable: &str, value: &str) {
-    config
-        .environment
-        .insert(variable.to_owned(), value.to_owned());
+    config.environment.insert(variable.to_owned(), value.to_owned());
 }
 
 #[tokio::test]
@@ -43,127 +35,56 @@ async fn an_invocation_is_answered_logged_and_measured() {
     let world = World::new();
     world.create("checkout", |_| {});
     world.lambda.publish_version("checkout", None).unwrap();
-    world
-        .lambda
-        .create_alias("checkout", "live", to("1"))
-        .unwrap();
+    world.lambda.create_alias("checkout", "live", to("1")).unwrap();
     let before_ms = jiff::Timestamp::now().as_millisecond();
-    let result = within(
-        world
-            .lambda
-            .invoke("checkout", Some("live"), r#"{"order":5}"#),
-    )
-    .await
-    .unwrap();
+    let result = within(world.lambda.invoke("checkout", Some("live"), r#"{"order":5}"#)).await.unwrap();
     assert_eq!(json(&result.payload), json!({ "order": 5 }));
-    assert_eq!(
-        (result.executed_version.as_str(), result.function_error),
-        ("1", None)
-    );
+    assert_eq!((result.executed_version.as_str(), result.function_error), ("1", None));
     for dimensions in [
         &[][..],
         &["FunctionName=checkout"],
         &["FunctionName=checkout", "Resource=checkout:live"],
-        &[
-            "ExecutedVersion=1",
-            "FunctionName=checkout",
-            "Resource=checkout:live",
-        ],
+        &["ExecutedVersion=1", "FunctionName=checkout", "Resource=checkout:live"],
     ] {
-        let counts = ["Invocations", "Errors", "Throttles"]
-            .map(|name| world.sink.sum(name, dimensions).to_string());
+        let counts = ["Invocations", "Errors", "Throttles"].map(|name| world.sink.sum(name, dimensions).to_string());
         assert_eq!(counts, ["1", "0", "0"], "{dimensions:?}");
-        assert!(
-            world.sink.sum("Duration", dimensions) > 0.0,
-            "{dimensions:?}"
-        );
+        assert!(world.sink.sum("Duration", dimensions) > 0.0, "{dimensions:?}");
     }
     let points = world.sink.points.lock().unwrap().clone();
     assert!(points.iter().all(|point| point.namespace == "AWS/Lambda" && point.timestamp_ms == result.started_ms));
     assert!(result.started_ms >= before_ms);
     world.lambda.shutdown().await;
     let lines = world.sink.lines.lock().unwrap().clone();
-    assert_eq!(
-        lines,
-        [("checkout".to_owned(), r#"{"order":5}"#.to_owned())]
-    );
-    assert!(
-        world
-            .lambda
-            .log("checkout")
-            .iter()
-            .any(|line| line.text == r#"{"order":5}"#)
-    );
+    assert_eq!(lines, [("checkout".to_owned(), r#"{"order":5}"#.to_owned())]);
+    assert!(world.lambda.log("checkout").iter().any(|line| line.text == r#"{"order":5}"#));
 }
 
 #[tokio::test]
 async fn every_way_to_fail_is_said_as_lambda_says_it() {
     let world = World::new();
-    world.create("checkout", |config| {
-        config.timeout = Duration::from_millis(1500)
-    });
+    world.create("checkout", |config| config.timeout = Duration::from_millis(1500));
     let table = [
         ("error", "Test.Failed", "it went wrong"),
-        (
-            "panic",
-            "Box<dyn core::any::Any + core::marker::Send>",
-            "Lambda panicked: out of cheese",
-        ),
-        (
-            "exit",
-            "Runtime.ExitError",
-            "Error: Runtime exited with error: exit status 3",
-        ),
-        (
-            "leave",
-            "Runtime.ExitError",
-            "Error: Runtime exited without providing a reason",
-        ),
-        (
-            "hang",
-            "Sandbox.Timedout",
-            "Task timed out after 1.50 seconds",
-        ),
+        ("panic", "Box<dyn core::any::Any + core::marker::Send>", "Lambda panicked: out of cheese"),
+        ("exit", "Runtime.ExitError", "Error: Runtime exited with error: exit status 3"),
+        ("leave", "Runtime.ExitError", "Error: Runtime exited without providing a reason"),
+        ("hang", "Sandbox.Timedout", "Task timed out after 1.50 seconds"),
     ];
     for (what, error_type, message) in table {
-        let result = world
-            .invoke("checkout", &format!(r#"{{"do":"{what}"}}"#))
-            .await;
-        let said = json(&result.payload)["errorMessage"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let result = world.invoke("checkout", &format!(r#"{{"do":"{what}"}}"#)).await;
+        let said = json(&result.payload)["errorMessage"].as_str().unwrap_or_default().to_owned();
         assert!(said.ends_with(message), "{what}: {said}");
         let said_type = result.error_type.unwrap_or_default();
         assert!(said_type.ends_with(error_type), "{what}: {said_type}");
-        assert_eq!(
-            result.function_error.as_deref(),
-            Some("Unhandled"),
-            "{what}"
-        );
+        assert_eq!(result.function_error.as_deref(), Some("Unhandled"), "{what}");
         if error_type.contains('.') && what != "error" {
             assert!(said.contains(&result.request_id), "{what}: {said}");
         }
         let next = world.invoke("checkout", "{}").await;
-        assert_eq!(
-            next.function_error, None,
-            "the invocation after {what} is served"
-        );
+        assert_eq!(next.function_error, None, "the invocation after {what} is served");
     }
-    assert_eq!(
-        world
-            .sink
-            .sum("Errors", &["FunctionName=checkout"])
-            .to_string(),
-        "5"
-    );
-    assert_eq!(
-        world
-            .sink
-            .sum("Invocations", &["FunctionName=checkout"])
-            .to_string(),
-        "10"
-    );
+    assert_eq!(world.sink.sum("Errors", &["FunctionName=checkout"]).to_string(), "5");
+    assert_eq!(world.sink.sum("Invocations", &["FunctionName=checkout"]).to_string(), "10");
 }
 
 #[tokio::test]
@@ -174,42 +95,18 @@ async fn a_process_that_cannot_start_fails_its_invocation_and_the_next_one_start
     world.create("checkout", |_| {});
     let result = world.invoke("exits", "{}").await;
     assert_eq!(result.error_type.as_deref(), Some("Runtime.ExitError"));
-    let message = format!(
-        "RequestId: {} Error: Runtime exited with error: exit status 7",
-        result.request_id
-    );
+    let message = format!("RequestId: {} Error: Runtime exited with error: exit status 7", result.request_id);
     assert_eq!(json(&result.payload)["errorMessage"], message);
     let result = world.invoke("reports", "{}").await;
     assert_eq!(result.error_type.as_deref(), Some("Config.Missing"));
-    assert_eq!(
-        json(&result.payload),
-        json!({ "errorType": "Config.Missing", "errorMessage": "no table" })
-    );
+    assert_eq!(json(&result.payload), json!({ "errorType": "Config.Missing", "errorMessage": "no table" }));
 
-    assert_eq!(
-        world.invoke("checkout", "{}").await.function_error,
-        None,
-        "warm"
-    );
-    world
-        .lambda
-        .set_fault("checkout", Fault::CannotStart, true)
-        .unwrap();
+    assert_eq!(world.invoke("checkout", "{}").await.function_error, None, "warm");
+    world.lambda.set_fault("checkout", Fault::CannotStart, true).unwrap();
     let result = world.invoke("checkout", "{}").await;
-    assert_eq!(
-        result.error_type.as_deref(),
-        Some("Runtime.ExitError"),
-        "the warm one is gone"
-    );
-    world
-        .lambda
-        .set_fault("checkout", Fault::CannotStart, false)
-        .unwrap();
-    assert_eq!(
-        world.invoke("checkout", "{}").await.function_error,
-        None,
-        "switched off again"
-    );
+    assert_eq!(result.error_type.as_deref(), Some("Runtime.ExitError"), "the warm one is gone");
+    world.lambda.set_fault("checkout", Fault::CannotStart, false).unwrap();
+    assert_eq!(world.invoke("checkout", "{}").await.function_error, None, "switched off again");
 }
 
 #[tokio::test]
@@ -221,10 +118,7 @@ async fn init_may_take_ten_seconds() {
         set(config, "TEST_HOLD", &holder.address);
     });
     let result = world.invoke("hangs", "{}").await;
-    let message = format!(
-        "RequestId: {} Error: INIT timed out after 10.00 seconds",
-        result.request_id
-    );
+    let message = format!("RequestId: {} Error: INIT timed out after 10.00 seconds", result.request_id);
     assert_eq!(json(&result.payload)["errorMessage"], message);
     gone(holder.next().await).await;
 }
@@ -252,42 +146,19 @@ async fn a_process_gets_lambdas_variables_and_none_of_the_stages() {
         ("_HANDLER", "bootstrap"),
     ];
     for (name, value) in expected {
-        assert_eq!(
-            variables.get(name).map(String::as_str),
-            Some(value),
-            "{name}"
-        );
+        assert_eq!(variables.get(name).map(String::as_str), Some(value), "{name}");
     }
-    assert_eq!(
-        world.lambda.function_of("AKIATEST").as_deref(),
-        Some("checkout")
-    );
+    assert_eq!(world.lambda.function_of("AKIATEST").as_deref(), Some("checkout"));
     assert_eq!(world.lambda.function_of("AKIANOBODY"), None);
-    assert!(
-        !variables.contains_key("HOME"),
-        "inherited from the stage: {variables:?}"
-    );
-    assert!(
-        !variables.contains_key("AWS_LAMBDA_MAX_CONCURRENCY"),
-        "one invocation at a time: {variables:?}"
-    );
+    assert!(!variables.contains_key("HOME"), "inherited from the stage: {variables:?}");
+    assert!(!variables.contains_key("AWS_LAMBDA_MAX_CONCURRENCY"), "one invocation at a time: {variables:?}");
 
-    let result = world
-        .invoke("checkout:$LATEST", r#"{"do":"context"}"#)
-        .await;
+    let result = world.invoke("checkout:$LATEST", r#"{"do":"context"}"#).await;
     let context = json(&result.payload);
     assert_eq!(context["request_id"], json!(result.request_id));
     assert_eq!(context["deadline_ms"], json!(result.started_ms + 20_000));
-    assert_eq!(
-        context["function_arn"],
-        "arn:aws:lambda:us-east-1:123456789012:function:checkout:$LATEST"
-    );
-    assert!(
-        context["trace_id"]
-            .as_str()
-            .is_some_and(|id| id.starts_with("Root=1-")),
-        "{context}"
-    );
+    assert_eq!(context["function_arn"], "arn:aws:lambda:us-east-1:123456789012:function:checkout:$LATEST");
+    assert!(context["trace_id"].as_str().is_some_and(|id| id.starts_with("Root=1-")), "{context}");
 }
 
 #[tokio::test]
@@ -296,30 +167,10 @@ async fn the_runtime_api_refuses_what_is_not_this_invocation() {
     world.create("checkout", |_| {});
     let own = "/2018-06-01/runtime/invocation/{request_id}/response";
     let table = [
-        (
-            "unknown request",
-            "/2018-06-01/runtime/invocation/none/response",
-            json!({}),
-            400,
-        ),
-        (
-            "unknown request failed",
-            "/2018-06-01/runtime/invocation/none/error",
-            json!({}),
-            400,
-        ),
-        (
-            "another attempt",
-            own,
-            json!({ "lambda-runtime-invocation-id": "other" }),
-            400,
-        ),
-        (
-            "init is over",
-            "/2018-06-01/runtime/init/error",
-            json!({}),
-            403,
-        ),
+        ("unknown request", "/2018-06-01/runtime/invocation/none/response", json!({}), 400),
+        ("unknown request failed", "/2018-06-01/runtime/invocation/none/error", json!({}), 400),
+        ("another attempt", own, json!({ "lambda-runtime-invocation-id": "other" }), 400),
+        ("init is over", "/2018-06-01/runtime/init/error", json!({}), 403),
     ];
     for (case, path, headers, status) in table {
         let event = json!({ "do": "post", "path": path, "headers": headers }).to_string();
@@ -328,11 +179,7 @@ async fn the_runtime_api_refuses_what_is_not_this_invocation() {
     }
     let event = json!({ "do": "post", "path": own }).to_string();
     let result = world.invoke("checkout", &event).await;
-    assert_eq!(
-        json(&result.payload),
-        json!({}),
-        "the first answer counts, also without invocation id"
-    );
+    assert_eq!(json(&result.payload), json!({}), "the first answer counts, also without invocation id");
 }
 
 #[tokio::test]
@@ -340,22 +187,14 @@ async fn a_failing_event_is_retried_with_its_id_then_goes_to_the_destination() {
     let mut world = World::new();
     let arn = "arn:aws:lambda:us-east-1:123456789012:function:watchdog";
     world.create("watchdog", |_| {});
-    world.create("broken", |config| {
-        config.async_config.on_failure = Some(arn.to_owned())
-    });
-    world
-        .lambda
-        .invoke_async("broken", json!({ "do": "error" }))
-        .unwrap();
+    world.create("broken", |config| config.async_config.on_failure = Some(arn.to_owned()));
+    world.lambda.invoke_async("broken", json!({ "do": "error" })).unwrap();
     let mut ids = Vec::new();
     for _ in 0..3 {
         let ended = world.event(|event| match event {
-            LambdaEvent::InvocationEnded {
-                function,
-                request_id,
-                asynchronous: true,
-                ..
-            } => Some((function.clone(), request_id.clone())),
+            LambdaEvent::InvocationEnded { function, request_id, asynchronous: true, .. } => {
+                Some((function.clone(), request_id.clone()))
+            }
             _ => None,
         });
         ids.push(ended.await);
@@ -363,32 +202,19 @@ async fn a_failing_event_is_retried_with_its_id_then_goes_to_the_destination() {
     let id = ids[0].1.clone();
     assert_eq!(ids, vec![("broken".to_owned(), id.clone()); 3]);
     let dropped = world.event(|event| match event {
-        LambdaEvent::EventDropped {
-            request_id,
-            condition,
-            ..
-        } => Some((request_id.clone(), *condition)),
+        LambdaEvent::EventDropped { request_id, condition, .. } => Some((request_id.clone(), *condition)),
         _ => None,
     });
     assert_eq!(dropped.await, (id.clone(), "RetriesExhausted"));
     let ran = world.event(|event| {
-        matches!(event, LambdaEvent::InvocationEnded { function, .. } if function == "watchdog")
-            .then_some(())
+        matches!(event, LambdaEvent::InvocationEnded { function, .. } if function == "watchdog").then_some(())
     });
     ran.await;
     world.lambda.shutdown().await;
     let lines = world.sink.lines.lock().unwrap().clone();
-    let got = lines
-        .iter()
-        .find(|(function, _)| function == "watchdog")
-        .unwrap();
+    let got = lines.iter().find(|(function, _)| function == "watchdog").unwrap();
     let mut document = json(got.1.as_bytes());
-    assert!(
-        document["timestamp"]
-            .as_str()
-            .is_some_and(|at| at.len() == 24 && at.ends_with('Z')),
-        "{document}"
-    );
+    assert!(document["timestamp"].as_str().is_some_and(|at| at.len() == 24 && at.ends_with('Z')), "{document}");
     document["timestamp"] = json!("");
     document["responsePayload"]["errorType"] = json!("");
     let expected = json!({
@@ -405,27 +231,9 @@ async fn a_failing_event_is_retried_with_its_id_then_goes_to_the_destination() {
         "responsePayload": { "errorType": "", "errorMessage": "it went wrong" },
     });
     assert_eq!(document, expected);
-    assert_eq!(
-        world
-            .sink
-            .sum("AsyncEventsReceived", &["FunctionName=broken"])
-            .to_string(),
-        "1"
-    );
-    assert_eq!(
-        world
-            .sink
-            .sum("AsyncEventsDropped", &["FunctionName=broken"])
-            .to_string(),
-        "1"
-    );
-    assert_eq!(
-        world
-            .sink
-            .sum("DestinationDeliveryFailures", &["FunctionName=broken"])
-            .to_string(),
-        "0"
-    );
+    assert_eq!(world.sink.sum("AsyncEventsReceived", &["FunctionName=broken"]).to_string(), "1");
+    assert_eq!(world.sink.sum("AsyncEventsDropped", &["FunctionName=broken"]).to_string(), "1");
+    assert_eq!(world.sink.sum("DestinationDeliveryFailures", &["FunctionName=broken"]).to_string(), "0");
 }
 
 #[tokio::test]
@@ -433,11 +241,7 @@ async fn without_concurrency_requests_are_throttled_and_events_grow_old() {
     let mut world = World::new();
     world.create("checkout", |config| {
         config.reserved_concurrency = Some(1);
-        config.async_config = AsyncConfig {
-            max_retries: 0,
-            max_event_age: Duration::from_secs(60),
-            on_failure: None,
-        };
+        config.async_config = AsyncConfig { max_retries: 0, max_event_age: Duration::from_secs(60), on_failure: None };
     });
     let holder = Holder::new().await;
     let event = json!({ "do": "wait", "address": holder.address }).to_string();
@@ -445,21 +249,11 @@ async fn without_concurrency_requests_are_throttled_and_events_grow_old() {
     let waiting = tokio::spawn(async move { lambda.invoke("checkout", None, event).await });
     let connection = holder.next().await;
 
-    let refused = within(world.lambda.invoke("checkout", None, "{}"))
-        .await
-        .unwrap_err();
+    let refused = within(world.lambda.invoke("checkout", None, "{}")).await.unwrap_err();
     assert_eq!(refused.code, "TooManyRequestsException");
     world.lambda.invoke_async("checkout", json!({})).unwrap();
-    let throttled = world.event(|event| {
-        matches!(
-            event,
-            LambdaEvent::Throttled {
-                asynchronous: true,
-                ..
-            }
-        )
-        .then_some(())
-    });
+    let throttled =
+        world.event(|event| matches!(event, LambdaEvent::Throttled { asynchronous: true, .. }).then_some(()));
     throttled.await;
     let condition = world.event(|event| match event {
         LambdaEvent::EventDropped { condition, .. } => Some(*condition),
@@ -469,20 +263,9 @@ async fn without_concurrency_requests_are_throttled_and_events_grow_old() {
     drop(connection);
     let result = within(waiting).await.unwrap().unwrap();
     assert_eq!(json(&result.payload), json!("waited"));
-    assert_eq!(
-        world
-            .sink
-            .sum("Invocations", &["FunctionName=checkout"])
-            .to_string(),
-        "1",
-        "a throttle is none"
-    );
+    assert_eq!(world.sink.sum("Invocations", &["FunctionName=checkout"]).to_string(), "1", "a throttle is none");
     assert!(world.sink.sum("Throttles", &["FunctionName=checkout"]) >= 2.0);
-    assert_eq!(
-        world.invoke("checkout", "{}").await.function_error,
-        None,
-        "room again"
-    );
+    assert_eq!(world.invoke("checkout", "{}").await.function_error, None, "room again");
 }
 
 #[tokio::test]
@@ -493,22 +276,15 @@ async fn a_throttled_event_runs_when_there_is_room() {
     let event = json!({ "do": "wait", "address": holder.address });
     world.lambda.invoke_async("checkout", event).unwrap();
     let connection = holder.next().await;
-    world
-        .lambda
-        .invoke_async("checkout", json!({ "order": 6 }))
-        .unwrap();
-    let is_throttled =
-        |event: &LambdaEvent| matches!(event, LambdaEvent::Throttled { .. }).then_some(());
+    world.lambda.invoke_async("checkout", json!({ "order": 6 })).unwrap();
+    let is_throttled = |event: &LambdaEvent| matches!(event, LambdaEvent::Throttled { .. }).then_some(());
     world.event(is_throttled).await;
     drop(connection);
     let ended = |event: &LambdaEvent| match event {
         LambdaEvent::InvocationEnded { error_type, .. } => Some(error_type.clone()),
         _ => None,
     };
-    assert_eq!(
-        (world.event(ended).await, world.event(ended).await),
-        (None, None)
-    );
+    assert_eq!((world.event(ended).await, world.event(ended).await), (None, None));
 }
 
 #[tokio::test]
@@ -521,64 +297,20 @@ async fn faults_of_the_queue() {
         config.async_config.max_retries = 0;
     });
     world.lambda.set_fault("hook", Fault::Ignore, true).unwrap();
-    world
-        .lambda
-        .invoke_async("hook", json!({ "number": 1 }))
-        .unwrap();
-    world
-        .lambda
-        .set_fault("hook", Fault::Ignore, false)
-        .unwrap();
-    world
-        .lambda
-        .set_fault("hook", Fault::FailAll, true)
-        .unwrap();
-    world
-        .lambda
-        .set_fault("hook", Fault::DenyDestination, true)
-        .unwrap();
-    world
-        .lambda
-        .invoke_async("hook", json!({ "number": 2 }))
-        .unwrap();
+    world.lambda.invoke_async("hook", json!({ "number": 1 })).unwrap();
+    world.lambda.set_fault("hook", Fault::Ignore, false).unwrap();
+    world.lambda.set_fault("hook", Fault::FailAll, true).unwrap();
+    world.lambda.set_fault("hook", Fault::DenyDestination, true).unwrap();
+    world.lambda.invoke_async("hook", json!({ "number": 2 })).unwrap();
     let called = world.event(|event| match event {
-        LambdaEvent::DestinationCalled {
-            destination,
-            delivered,
-            ..
-        } => Some((destination.clone(), *delivered)),
+        LambdaEvent::DestinationCalled { destination, delivered, .. } => Some((destination.clone(), *delivered)),
         _ => None,
     });
     assert_eq!(called.await, (arn.to_owned(), false));
-    assert_eq!(
-        world
-            .sink
-            .sum("DestinationDeliveryFailures", &["FunctionName=hook"])
-            .to_string(),
-        "1"
-    );
-    assert_eq!(
-        world
-            .sink
-            .sum("AsyncEventsReceived", &["FunctionName=hook"])
-            .to_string(),
-        "2"
-    );
-    assert_eq!(
-        world
-            .sink
-            .sum("AsyncEventsReceived", &["FunctionName=watchdog"])
-            .to_string(),
-        "0"
-    );
-    assert_eq!(
-        world
-            .sink
-            .sum("Invocations", &["FunctionName=hook"])
-            .to_string(),
-        "1",
-        "the ignored one never ran"
-    );
+    assert_eq!(world.sink.sum("DestinationDeliveryFailures", &["FunctionName=hook"]).to_string(), "1");
+    assert_eq!(world.sink.sum("AsyncEventsReceived", &["FunctionName=hook"]).to_string(), "2");
+    assert_eq!(world.sink.sum("AsyncEventsReceived", &["FunctionName=watchdog"]).to_string(), "0");
+    assert_eq!(world.sink.sum("Invocations", &["FunctionName=hook"]).to_string(), "1", "the ignored one never ran");
     assert_eq!(world.lambda.log("hook"), [], "FailAll runs nothing");
 }
 
@@ -588,13 +320,7 @@ async fn without_any_concurrency_reserved_an_event_is_given_up_at_once() {
     world.create("off", |config| config.reserved_concurrency = Some(0));
     world.lambda.invoke_async("off", json!({})).unwrap();
     let first = world.event(|event| Some(event.clone())).await;
-    let is_given_up = matches!(
-        first,
-        LambdaEvent::EventDropped {
-            condition: "RetriesExhausted",
-            ..
-        }
-    );
+    let is_given_up = matches!(first, LambdaEvent::EventDropped { condition: "RetriesExhausted", .. });
     assert!(is_given_up, "{first:?}");
     let refused = world.lambda.invoke_async("none", json!({})).unwrap_err();
     assert_eq!(refused.code, "ResourceNotFoundException");
@@ -606,39 +332,14 @@ async fn an_alias_splits_by_weight_and_moves_at_once() {
     world.create("checkout", |config| set(config, "COLOUR", "blue"));
     world.lambda.publish_version("checkout", None).unwrap();
     let environment = Some(BTreeMap::from([("COLOUR".to_owned(), "green".to_owned())]));
-    let change = ConfigurationChange {
-        environment,
-        ..ConfigurationChange::default()
-    };
-    world
-        .lambda
-        .update_configuration("checkout", change)
-        .unwrap();
+    let change = ConfigurationChange { environment, ..ConfigurationChange::default() };
+    world.lambda.update_configuration("checkout", change).unwrap();
     assert_eq!(world.lambda.publish_version("checkout", None).unwrap(), "2");
-    assert_eq!(
-        world.lambda.publish_version("checkout", None).unwrap(),
-        "2",
-        "nothing has changed"
-    );
-    world
-        .lambda
-        .create_alias("checkout", "live", weighted("1", "2", 0.1))
-        .unwrap();
+    assert_eq!(world.lambda.publish_version("checkout", None).unwrap(), "2", "nothing has changed");
+    world.lambda.create_alias("checkout", "live", weighted("1", "2", 0.1)).unwrap();
     let colour = async |qualifier: &str| {
-        let result = within(world.lambda.invoke(
-            "checkout",
-            Some(qualifier),
-            r#"{"do":"environment"}"#,
-        ))
-        .await
-        .unwrap();
-        (
-            result.executed_version,
-            json(&result.payload)["COLOUR"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-        )
+        let result = within(world.lambda.invoke("checkout", Some(qualifier), r#"{"do":"environment"}"#)).await.unwrap();
+        (result.executed_version, json(&result.payload)["COLOUR"].as_str().unwrap_or_default().to_owned())
     };
     let mut green = 0;
     for _ in 0..500 {
@@ -648,22 +349,15 @@ async fn an_alias_splits_by_weight_and_moves_at_once() {
         }
     }
     // 50 expected; three standard deviations of a binomial are 20.
-    assert!(
-        (30..=70).contains(&green),
-        "{green} of 500 at a weight of 0.1"
-    );
-    assert!(
-        world.lambda.process_ids().len() == 2,
-        "one warm process per version"
-    );
+    assert!((30..=70).contains(&green), "{green} of 500 at a weight of 0.1");
+    assert!(world.lambda.process_ids().len() == 2, "one warm process per version");
     world.lambda.route("checkout", "live", to("2")).unwrap();
     for _ in 0..20 {
         assert_eq!(colour("live").await, ("2".to_owned(), "green".to_owned()));
     }
     assert_eq!(world.lambda.alias("checkout", "live"), Some(to("2")));
     assert_eq!(world.lambda.alias("checkout", "none"), None);
-    let exists =
-        ["1", "3", "$LATEST", "live"].map(|version| world.lambda.has_version("checkout", version));
+    let exists = ["1", "3", "$LATEST", "live"].map(|version| world.lambda.has_version("checkout", version));
     assert_eq!(exists, [true, false, false, false]);
     let refused = world.lambda.route("checkout", "live", to("3")).unwrap_err();
     assert_eq!(refused.code, "ResourceNotFoundException");
@@ -681,15 +375,8 @@ async fn a_frozen_process_is_killed_at_its_time_out() {
     let result = world.invoke("hook", r#"{"number":1}"#).await;
     assert_eq!(result.error_type.as_deref(), Some("Sandbox.Timedout"));
     gone(holder.next().await).await;
-    assert_eq!(
-        world.sink.lines.lock().unwrap().clone(),
-        [],
-        "the handler never ran"
-    );
-    world
-        .lambda
-        .set_fault("hook", Fault::Freeze, false)
-        .unwrap();
+    assert_eq!(world.sink.lines.lock().unwrap().clone(), [], "the handler never ran");
+    world.lambda.set_fault("hook", Fault::Freeze, false).unwrap();
     assert_eq!(world.invoke("hook", "{}").await.function_error, None);
 }
 
@@ -704,14 +391,8 @@ async fn a_killed_process_fails_its_invocation() {
     let connection = holder.next().await;
     assert_eq!(world.lambda.kill_running("hook"), Ok(1));
     let result = within(waiting).await.unwrap().unwrap();
-    let message = json(&result.payload)["errorMessage"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    assert!(
-        message.ends_with("Runtime exited with error: signal: killed"),
-        "{message}"
-    );
+    let message = json(&result.payload)["errorMessage"].as_str().unwrap_or_default().to_owned();
+    assert!(message.ends_with("Runtime exited with error: signal: killed"), "{message}");
     gone(connection).await;
 }
 
@@ -760,25 +441,11 @@ async fn nothing_is_left_after_the_stage_itself_is_killed() {
     let holder = Holder::new().await;
     let this = std::env::current_exe().unwrap();
     let mut stage = Command::new(this);
-    stage.args([
-        "--exact",
-        "nothing_is_left_after_the_stage_itself_is_killed",
-        "--nocapture",
-    ]);
-    let mut stage = stage
-        .env("TEST_STAGE_HOLDS", &holder.address)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    stage.args(["--exact", "nothing_is_left_after_the_stage_itself_is_killed", "--nocapture"]);
+    let mut stage = stage.env("TEST_STAGE_HOLDS", &holder.address).stdout(Stdio::piped()).spawn().unwrap();
     let connections = [holder.next().await, holder.next().await];
     let output = BufReader::new(stage.stdout.take().unwrap());
-    assert!(
-        output
-            .lines()
-            .map_while(Result::ok)
-            .any(|line| line == "ready"),
-        "the stage did not get ready"
-    );
+    assert!(output.lines().map_while(Result::ok).any(|line| line == "ready"), "the stage did not get ready");
     stage.kill().unwrap();
     stage.wait().unwrap();
     for connection in connections {

@@ -25,27 +25,13 @@ fn demo_app(faults: &[(&str, &str)]) -> World {
     config.max_concurrency_per_environment = 16;
     world.lambda.create_function(config).unwrap();
     world.lambda.publish_version("checkout", None).unwrap();
-    let environment = faults
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment = faults.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let environment = Some(environment.collect::<BTreeMap<_, _>>());
-    let change = ConfigurationChange {
-        environment,
-        ..ConfigurationChange::default()
-    };
-    world
-        .lambda
-        .update_configuration("checkout", change)
-        .unwrap();
+    let change = ConfigurationChange { environment, ..ConfigurationChange::default() };
+    world.lambda.update_configuration("checkout", change).unwrap();
     world.lambda.publish_version("checkout", None).unwrap();
-    let routing = AliasRouting {
-        version: "1".to_owned(),
-        additional: None,
-    };
-    world
-        .lambda
-        .create_alias("checkout", "live", routing)
-        .unwrap();
+    let routing = AliasRouting { version: "1".to_owned(), additional: None };
+    world.lambda.create_alias("checkout", "live", routing).unwrap();
     world
 }
 
@@ -65,72 +51,26 @@ async fn harm_is_counted_by_the_version_that_did_it() {
     let world = demo_app(&[("DEMO_ERROR_RATE", "0.5")]);
     let customers = customers(&world, 100.0);
     within(customers.ended(20)).await;
-    assert_eq!(
-        (
-            customers.by_version("1").harmed,
-            customers.first_harmed_ms("1")
-        ),
-        (0, None)
-    );
+    assert_eq!((customers.by_version("1").harmed, customers.first_harmed_ms("1")), (0, None));
     let before_ms = jiff::Timestamp::now().as_millisecond();
-    world
-        .lambda
-        .route(
-            "checkout",
-            "live",
-            AliasRouting {
-                version: "2".to_owned(),
-                additional: None,
-            },
-        )
-        .unwrap();
+    world.lambda.route("checkout", "live", AliasRouting { version: "2".to_owned(), additional: None }).unwrap();
     let served = customers.total().requests;
     within(customers.ended(usize::try_from(served).unwrap() + 40)).await;
     within(customers.stop()).await;
     let (old, new) = (customers.by_version("1"), customers.by_version("2"));
     assert_eq!(old.harmed, 0);
-    assert_eq!(
-        new.harmed,
-        new.requests / 2,
-        "every second request of version 2: {new:?}"
-    );
-    assert!(
-        customers
-            .first_harmed_ms("2")
-            .is_some_and(|at_ms| at_ms >= before_ms)
-    );
-    let total = Counts {
-        requests: old.requests + new.requests,
-        harmed: new.harmed,
-    };
+    assert_eq!(new.harmed, new.requests / 2, "every second request of version 2: {new:?}");
+    assert!(customers.first_harmed_ms("2").is_some_and(|at_ms| at_ms >= before_ms));
+    let total = Counts { requests: old.requests + new.requests, harmed: new.harmed };
     assert_eq!((customers.total(), customers.unsent()), (total, 0));
     let mut by_second = Counts::default();
     for counts in customers.per_second().values().flat_map(BTreeMap::values) {
-        by_second = Counts {
-            requests: by_second.requests + counts.requests,
-            harmed: by_second.harmed + counts.harmed,
-        };
+        by_second = Counts { requests: by_second.requests + counts.requests, harmed: by_second.harmed + counts.harmed };
     }
     assert_eq!(by_second, total);
-    let errors = world.sink.sum(
-        "Errors",
-        &[
-            "ExecutedVersion=2",
-            "FunctionName=checkout",
-            "Resource=checkout:live",
-        ],
-    );
-    assert_eq!(
-        errors.to_string(),
-        new.harmed.to_string(),
-        "Lambda's metric and the customers agree"
-    );
-    assert!(
-        customers
-            .samples_since(before_ms)
-            .iter()
-            .any(|sample| sample.outcome == Outcome::FunctionError)
-    );
+    let errors = world.sink.sum("Errors", &["ExecutedVersion=2", "FunctionName=checkout", "Resource=checkout:live"]);
+    assert_eq!(errors.to_string(), new.harmed.to_string(), "Lambda's metric and the customers agree");
+    assert!(customers.samples_since(before_ms).iter().any(|sample| sample.outcome == Outcome::FunctionError));
 }
 
 #[tokio::test]
@@ -140,20 +80,12 @@ async fn one_process_serves_as_many_at_once_as_it_is_built_for() {
         let mut requests = tokio::task::JoinSet::new();
         for _ in 0..at_once {
             let lambda = world.lambda.clone();
-            requests.spawn(async move {
-                lambda
-                    .invoke("checkout", Some("1"), r#"{"path":"/checkout"}"#)
-                    .await
-            });
+            requests.spawn(async move { lambda.invoke("checkout", Some("1"), r#"{"path":"/checkout"}"#).await });
         }
         for result in within(requests.join_all()).await {
             assert_eq!(result.unwrap().function_error, None);
         }
-        assert_eq!(
-            world.lambda.process_ids().len(),
-            processes,
-            "{at_once} at once"
-        );
+        assert_eq!(world.lambda.process_ids().len(), processes, "{at_once} at once");
     }
 }
 
@@ -161,51 +93,25 @@ async fn one_process_serves_as_many_at_once_as_it_is_built_for() {
 async fn each_fault_of_the_demo_app_harms_in_its_own_way() {
     let table = [
         (("DEMO_HANDLED_5XX_RATE", "1"), Outcome::ServerError),
-        (
-            ("DEMO_FAIL_TRANSACTIONS_RATE", "1"),
-            Outcome::FailedTransaction,
-        ),
+        (("DEMO_FAIL_TRANSACTIONS_RATE", "1"), Outcome::FailedTransaction),
         (("DEMO_CRASH_AT_INIT", "true"), Outcome::FunctionError),
         (("DEMO_LATENCY_MS", "30"), Outcome::Ok),
     ];
     for (fault, outcome) in table {
         let world = demo_app(&[fault]);
-        world
-            .lambda
-            .route(
-                "checkout",
-                "live",
-                AliasRouting {
-                    version: "2".to_owned(),
-                    additional: None,
-                },
-            )
-            .unwrap();
+        world.lambda.route("checkout", "live", AliasRouting { version: "2".to_owned(), additional: None }).unwrap();
         let customers = customers(&world, 50.0);
         within(customers.ended(3)).await;
         within(customers.stop()).await;
         let samples = customers.samples_since(0);
-        assert!(
-            samples.iter().all(|sample| sample.outcome == outcome),
-            "{fault:?}: {samples:?}"
-        );
+        assert!(samples.iter().all(|sample| sample.outcome == outcome), "{fault:?}: {samples:?}");
         if fault.0 == "DEMO_LATENCY_MS" {
-            assert!(
-                samples.iter().all(|sample| sample.latency_ms >= 50),
-                "20 ms and 30 ms more: {samples:?}"
-            );
+            assert!(samples.iter().all(|sample| sample.latency_ms >= 50), "20 ms and 30 ms more: {samples:?}");
         }
         world.lambda.shutdown().await;
         let printed = world.sink.lines.lock().unwrap().clone();
-        let failed = printed
-            .iter()
-            .filter(|(_, line)| line.contains(r#""TransactionsFailed":1"#))
-            .count();
-        let expected = if outcome == Outcome::FailedTransaction {
-            samples.len()
-        } else {
-            0
-        };
+        let failed = printed.iter().filter(|(_, line)| line.contains(r#""TransactionsFailed":1"#)).count();
+        let expected = if outcome == Outcome::FailedTransaction { samples.len() } else { 0 };
         assert_eq!(failed, expected, "{fault:?}: {printed:?}");
     }
 }

@@ -104,10 +104,8 @@ fn closed(state: &State, record: &Record, rules: Rules, lines: &mut Vec<String>)
         .get(&deployment.id)
         .and_then(|deploy| deploy.hook(LifecycleEvent::AfterAllowTraffic)?.answer)
         .map(|(_, at)| at);
-    let is_too_late = record
-        .rollback
-        .as_ref()
-        .is_some_and(|rollback| promoted_at.is_some_and(|at| at < rollback.detected_at));
+    let is_too_late =
+        record.rollback.as_ref().is_some_and(|rollback| promoted_at.is_some_and(|at| at < rollback.detected_at));
     if record.rollback.is_some() && gone_live && !rules.may_fail_to_undo && !is_too_late {
         lines.push("a rollback was decided, but the version is live".to_owned());
     }

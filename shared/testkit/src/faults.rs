@@ -41,6 +41,8 @@ pub struct Chaos {
     pub double_event: f64,
     /// An event comes up to two minutes late.
     pub late_event: f64,
+    /// Whether the calls of the sweep go well all the same.
+    pub spares_sweep: bool,
 }
 
 impl Chaos {

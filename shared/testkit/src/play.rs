@@ -226,7 +226,11 @@ impl<'w> Play<'w> {
         self.runs += 1;
         assert!(self.runs < MAX_POLLS, "a run never ends");
         let mut task = self.tasks.remove(index);
-        self.world.state.borrow_mut().asleep_until = None;
+        {
+            let mut state = self.world.state.borrow_mut();
+            state.asleep_until = None;
+            state.is_sweep = matches!(task.delivery, Delivery::Sweep);
+        }
         let ready = Arc::new(Ready::default());
         let waker = Waker::from(Arc::clone(&ready));
         match task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -253,7 +257,9 @@ impl<'w> Play<'w> {
         let now = self.world.time();
         // What nobody can repair by repeating it is not repeated here either, so that runs end.
         let is_fine = match &result {
-            Some(Ok(()) | Err(AppError::Unknown { .. } | AppError::NotNow { .. } | AppError::Unsupported { .. })) => true,
+            Some(Ok(()) | Err(AppError::Unknown { .. } | AppError::NotNow { .. } | AppError::Unsupported { .. })) => {
+                true
+            }
             Some(Err(_)) | None => false,
         };
         if !is_fine {
@@ -293,9 +299,7 @@ impl<'w> Play<'w> {
             Delivery::Watchdog { id, execution } => {
                 Box::pin(async move { answer_for_hook(world, &id, &execution, &owner).await.map(drop) })
             }
-            Delivery::Deployment(id) => {
-                Box::pin(async move { record_deployment(world, &id, &owner).await.map(drop) })
-            }
+            Delivery::Deployment(id) => Box::pin(async move { record_deployment(world, &id, &owner).await.map(drop) }),
             Delivery::Alarm(reading, source) => {
                 Box::pin(async move { handle_alarm(world, &reading, &source, &owner).await.map(drop) })
             }

@@ -169,6 +169,8 @@ pub(crate) struct State {
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) faulted: Option<&'static str>,
     pub(crate) has_crashed: bool,
+    /// Whether the run that goes on now is a sweep.
+    pub(crate) is_sweep: bool,
     pub(crate) asleep_until: Option<Timestamp>,
     pub(crate) last_heartbeat: Timestamp,
     sequence: u64,
@@ -363,7 +365,8 @@ impl State {
             self.faulted = Some(name);
             return Some(fault.how);
         }
-        self.chaos.roll(&mut self.rng)
+        let is_spared = self.is_sweep && self.chaos.spares_sweep;
+        self.chaos.roll(&mut self.rng).filter(|_| !is_spared)
     }
 }
 
@@ -425,6 +428,7 @@ impl World {
             counts: BTreeMap::new(),
             faulted: None,
             has_crashed: false,
+            is_sweep: false,
             asleep_until: None,
             last_heartbeat: BEGIN,
             sequence: 0,

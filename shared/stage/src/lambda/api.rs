@@ -39,61 +39,36 @@ impl Lambda {
         body: Bytes,
     ) -> HttpAnswer {
         let query = parse_query(query);
-        let request = Request {
-            method,
-            query: &query,
-            headers,
-            body,
-        };
-        self.route_http(path, request)
-            .await
-            .unwrap_or_else(|error| refuse(&error))
+        let request = Request { method, query: &query, headers, body };
+        self.route_http(path, request).await.unwrap_or_else(|error| refuse(&error))
     }
 
     async fn route_http(&self, path: &str, request: Request<'_>) -> Result<HttpAnswer, ApiError> {
-        let segments: Vec<String> = path
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(decode)
-            .collect();
+        let segments: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(decode).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match (request.method.as_str(), segments.as_slice()) {
             ("POST", [_, "functions"]) => self.create_function_http(&request),
-            ("POST", [_, "functions", name, "invocations"]) => {
-                self.invoke_http(name, request).await
-            }
+            ("POST", [_, "functions", name, "invocations"]) => self.invoke_http(name, request).await,
             ("GET", [_, "functions", name]) => self.get_function(&request.target(name)),
             ("DELETE", [_, "functions", name]) => {
                 self.delete_function(name)?;
                 Ok(empty(StatusCode::NO_CONTENT))
             }
-            ("GET", [_, "functions", name, "configuration"]) => Ok(answer(
-                StatusCode::OK,
-                &self.configuration(&request.target(name))?,
-            )),
-            ("PUT", [_, "functions", name, "configuration"]) => {
-                self.update_configuration_http(name, &request)
+            ("GET", [_, "functions", name, "configuration"]) => {
+                Ok(answer(StatusCode::OK, &self.configuration(&request.target(name))?))
             }
+            ("PUT", [_, "functions", name, "configuration"]) => self.update_configuration_http(name, &request),
             ("PUT", [_, "functions", name, "code"]) => self.update_code_http(name, &request),
             ("POST", [_, "functions", name, "versions"]) => {
                 let input: PublishVersion = request.parse()?;
-                Ok(answer(
-                    StatusCode::CREATED,
-                    &self.publish_http(name, input.description)?,
-                ))
+                Ok(answer(StatusCode::CREATED, &self.publish_http(name, input.description)?))
             }
             ("GET", [_, "functions", name, "versions"]) => self.list_versions(name),
             ("POST", [_, "functions", name, "aliases"]) => self.create_alias_http(name, &request),
-            ("GET", [_, "functions", name, "aliases", alias]) => {
-                self.get_alias(StatusCode::OK, name, alias)
-            }
-            ("PUT", [_, "functions", name, "aliases", alias]) => {
-                self.update_alias_http(name, alias, &request)
-            }
+            ("GET", [_, "functions", name, "aliases", alias]) => self.get_alias(StatusCode::OK, name, alias),
+            ("PUT", [_, "functions", name, "aliases", alias]) => self.update_alias_http(name, alias, &request),
             ("PUT", [_, "functions", name, "concurrency"]) => self.put_concurrency(name, &request),
-            ("PUT", [_, "functions", name, "event-invoke-config"]) => {
-                self.put_event_invoke_config(name, &request)
-            }
+            ("PUT", [_, "functions", name, "event-invoke-config"]) => self.put_event_invoke_config(name, &request),
             (method, _) => Err(ApiError::new(
                 "UnsupportedOperationException",
                 format!("the stage's Lambda does not support {method} {path}"),
@@ -103,30 +78,19 @@ impl Lambda {
 
     async fn invoke_http(&self, name: &str, request: Request<'_>) -> Result<HttpAnswer, ApiError> {
         let target = request.target(name);
-        let kind = request
-            .headers
-            .get("x-amz-invocation-type")
-            .and_then(|kind| kind.to_str().ok());
+        let kind = request.headers.get("x-amz-invocation-type").and_then(|kind| kind.to_str().ok());
         match kind.unwrap_or("RequestResponse") {
             "RequestResponse" => Ok(invoked(self.core.invoke(target, request.body).await?)),
             "Event" => {
                 let request_id = self.core.accept_event(target, request.body)?;
-                Ok(with_header(
-                    empty(StatusCode::ACCEPTED),
-                    "x-amzn-requestid",
-                    &request_id,
-                ))
+                Ok(with_header(empty(StatusCode::ACCEPTED), "x-amzn-requestid", &request_id))
             }
             "DryRun" => {
                 let state = self.core.state();
-                state
-                    .get(&target.name)?
-                    .resolve(target.qualifier.as_deref(), || 0.0)?;
+                state.get(&target.name)?.resolve(target.qualifier.as_deref(), || 0.0)?;
                 Ok(empty(StatusCode::NO_CONTENT))
             }
-            kind => Err(invalid(format!(
-                "InvocationType is `{kind}`, allowed are RequestResponse, Event, DryRun"
-            ))),
+            kind => Err(invalid(format!("InvocationType is `{kind}`, allowed are RequestResponse, Event, DryRun"))),
         }
     }
 
@@ -137,36 +101,27 @@ impl Lambda {
         let mut config = FunctionConfig::new(input.function_name, binary, access_key);
         let name = config.name.clone();
         config.description = input.description.unwrap_or_default();
-        config.environment = input
-            .environment
-            .map(|environment| environment.variables)
-            .unwrap_or_default();
+        config.environment = input.environment.map(|environment| environment.variables).unwrap_or_default();
         config.timeout = input.timeout.map_or(config.timeout, Duration::from_secs);
         config.memory_mb = input.memory_size.unwrap_or(config.memory_mb);
         config.role = input.role;
         self.create_function(config)?;
         let document = match input.publish {
             Some(true) => self.publish_http(&name, None)?,
-            Some(false) | None => self.configuration(&FunctionRef {
-                name,
-                qualifier: None,
-            })?,
+            Some(false) | None => self.configuration(&FunctionRef { name, qualifier: None })?,
         };
         Ok(answer(StatusCode::CREATED, &document))
     }
 
     fn update_code_http(&self, name: &str, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {
         let input: UpdateFunctionCode = request.parse()?;
-        let binary = self.binary(&Code {
-            zip_file: input.zip_file,
-        })?;
+        let binary = self.binary(&Code { zip_file: input.zip_file })?;
         self.update_code(name, binary)?;
         let document = match input.publish {
             Some(true) => self.publish_http(name, None)?,
-            Some(false) | None => self.configuration(&FunctionRef {
-                name: FunctionRef::parse(name).name,
-                qualifier: None,
-            })?,
+            Some(false) | None => {
+                self.configuration(&FunctionRef { name: FunctionRef::parse(name).name, qualifier: None })?
+            }
         };
         Ok(answer(StatusCode::OK, &document))
     }
@@ -174,9 +129,7 @@ impl Lambda {
     /// The binary that an upload names.
     fn binary(&self, code: &Code) -> Result<PathBuf, ApiError> {
         let asked = code.zip_file.as_deref().and_then(text_of_base64);
-        let name = asked
-            .as_deref()
-            .and_then(|text| text.trim().strip_prefix("binary:"));
+        let name = asked.as_deref().and_then(|text| text.trim().strip_prefix("binary:"));
         let name = name.filter(|name| !name.is_empty() && !name.contains('/')).ok_or_else(|| {
             invalid(
                 "ZipFile must be base64 of `binary:NAME`, a binary in the stage's functions folder: the stage runs no \
@@ -197,19 +150,12 @@ impl Lambda {
             "Code": { "RepositoryType": "S3", "Location": format!("{}/code/{}", self.core.endpoint, target.name) },
         });
         if let (Some(reserved), Some(members)) = (reserved, document.as_object_mut()) {
-            members.insert(
-                "Concurrency".to_owned(),
-                json!({ "ReservedConcurrentExecutions": reserved }),
-            );
+            members.insert("Concurrency".to_owned(), json!({ "ReservedConcurrentExecutions": reserved }));
         }
         Ok(answer(StatusCode::OK, &document))
     }
 
-    fn update_configuration_http(
-        &self,
-        name: &str,
-        request: &Request<'_>,
-    ) -> Result<HttpAnswer, ApiError> {
+    fn update_configuration_http(&self, name: &str, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {
         let input: UpdateFunctionConfiguration = request.parse()?;
         let change = ConfigurationChange {
             environment: input.environment.map(|environment| environment.variables),
@@ -218,27 +164,19 @@ impl Lambda {
             memory_mb: input.memory_size,
         };
         self.update_configuration(name, change)?;
-        Ok(answer(
-            StatusCode::OK,
-            &self.configuration(&request.target(name))?,
-        ))
+        Ok(answer(StatusCode::OK, &self.configuration(&request.target(name))?))
     }
 
     fn publish_http(&self, name: &str, description: Option<String>) -> Result<Value, ApiError> {
         let version = self.publish_version(name, description)?;
-        self.configuration(&FunctionRef {
-            name: FunctionRef::parse(name).name,
-            qualifier: Some(version),
-        })
+        self.configuration(&FunctionRef { name: FunctionRef::parse(name).name, qualifier: Some(version) })
     }
 
     fn list_versions(&self, name: &str) -> Result<HttpAnswer, ApiError> {
         let state = self.core.state();
         let function = state.get(&FunctionRef::parse(name).name)?;
         let versions = std::iter::once(&function.latest).chain(function.published.values());
-        let versions: Vec<Value> = versions
-            .map(|version| version.document(Some(&version.version)))
-            .collect();
+        let versions: Vec<Value> = versions.map(|version| version.document(Some(&version.version))).collect();
         Ok(answer(StatusCode::OK, &json!({ "Versions": versions })))
     }
 
@@ -251,49 +189,25 @@ impl Lambda {
         Ok(version.document(qualifier.filter(|qualifier| *qualifier != LATEST)))
     }
 
-    fn get_alias(
-        &self,
-        status: StatusCode,
-        name: &str,
-        alias: &str,
-    ) -> Result<HttpAnswer, ApiError> {
-        let document = self
-            .core
-            .with(name, |function| function.alias_document(alias))?;
+    fn get_alias(&self, status: StatusCode, name: &str, alias: &str) -> Result<HttpAnswer, ApiError> {
+        let document = self.core.with(name, |function| function.alias_document(alias))?;
         Ok(answer(status, &document))
     }
 
     fn create_alias_http(&self, name: &str, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {
         let input: CreateAlias = request.parse()?;
-        let additional = input
-            .routing_config
-            .map(RoutingConfig::additional)
-            .transpose()?
-            .flatten();
-        let routing = AliasRouting {
-            version: input.function_version,
-            additional,
-        };
+        let additional = input.routing_config.map(RoutingConfig::additional).transpose()?.flatten();
+        let routing = AliasRouting { version: input.function_version, additional };
         let description = input.description.unwrap_or_default();
-        self.core.with(name, |function| {
-            function.create_alias(&input.name, routing, description)
-        })?;
+        self.core.with(name, |function| function.create_alias(&input.name, routing, description))?;
         self.get_alias(StatusCode::CREATED, name, &input.name)
     }
 
-    fn update_alias_http(
-        &self,
-        name: &str,
-        alias: &str,
-        request: &Request<'_>,
-    ) -> Result<HttpAnswer, ApiError> {
+    fn update_alias_http(&self, name: &str, alias: &str, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {
         let input: UpdateAlias = request.parse()?;
         let change = AliasChange {
             version: input.function_version,
-            additional: input
-                .routing_config
-                .map(RoutingConfig::additional)
-                .transpose()?,
+            additional: input.routing_config.map(RoutingConfig::additional).transpose()?,
             description: input.description,
             revision_id: input.revision_id,
         };
@@ -305,35 +219,21 @@ impl Lambda {
         let input: PutFunctionConcurrency = request.parse()?;
         let reserved = input.reserved_concurrent_executions;
         self.set_reserved_concurrency(name, Some(reserved))?;
-        Ok(answer(
-            StatusCode::OK,
-            &json!({ "ReservedConcurrentExecutions": reserved }),
-        ))
+        Ok(answer(StatusCode::OK, &json!({ "ReservedConcurrentExecutions": reserved })))
     }
 
-    fn put_event_invoke_config(
-        &self,
-        name: &str,
-        request: &Request<'_>,
-    ) -> Result<HttpAnswer, ApiError> {
+    fn put_event_invoke_config(&self, name: &str, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {
         let input: PutFunctionEventInvokeConfig = request.parse()?;
         let default = AsyncConfig::default();
-        let destination = input
-            .destination_config
-            .and_then(|destinations| destinations.on_failure);
+        let destination = input.destination_config.and_then(|destinations| destinations.on_failure);
         let config = AsyncConfig {
             max_retries: input.maximum_retry_attempts.unwrap_or(default.max_retries),
-            max_event_age: input
-                .maximum_event_age_in_seconds
-                .map_or(default.max_event_age, Duration::from_secs),
+            max_event_age: input.maximum_event_age_in_seconds.map_or(default.max_event_age, Duration::from_secs),
             on_failure: destination.and_then(|destination| destination.destination),
         };
         self.set_async_config(name, config.clone())?;
         let now_s = self.core.clock.now_ms() / 1000;
-        let on_failure = config
-            .on_failure
-            .map(|arn| json!({ "Destination": arn }))
-            .unwrap_or_else(|| json!({}));
+        let on_failure = config.on_failure.map(|arn| json!({ "Destination": arn })).unwrap_or_else(|| json!({}));
         let document = json!({
             "LastModified": now_s,
             "FunctionArn": qualified_arn(&FunctionRef::parse(name).name, Some(LATEST)),
@@ -348,11 +248,7 @@ impl Lambda {
 /// Access key of a function that was created over HTTP: the same name has the same key.
 fn access_key_of(function: &str) -> String {
     let digest = Sha256::digest(function.as_bytes());
-    let tail: String = digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
+    let tail: String = digest.iter().take(8).map(|byte| format!("{byte:02X}")).collect();
     format!("AKIA{tail}")
 }
 
@@ -369,11 +265,7 @@ impl Request<'_> {
     }
 
     fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        let body = if self.body.is_empty() {
-            b"{}"
-        } else {
-            self.body.as_ref()
-        };
+        let body = if self.body.is_empty() { b"{}" } else { self.body.as_ref() };
         serde_json::from_slice(body).map_err(|error| {
             let message = format!("Could not parse request body into json: {error}");
             ApiError::new("InvalidRequestContentException", message)
@@ -458,9 +350,7 @@ impl RoutingConfig {
     fn additional(self) -> Result<Option<(String, f64)>, ApiError> {
         let count = self.additional_version_weights.len();
         if count > 1 {
-            return Err(invalid(format!(
-                "AdditionalVersionWeights names {count} versions, allowed is 1"
-            )));
+            return Err(invalid(format!("AdditionalVersionWeights names {count} versions, allowed is 1")));
         }
         Ok(self.additional_version_weights.into_iter().next())
     }
@@ -505,10 +395,7 @@ fn invoked(result: InvocationResult) -> HttpAnswer {
 
 fn refuse(error: &ApiError) -> HttpAnswer {
     let (status, document) = match error.code.as_str() {
-        "ResourceNotFoundException" => (
-            StatusCode::NOT_FOUND,
-            json!({ "Type": "User", "Message": error.message }),
-        ),
+        "ResourceNotFoundException" => (StatusCode::NOT_FOUND, json!({ "Type": "User", "Message": error.message })),
         "ResourceConflictException" => (StatusCode::CONFLICT, user(error)),
         "PreconditionFailedException" => (StatusCode::PRECONDITION_FAILED, user(error)),
         "RequestTooLargeException" => (StatusCode::PAYLOAD_TOO_LARGE, user(error)),
@@ -517,10 +404,9 @@ fn refuse(error: &ApiError) -> HttpAnswer {
             let document = json!({ "Type": "User", "Reason": reason, "message": error.message });
             (StatusCode::TOO_MANY_REQUESTS, document)
         }
-        "ServiceException" => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            json!({ "Type": "Service", "Message": error.message }),
-        ),
+        "ServiceException" => {
+            (StatusCode::INTERNAL_SERVER_ERROR, json!({ "Type": "Service", "Message": error.message }))
+        }
         _ => (StatusCode::BAD_REQUEST, user(error)),
     };
     with_header(answer(status, &document), "x-amzn-errortype", &error.code)
@@ -532,11 +418,7 @@ fn user(error: &ApiError) -> Value {
 
 fn answer(status: StatusCode, document: &Value) -> HttpAnswer {
     let body = Bytes::from(document.to_string());
-    with_header(
-        (status, HeaderMap::new(), body),
-        "content-type",
-        "application/json",
-    )
+    with_header((status, HeaderMap::new(), body), "content-type", "application/json")
 }
 
 fn empty(status: StatusCode) -> HttpAnswer {
@@ -553,9 +435,7 @@ fn with_header(mut http: HttpAnswer, name: &'static str, value: &str) -> HttpAns
 
 fn parse_query(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect()
+    pairs.map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
 /// Percent-decoding; what is no escape stays as it is.
@@ -564,15 +444,9 @@ fn decode(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
         bytes.extend_from_slice(before.as_bytes());
-        let escaped = after
-            .get(..2)
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let escaped = after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         bytes.push(escaped.unwrap_or(b'%'));
-        rest = if escaped.is_some() {
-            after.get(2..).unwrap_or("")
-        } else {
-            after
-        };
+        rest = if escaped.is_some() { after.get(2..).unwrap_or("") } else { after };
     }
     bytes.extend_from_slice(rest.as_bytes());
     String::from_utf8_lossy(&bytes).into_owned()

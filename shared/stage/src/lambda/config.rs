@@ -60,11 +60,7 @@ pub struct FunctionConfig {
 impl FunctionConfig {
     /// A function with Lambda's defaults: 3 s, 128 MB, no reserved concurrency, one invocation per process.
     #[must_use]
-    pub fn new(
-        name: impl Into<String>,
-        code: impl Into<PathBuf>,
-        access_key: impl Into<String>,
-    ) -> Self {
+    pub fn new(name: impl Into<String>, code: impl Into<PathBuf>, access_key: impl Into<String>) -> Self {
         let name = name.into();
         Self {
             role: format!("arn:aws:iam::{ACCOUNT}:role/{name}"),
@@ -96,11 +92,7 @@ pub struct AsyncConfig {
 impl Default for AsyncConfig {
     /// 2 retries, 6 hours, no destination.
     fn default() -> Self {
-        Self {
-            max_retries: 2,
-            max_event_age: Duration::from_secs(6 * 60 * 60),
-            on_failure: None,
-        }
+        Self { max_retries: 2, max_event_age: Duration::from_secs(6 * 60 * 60), on_failure: None }
     }
 }
 
@@ -138,11 +130,7 @@ pub(super) struct Version {
 impl Version {
     /// The document of `GetFunctionConfiguration`; `qualifier` is what the ARN ends in, if anything.
     pub(super) fn document(&self, qualifier: Option<&str>) -> Value {
-        let architecture = if std::env::consts::ARCH == "aarch64" {
-            "arm64"
-        } else {
-            "x86_64"
-        };
+        let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x86_64" };
         json!({
             "FunctionName": self.function,
             "FunctionArn": qualified_arn(&self.function, qualifier),
@@ -171,11 +159,7 @@ impl Version {
     /// Reads the binary and remembers its size and SHA-256 (base64, as Lambda says it).
     pub(super) fn load_code(&mut self, code: PathBuf) -> Result<(), ApiError> {
         let bytes = std::fs::read(&code).map_err(|error| {
-            invalid(format!(
-                "could not read the binary {} of function {}: {error}",
-                code.display(),
-                self.function
-            ))
+            invalid(format!("could not read the binary {} of function {}: {error}", code.display(), self.function))
         })?;
         self.code_sha256 = super::names::base64(&Sha256::digest(&bytes));
         self.code_size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -186,46 +170,22 @@ impl Version {
     /// Checks what Lambda would refuse.
     pub(super) fn check(&self) -> Result<(), ApiError> {
         let name_is_valid = (1..=64).contains(&self.function.len())
-            && self
-                .function
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+            && self.function.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         if !name_is_valid {
-            return Err(invalid(format!(
-                "function name `{}` is not 1 to 64 of [a-zA-Z0-9-_]",
-                self.function
-            )));
+            return Err(invalid(format!("function name `{}` is not 1 to 64 of [a-zA-Z0-9-_]", self.function)));
         }
         if self.timeout.is_zero() || self.timeout > Duration::from_secs(900) {
-            return Err(invalid(format!(
-                "Timeout is {} s, allowed is 1 to 900",
-                self.timeout.as_secs()
-            )));
+            return Err(invalid(format!("Timeout is {} s, allowed is 1 to 900", self.timeout.as_secs())));
         }
         if !(128..=10_240).contains(&self.memory_mb) {
-            return Err(invalid(format!(
-                "MemorySize is {}, allowed is 128 to 10240",
-                self.memory_mb
-            )));
+            return Err(invalid(format!("MemorySize is {}, allowed is 128 to 10240", self.memory_mb)));
         }
-        let size: usize = self
-            .environment
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
+        let size: usize = self.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
         if size > 4096 {
-            return Err(invalid(format!(
-                "Environment.Variables take {size} bytes, allowed are 4096"
-            )));
+            return Err(invalid(format!("Environment.Variables take {size} bytes, allowed are 4096")));
         }
-        match self
-            .environment
-            .keys()
-            .find(|name| RESERVED.contains(&name.as_str()))
-        {
-            Some(name) => Err(invalid(format!(
-                "Environment.Variables names `{name}`, which is reserved by Lambda"
-            ))),
+        match self.environment.keys().find(|name| RESERVED.contains(&name.as_str())) {
+            Some(name) => Err(invalid(format!("Environment.Variables names `{name}`, which is reserved by Lambda"))),
             None => Ok(()),
         }
     }
@@ -235,16 +195,11 @@ impl AsyncConfig {
     /// Checks what Lambda would refuse.
     pub(super) fn check(&self) -> Result<(), ApiError> {
         if self.max_retries > 2 {
-            return Err(invalid(format!(
-                "MaximumRetryAttempts is {}, allowed is 0 to 2",
-                self.max_retries
-            )));
+            return Err(invalid(format!("MaximumRetryAttempts is {}, allowed is 0 to 2", self.max_retries)));
         }
         let age_s = self.max_event_age.as_secs();
         if !(60..=21_600).contains(&age_s) {
-            return Err(invalid(format!(
-                "MaximumEventAgeInSeconds is {age_s}, allowed is 60 to 21600"
-            )));
+            return Err(invalid(format!("MaximumEventAgeInSeconds is {age_s}, allowed is 60 to 21600")));
         }
         match &self.on_failure {
             Some(arn) if !arn.starts_with("arn:aws:lambda:") => Err(invalid(format!(

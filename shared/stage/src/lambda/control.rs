@@ -25,14 +25,8 @@ impl Lambda {
     /// # Errors
     /// `ResourceNotFoundException`.
     pub fn delete_function(&self, function: &str) -> Result<(), ApiError> {
-        let deleted = self
-            .core
-            .state()
-            .delete(&FunctionRef::parse(function).name)?;
-        deleted
-            .environments
-            .iter()
-            .for_each(|pooled| pooled.environment.kill());
+        let deleted = self.core.state().delete(&FunctionRef::parse(function).name)?;
+        deleted.environments.iter().for_each(|pooled| pooled.environment.kill());
         Ok(())
     }
 
@@ -40,26 +34,16 @@ impl Lambda {
     ///
     /// # Errors
     /// `ResourceNotFoundException`.
-    pub fn publish_version(
-        &self,
-        function: &str,
-        description: Option<String>,
-    ) -> Result<String, ApiError> {
+    pub fn publish_version(&self, function: &str, description: Option<String>) -> Result<String, ApiError> {
         let now_ms = self.core.clock.now_ms();
-        self.core.with(function, |function| {
-            Ok(function.publish(description, now_ms))
-        })
+        self.core.with(function, |function| Ok(function.publish(description, now_ms)))
     }
 
     /// Changes the configuration of `$LATEST`; published versions keep theirs.
     ///
     /// # Errors
     /// `ResourceNotFoundException`, `InvalidParameterValueException`.
-    pub fn update_configuration(
-        &self,
-        function: &str,
-        change: ConfigurationChange,
-    ) -> Result<(), ApiError> {
+    pub fn update_configuration(&self, function: &str, change: ConfigurationChange) -> Result<(), ApiError> {
         let now_ms = self.core.clock.now_ms();
         self.core.with(function, |function| {
             function.change_latest(now_ms, |latest| {
@@ -75,24 +59,15 @@ impl Lambda {
     /// `ResourceNotFoundException`, `InvalidParameterValueException` when the binary cannot be read.
     pub fn update_code(&self, function: &str, code: PathBuf) -> Result<(), ApiError> {
         let now_ms = self.core.clock.now_ms();
-        self.core.with(function, |function| {
-            function.change_latest(now_ms, |latest| latest.load_code(code))
-        })
+        self.core.with(function, |function| function.change_latest(now_ms, |latest| latest.load_code(code)))
     }
 
     /// Creates an alias.
     ///
     /// # Errors
     /// `ResourceNotFoundException` (function or version), `ResourceConflictException`, `InvalidParameterValueException`.
-    pub fn create_alias(
-        &self,
-        function: &str,
-        alias: &str,
-        routing: AliasRouting,
-    ) -> Result<(), ApiError> {
-        self.core.with(function, |function| {
-            function.create_alias(alias, routing, String::new())
-        })
+    pub fn create_alias(&self, function: &str, alias: &str, routing: AliasRouting) -> Result<(), ApiError> {
+        self.core.with(function, |function| function.create_alias(alias, routing, String::new()))
     }
 
     /// Changes an alias; takes effect with the next request.
@@ -100,25 +75,15 @@ impl Lambda {
     /// # Errors
     /// `ResourceNotFoundException` (function, alias or version), `PreconditionFailedException` (another revision),
     /// `InvalidParameterValueException`.
-    pub fn update_alias(
-        &self,
-        function: &str,
-        alias: &str,
-        change: AliasChange,
-    ) -> Result<(), ApiError> {
-        self.core
-            .with(function, |function| function.update_alias(alias, change))
+    pub fn update_alias(&self, function: &str, alias: &str, change: AliasChange) -> Result<(), ApiError> {
+        self.core.with(function, |function| function.update_alias(alias, change))
     }
 
     /// Sets the most invocations at once; `None` removes the limit.
     ///
     /// # Errors
     /// `ResourceNotFoundException`.
-    pub fn set_reserved_concurrency(
-        &self,
-        function: &str,
-        reserved: Option<u32>,
-    ) -> Result<(), ApiError> {
+    pub fn set_reserved_concurrency(&self, function: &str, reserved: Option<u32>) -> Result<(), ApiError> {
         self.core.with(function, |function| {
             function.reserved_concurrency = reserved;
             Ok(())
@@ -161,10 +126,7 @@ impl Lambda {
     /// `ResourceNotFoundException`.
     pub fn kill_running(&self, function: &str) -> Result<usize, ApiError> {
         self.core.with(function, |function| {
-            let usable = function
-                .environments
-                .iter()
-                .filter(|pooled| pooled.environment.is_usable());
+            let usable = function.environments.iter().filter(|pooled| pooled.environment.is_usable());
             Ok(usable.inspect(|pooled| pooled.environment.kill()).count())
         })
     }
@@ -176,13 +138,8 @@ impl Lambda {
     /// `ResourceNotFoundException`.
     pub async fn freeze_running(&self, function: &str) -> Result<usize, ApiError> {
         let environments: Vec<_> = self.core.with(function, |function| {
-            let usable = function
-                .environments
-                .iter()
-                .filter(|pooled| pooled.environment.is_usable());
-            Ok(usable
-                .map(|pooled| std::sync::Arc::clone(&pooled.environment))
-                .collect())
+            let usable = function.environments.iter().filter(|pooled| pooled.environment.is_usable());
+            Ok(usable.map(|pooled| std::sync::Arc::clone(&pooled.environment)).collect())
         })?;
         for environment in &environments {
             environment.freeze().await;
@@ -203,22 +160,15 @@ impl Lambda {
     #[must_use]
     pub fn functions(&self) -> Vec<String> {
         let state = self.core.state();
-        state
-            .functions()
-            .map(|function| function.latest.function.clone())
-            .collect()
+        state.functions().map(|function| function.latest.function.clone()).collect()
     }
 
     /// Ids of all processes that run now.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {
         let state = self.core.state();
-        let pooled = state
-            .functions()
-            .flat_map(|function| &function.environments);
-        pooled
-            .filter_map(|pooled| pooled.environment.pid())
-            .collect()
+        let pooled = state.functions().flat_map(|function| &function.environments);
+        pooled.filter_map(|pooled| pooled.environment.pid()).collect()
     }
 }
 

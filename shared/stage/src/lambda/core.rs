@@ -61,12 +61,7 @@ impl Drop for StopOnDrop {
 }
 
 impl Core {
-    pub(super) fn new(
-        clock: StageClock,
-        endpoint: String,
-        metrics: Arc<dyn MetricSink>,
-        seed: u64,
-    ) -> Self {
+    pub(super) fn new(clock: StageClock, endpoint: String, metrics: Arc<dyn MetricSink>, seed: u64) -> Self {
         Self {
             clock,
             endpoint,
@@ -99,26 +94,15 @@ impl Core {
 
     /// Waits until [`Core::stop`] was called.
     pub(super) async fn stopped(&self) {
-        let _stopped = self
-            .stopping
-            .subscribe()
-            .wait_for(|stopping| *stopping)
-            .await
-            .is_ok();
+        let _stopped = self.stopping.subscribe().wait_for(|stopping| *stopping).await.is_ok();
     }
 
     pub(super) fn functions_folder(&self) -> Option<PathBuf> {
-        self.functions_folder
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.functions_folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set_functions_folder(&self, folder: PathBuf) {
-        *self
-            .functions_folder
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(folder);
+        *self.functions_folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder);
     }
 
     /// Tells subscribers; nobody listening is fine.
@@ -132,11 +116,7 @@ impl Core {
     }
 
     /// An environment for one more invocation of `version`: a warm one with room, else a new one.
-    pub(super) fn environment_for(
-        self: &Arc<Self>,
-        function: &mut Function,
-        version: &Version,
-    ) -> Arc<Environment> {
+    pub(super) fn environment_for(self: &Arc<Self>, function: &mut Function, version: &Version) -> Arc<Environment> {
         let room = function.max_concurrency_per_environment;
         let warm = function.environments.iter_mut().find(|pooled| {
             !pooled.is_retired
@@ -152,17 +132,10 @@ impl Core {
         let dies_at_init = function.faults.contains(&Fault::CannotStart);
         if let Err(error) = self.start(&environment, version, function, dies_at_init) {
             let path = version.code.display();
-            environment.end(Failure::new(
-                "Runtime.InvalidEntrypoint",
-                format!("fork/exec {path}: {error}"),
-            ));
+            environment.end(Failure::new("Runtime.InvalidEntrypoint", format!("fork/exec {path}: {error}")));
         } else {
             let environment = Arc::clone(&environment);
-            function.environments.push(Pooled {
-                environment,
-                active: 1,
-                is_retired: false,
-            });
+            function.environments.push(Pooled { environment, active: 1, is_retired: false });
         }
         environment
     }
@@ -190,64 +163,30 @@ impl Core {
             self.reaper.watch(pid);
         }
         self.processes.send_modify(|count| *count += 1);
-        let server = self
-            .runtime
-            .spawn(runtime_api::serve(listener, Arc::clone(environment)));
-        self.runtime.spawn(supervise(
-            Arc::clone(self),
-            Arc::clone(environment),
-            child,
-            server,
-        ));
+        let server = self.runtime.spawn(runtime_api::serve(listener, Arc::clone(environment)));
+        self.runtime.spawn(supervise(Arc::clone(self), Arc::clone(environment), child, server));
         Ok(())
     }
 
     fn forget(&self, environment: &Arc<Environment>) {
         if let Ok(function) = self.state().get_mut(environment.function()) {
-            function
-                .environments
-                .retain(|pooled| !Arc::ptr_eq(&pooled.environment, environment));
+            function.environments.retain(|pooled| !Arc::ptr_eq(&pooled.environment, environment));
         }
     }
 
     fn write(&self, environment: &Environment, source: LogSource, text: String) {
         let version = environment.version().to_owned();
-        self.log.push(
-            environment.function(),
-            LogLine {
-                at_ms: self.clock.now_ms(),
-                version,
-                source,
-                text,
-            },
-        );
+        self.log.push(environment.function(), LogLine { at_ms: self.clock.now_ms(), version, source, text });
     }
 }
 
 /// Follows a process to its end, and ends it when asked to.
-async fn supervise(
-    core: Arc<Core>,
-    environment: Arc<Environment>,
-    mut child: Child,
-    server: JoinHandle<()>,
-) {
+async fn supervise(core: Arc<Core>, environment: Arc<Environment>, mut child: Child, server: JoinHandle<()>) {
     let pid = child.id();
-    let stdout = child.stdout.take().map(|pipe| {
-        read(
-            Arc::clone(&core),
-            Arc::clone(&environment),
-            pipe,
-            LogSource::Stdout,
-        )
-    });
-    let stderr = child.stderr.take().map(|pipe| {
-        read(
-            Arc::clone(&core),
-            Arc::clone(&environment),
-            pipe,
-            LogSource::Stderr,
-        )
-    });
+    let stdout =
+        child.stdout.take().map(|pipe| read(Arc::clone(&core), Arc::clone(&environment), pipe, LogSource::Stdout));
+    let stderr =
+        child.stderr.take().map(|pipe| read(Arc::clone(&core), Arc::clone(&environment), pipe, LogSource::Stderr));
     let readers = core.runtime.spawn(async move {
         tokio::join!(
             async {
@@ -264,20 +203,14 @@ async fn supervise(
     });
     let failure = match until_gone(&core, &environment, &mut child).await {
         Ok(status) => Failure::exit(status),
-        Err(error) => Failure::new(
-            "Runtime.ExitError",
-            format!("could not wait for the process: {error}"),
-        ),
+        Err(error) => Failure::new("Runtime.ExitError", format!("could not wait for the process: {error}")),
     };
     if let Some(pid) = pid {
         core.reaper.forget(pid);
     }
     environment.set_pid(None);
     if tokio::time::timeout(DRAIN_MAX, readers).await.is_err() {
-        core.note(
-            &environment,
-            "the output of the process is held open by another process",
-        );
+        core.note(&environment, "the output of the process is held open by another process");
     }
     core.note(&environment, failure.message.clone());
     server.abort();
@@ -313,12 +246,7 @@ async fn until_gone(
     child.wait().await
 }
 
-async fn read(
-    core: Arc<Core>,
-    environment: Arc<Environment>,
-    pipe: impl AsyncRead + Unpin,
-    source: LogSource,
-) {
+async fn read(core: Arc<Core>, environment: Arc<Environment>, pipe: impl AsyncRead + Unpin, source: LogSource) {
     let mut lines = BufReader::new(pipe);
     let mut line = Vec::new();
     loop {
@@ -326,19 +254,14 @@ async fn read(
         match lines.read_until(b'\n', &mut line).await {
             Ok(0) => return,
             Ok(_) => {
-                let text = String::from_utf8_lossy(&line)
-                    .trim_end_matches(['\r', '\n'])
-                    .to_owned();
+                let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
                 if source == LogSource::Stdout {
                     core.metrics.0.log_line(environment.function(), &text);
                 }
                 core.write(&environment, source, text);
             }
             Err(error) => {
-                core.note(
-                    &environment,
-                    format!("could not read the output of the process: {error}"),
-                );
+                core.note(&environment, format!("could not read the output of the process: {error}"));
                 return;
             }
         }

@@ -94,11 +94,7 @@ struct Running {
 impl Failure {
     /// A failure that Lambda words.
     pub(super) fn new(error_type: &str, message: impl Into<String>) -> Self {
-        Self {
-            error_type: error_type.to_owned(),
-            message: message.into(),
-            posted: None,
-        }
+        Self { error_type: error_type.to_owned(), message: message.into(), posted: None }
     }
 
     /// How a process that is gone went.
@@ -106,20 +102,14 @@ impl Failure {
         use std::os::unix::process::ExitStatusExt;
         let how = match (status.code(), status.signal()) {
             (Some(0), _) => {
-                return Self::new(
-                    "Runtime.ExitError",
-                    "Runtime exited without providing a reason",
-                );
+                return Self::new("Runtime.ExitError", "Runtime exited without providing a reason");
             }
             (Some(code), _) => format!("exit status {code}"),
             (None, Some(9)) => "signal: killed".to_owned(),
             (None, Some(signal)) => format!("signal: {signal}"),
             (None, None) => "unknown".to_owned(),
         };
-        Self::new(
-            "Runtime.ExitError",
-            format!("Runtime exited with error: {how}"),
-        )
+        Self::new("Runtime.ExitError", format!("Runtime exited with error: {how}"))
     }
 }
 
@@ -211,11 +201,7 @@ impl Environment {
     /// Waits until init is over, well or not.
     pub(super) async fn settled(&self) -> Result<(), Failure> {
         let mut phases = self.phase.subscribe();
-        match phases
-            .wait_for(|phase| *phase != Phase::Init)
-            .await
-            .as_deref()
-        {
+        match phases.wait_for(|phase| *phase != Phase::Init).await.as_deref() {
             Ok(Phase::Ended(failure)) => Err(failure.clone()),
             Ok(Phase::Ready | Phase::Init) => Ok(()),
             Err(_) => Err(Failure::new("Runtime.ExitError", "the environment is gone")),
@@ -232,15 +218,8 @@ impl Environment {
         let Some(pid) = self.pid() else { return };
         // The shell has `kill` built in on every system; a separate `kill` may be missing.
         let mut shell = Command::new("/bin/sh");
-        shell
-            .args(["-c", "kill -s STOP \"$1\"", "sh", &pid.to_string()])
-            .env_clear();
-        match shell
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .await
-        {
+        shell.args(["-c", "kill -s STOP \"$1\"", "sh", &pid.to_string()]).env_clear();
+        match shell.stdin(Stdio::null()).stderr(Stdio::null()).status().await {
             Ok(status) if status.success() => {}
             Ok(status) => {
                 tracing::warn!(pid, %status, "could not freeze a function's process: it is gone already")
@@ -252,20 +231,11 @@ impl Environment {
     }
 
     /// Runs one invocation in an environment that is ready. At the time-out the process is asked to be killed.
-    pub(super) async fn run(
-        &self,
-        request_id: &str,
-        qualifier: Option<&str>,
-        payload: Bytes,
-        now_ms: i64,
-    ) -> Ending {
+    pub(super) async fn run(&self, request_id: &str, qualifier: Option<&str>, payload: Bytes, now_ms: i64) -> Ending {
         let timeout = self.version.timeout;
         let invocation_id = uuid();
         let (done, answer) = oneshot::channel();
-        let running = Running {
-            invocation_id: invocation_id.clone(),
-            done,
-        };
+        let running = Running { invocation_id: invocation_id.clone(), done };
         self.running().insert(request_id.to_owned(), running);
         let delivery = Delivery {
             request_id: request_id.to_owned(),
@@ -295,12 +265,7 @@ impl Environment {
     }
 
     /// Takes what the process posted about an invocation.
-    pub(super) fn finish(
-        &self,
-        request_id: &str,
-        echoed: Option<&str>,
-        answer: Answer,
-    ) -> Result<(), Refusal> {
+    pub(super) fn finish(&self, request_id: &str, echoed: Option<&str>, answer: Answer) -> Result<(), Refusal> {
         let mut running = self.running();
         let known = running.get(request_id).ok_or(Refusal::RequestId)?;
         if echoed.is_some_and(|echoed| echoed != known.invocation_id) {
@@ -331,14 +296,8 @@ pub(super) struct Surroundings<'a> {
 
 /// Starts the process of a version with Lambda's variables and nothing of ours.
 pub(super) fn spawn(version: &Version, around: &Surroundings<'_>) -> std::io::Result<Child> {
-    let folder = version
-        .code
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.map_or_else(
-        || std::env::current_dir().unwrap_or_default(),
-        std::path::Path::to_path_buf,
-    );
+    let folder = version.code.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.map_or_else(|| std::env::current_dir().unwrap_or_default(), std::path::Path::to_path_buf);
     let mut command = if around.dies_at_init {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "echo 'bootstrap: cannot execute' >&2; exit 1"]);
@@ -367,22 +326,11 @@ pub(super) fn spawn(version: &Version, around: &Surroundings<'_>) -> std::io::Re
         ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin"),
         ("TZ", ":UTC"),
     ]);
-    command
-        .env("LAMBDA_TASK_ROOT", &folder)
-        .envs(&version.environment);
+    command.env("LAMBDA_TASK_ROOT", &folder).envs(&version.environment);
     if around.max_concurrency > 1 {
-        command.env(
-            "AWS_LAMBDA_MAX_CONCURRENCY",
-            around.max_concurrency.to_string(),
-        );
+        command.env("AWS_LAMBDA_MAX_CONCURRENCY", around.max_concurrency.to_string());
     }
-    command
-        .current_dir(&folder)
-        .process_group(0)
-        .kill_on_drop(true);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.current_dir(&folder).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn()
 }

@@ -60,12 +60,7 @@ impl Core {
         let core = Arc::clone(self);
         let attempt = async move { core.attempt(&target, &uuid(), payload, false).await };
         let outcome = self.runtime.spawn(attempt).await;
-        outcome.unwrap_or_else(|_| {
-            Err(ApiError::new(
-                "ServiceException",
-                "the stage is shutting down",
-            ))
-        })
+        outcome.unwrap_or_else(|_| Err(ApiError::new("ServiceException", "the stage is shutting down")))
     }
 
     /// Runs a function once; the error is of the API, the function did not run.
@@ -79,15 +74,9 @@ impl Core {
         let lease = self.admit(target, asynchronous)?;
         let qualifier = target.qualifier.as_deref();
         let (started_ms, duration, ending) = lease.run(request_id, qualifier, payload).await;
-        let (error_type, payload) =
-            describe(ending, request_id, lease.timeout, self.clock.now_ms());
-        let invoked = Invoked {
-            function: &lease.function,
-            qualifier,
-            version: &lease.version,
-        };
-        self.metrics
-            .invocation(&invoked, started_ms, duration, error_type.is_some());
+        let (error_type, payload) = describe(ending, request_id, lease.timeout, self.clock.now_ms());
+        let invoked = Invoked { function: &lease.function, qualifier, version: &lease.version };
+        self.metrics.invocation(&invoked, started_ms, duration, error_type.is_some());
         let result = InvocationResult {
             request_id: request_id.to_owned(),
             executed_version: lease.version.clone(),
@@ -100,50 +89,25 @@ impl Core {
         let (function, version) = (lease.function.clone(), lease.version.clone());
         drop(lease);
         let request_id = request_id.to_owned();
-        self.tell(LambdaEvent::InvocationEnded {
-            function,
-            version,
-            request_id,
-            asynchronous,
-            error_type,
-        });
+        self.tell(LambdaEvent::InvocationEnded { function, version, request_id, asynchronous, error_type });
         Ok(result)
     }
 
     /// Routes the request, takes concurrency and an environment for it.
-    fn admit(
-        self: &Arc<Self>,
-        target: &FunctionRef,
-        asynchronous: bool,
-    ) -> Result<Lease, ApiError> {
+    fn admit(self: &Arc<Self>, target: &FunctionRef, asynchronous: bool) -> Result<Lease, ApiError> {
         if self.is_stopping() {
-            return Err(ApiError::new(
-                "ServiceException",
-                "the stage is shutting down",
-            ));
+            return Err(ApiError::new("ServiceException", "the stage is shutting down"));
         }
         let mut state = self.state();
         let function = state.get_mut(&target.name)?;
-        let draw = || {
-            self.split
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .f64()
-        };
+        let draw = || self.split.lock().unwrap_or_else(PoisonError::into_inner).f64();
         let version = function.resolve(target.qualifier.as_deref(), draw)?.clone();
         if function.in_flight >= function.reserved_concurrency.unwrap_or(ACCOUNT_CONCURRENCY) {
             drop(state);
             let qualifier = target.qualifier.as_deref();
-            let invoked = Invoked {
-                function: &target.name,
-                qualifier,
-                version: &version.version,
-            };
+            let invoked = Invoked { function: &target.name, qualifier, version: &version.version };
             self.metrics.throttle(&invoked, self.clock.now_ms());
-            self.tell(LambdaEvent::Throttled {
-                function: target.name.clone(),
-                asynchronous,
-            });
+            self.tell(LambdaEvent::Throttled { function: target.name.clone(), asynchronous });
             return Err(ApiError::new("TooManyRequestsException", "Rate Exceeded."));
         }
         function.in_flight += 1;
@@ -162,18 +126,10 @@ impl Core {
 
 impl Lease {
     /// Runs the invocation: when it started, how long it took, how it ended.
-    async fn run(
-        &self,
-        request_id: &str,
-        qualifier: Option<&str>,
-        payload: Bytes,
-    ) -> (i64, Duration, Ending) {
+    async fn run(&self, request_id: &str, qualifier: Option<&str>, payload: Bytes) -> (i64, Duration, Ending) {
         let clock = self.core.clock;
         let Some(environment) = &self.environment else {
-            let failure = Failure::new(
-                "Runtime.ExitError",
-                "Runtime exited with error: exit status 1",
-            );
+            let failure = Failure::new("Runtime.ExitError", "Runtime exited with error: exit status 1");
             return (clock.now_ms(), Duration::ZERO, Ending::Exited(failure));
         };
         if let Err(failure) = environment.settled().await {
@@ -184,15 +140,10 @@ impl Lease {
         }
         let started_ms = clock.now_ms();
         let before = tokio::time::Instant::now();
-        let ending = environment
-            .run(request_id, qualifier, payload, started_ms)
-            .await;
+        let ending = environment.run(request_id, qualifier, payload, started_ms).await;
         if matches!(ending, Ending::TimedOut) {
             let limit = self.timeout.as_secs_f64();
-            self.core.note(
-                environment,
-                format!("{request_id} Task timed out after {limit:.2} seconds"),
-            );
+            self.core.note(environment, format!("{request_id} Task timed out after {limit:.2} seconds"));
         }
         (started_ms, before.elapsed(), ending)
     }
@@ -224,10 +175,7 @@ pub(super) fn check_payload(payload: Bytes, bytes_max: usize) -> Result<Bytes, A
         return Ok(Bytes::from_static(b"{}"));
     }
     if payload.len() > bytes_max {
-        let message = format!(
-            "{} byte payload is too large, at most {bytes_max} are allowed",
-            payload.len()
-        );
+        let message = format!("{} byte payload is too large, at most {bytes_max} are allowed", payload.len());
         return Err(ApiError::new("RequestTooLargeException", message));
     }
     match serde_json::from_slice::<serde::de::IgnoredAny>(&payload) {
@@ -240,36 +188,21 @@ pub(super) fn check_payload(payload: Bytes, bytes_max: usize) -> Result<Bytes, A
 }
 
 /// Error type, if any, and the payload that Lambda answers.
-fn describe(
-    ending: Ending,
-    request_id: &str,
-    timeout: Duration,
-    now_ms: i64,
-) -> (Option<String>, Bytes) {
+fn describe(ending: Ending, request_id: &str, timeout: Duration, now_ms: i64) -> (Option<String>, Bytes) {
     match ending {
         Ending::Answered(Answer::Response(body)) => (None, body),
         Ending::Answered(Answer::Error { error_type, body }) => (Some(error_type), body),
         Ending::TimedOut => {
             let (at, limit) = (timestamp(now_ms, "Z"), timeout.as_secs_f64());
             let message = format!("{at} {request_id} Task timed out after {limit:.2} seconds");
-            (
-                Some("Sandbox.Timedout".to_owned()),
-                Bytes::from(json!({ "errorMessage": message }).to_string()),
-            )
+            (Some("Sandbox.Timedout".to_owned()), Bytes::from(json!({ "errorMessage": message }).to_string()))
         }
-        Ending::Exited(Failure {
-            error_type,
-            message,
-            posted,
-        }) => {
+        Ending::Exited(Failure { error_type, message, posted }) => {
             let document = json!({
                 "errorType": error_type,
                 "errorMessage": format!("RequestId: {request_id} Error: {message}"),
             });
-            (
-                Some(error_type),
-                posted.unwrap_or_else(|| Bytes::from(document.to_string())),
-            )
+            (Some(error_type), posted.unwrap_or_else(|| Bytes::from(document.to_string())))
         }
     }
 }

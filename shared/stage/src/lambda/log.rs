@@ -50,9 +50,7 @@ impl LogBook {
     /// The lines kept, oldest first.
     pub(super) fn of(&self, function: &str) -> Vec<LogLine> {
         let book = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        book.get(function)
-            .map(|lines| lines.iter().cloned().collect())
-            .unwrap_or_default()
+        book.get(function).map(|lines| lines.iter().cloned().collect()).unwrap_or_default()
     }
 }
 
@@ -64,12 +62,8 @@ mod tests {
     fn the_newest_lines_are_kept() {
         let book = LogBook::default();
         for number in 0..=LINES_MAX {
-            let line = LogLine {
-                at_ms: 0,
-                version: "1".to_owned(),
-                source: LogSource::Stdout,
-                text: number.to_string(),
-            };
+            let line =
+                LogLine { at_ms: 0, version: "1".to_owned(), source: LogSource::Stdout, text: number.to_string() };
             book.push("checkout", line);
         }
         let lines = book.of("checkout");

@@ -18,29 +18,11 @@ pub(super) struct Metrics(pub(super) Arc<dyn MetricSink>);
 
 impl Metrics {
     /// One invocation that started at `started_ms`, whenever it ended.
-    pub(super) fn invocation(
-        &self,
-        invoked: &Invoked<'_>,
-        started_ms: i64,
-        duration: Duration,
-        failed: bool,
-    ) {
+    pub(super) fn invocation(&self, invoked: &Invoked<'_>, started_ms: i64, duration: Duration, failed: bool) {
         self.by_all(invoked, started_ms, "Invocations", 1.0, "Count");
-        self.by_all(
-            invoked,
-            started_ms,
-            "Errors",
-            if failed { 1.0 } else { 0.0 },
-            "Count",
-        );
+        self.by_all(invoked, started_ms, "Errors", if failed { 1.0 } else { 0.0 }, "Count");
         self.by_all(invoked, started_ms, "Throttles", 0.0, "Count");
-        self.by_all(
-            invoked,
-            started_ms,
-            "Duration",
-            duration.as_secs_f64() * 1000.0,
-            "Milliseconds",
-        );
+        self.by_all(invoked, started_ms, "Duration", duration.as_secs_f64() * 1000.0, "Milliseconds");
     }
 
     /// One request for which no concurrency was left: neither an invocation nor an error.
@@ -50,13 +32,7 @@ impl Metrics {
 
     /// One observation of 1 by function, for the metrics of asynchronous events.
     pub(super) fn count(&self, function: &str, name: &str, at_ms: i64) {
-        self.record(
-            name,
-            vec![dimension("FunctionName", function)],
-            1.0,
-            at_ms,
-            "Count",
-        );
+        self.record(name, vec![dimension("FunctionName", function)], 1.0, at_ms, "Count");
     }
 
     /// By nothing, function, resource, and resource with executed version.
@@ -67,25 +43,12 @@ impl Metrics {
         if let Some(qualifier) = invoked.qualifier {
             let resource = dimension("Resource", &format!("{}:{qualifier}", invoked.function));
             let executed = dimension("ExecutedVersion", invoked.version);
-            self.record(
-                name,
-                vec![function.clone(), resource.clone()],
-                value,
-                at_ms,
-                unit,
-            );
+            self.record(name, vec![function.clone(), resource.clone()], value, at_ms, unit);
             self.record(name, vec![executed, function, resource], value, at_ms, unit);
         }
     }
 
-    fn record(
-        &self,
-        name: &str,
-        dimensions: Vec<(String, String)>,
-        value: f64,
-        timestamp_ms: i64,
-        unit: &str,
-    ) {
+    fn record(&self, name: &str, dimensions: Vec<(String, String)>, value: f64, timestamp_ms: i64, unit: &str) {
         self.0.record(MetricPoint {
             namespace: "AWS/Lambda".to_owned(),
             name: name.to_owned(),

@@ -70,18 +70,10 @@ impl Lambda {
     /// # Panics
     /// Outside a Tokio runtime.
     #[must_use]
-    pub fn seeded(
-        clock: StageClock,
-        endpoint: String,
-        metrics: Arc<dyn MetricSink>,
-        seed: u64,
-    ) -> Self {
+    pub fn seeded(clock: StageClock, endpoint: String, metrics: Arc<dyn MetricSink>, seed: u64) -> Self {
         let core = Arc::new(Core::new(clock, endpoint, metrics, seed));
         let alive = Arc::new(StopOnDrop::of(&core));
-        Self {
-            core,
-            _alive: alive,
-        }
+        Self { core, _alive: alive }
     }
 
     /// Folder in which `CreateFunction` over HTTP looks for the binaries that its code names.
@@ -139,13 +131,7 @@ impl LambdaControl for Lambda {
     fn alias(&self, function: &str, alias: &str) -> Option<AliasRouting> {
         let target = FunctionRef::parse(function);
         let state = self.core.state();
-        let routing = state
-            .get(&target.name)
-            .ok()?
-            .aliases
-            .get(alias)?
-            .routing
-            .clone();
+        let routing = state.get(&target.name).ok()?.aliases.get(alias)?.routing.clone();
         Some(routing)
     }
 
@@ -170,17 +156,12 @@ impl LambdaControl for Lambda {
 
     fn invoke_async(&self, function: &str, payload: Value) -> Result<(), ApiError> {
         let target = FunctionRef::parse(function);
-        self.core
-            .accept_event(target, Bytes::from(payload.to_string()))
-            .map(|_request_id| ())
+        self.core.accept_event(target, Bytes::from(payload.to_string())).map(|_request_id| ())
     }
 }
 
 impl std::fmt::Debug for Lambda {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Lambda")
-            .field("endpoint", &self.core.endpoint)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Lambda").field("endpoint", &self.core.endpoint).finish_non_exhaustive()
     }
 }

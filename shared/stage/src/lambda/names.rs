@@ -21,18 +21,10 @@ impl FunctionRef {
     /// taken as a name, which then does not exist.
     pub(super) fn parse(text: &str) -> Self {
         let after_function = text.split_once(":function:").map(|(_, rest)| rest);
-        let rest = after_function
-            .or_else(|| text.strip_prefix("function:"))
-            .unwrap_or(text);
+        let rest = after_function.or_else(|| text.strip_prefix("function:")).unwrap_or(text);
         match rest.split_once(':') {
-            Some((name, qualifier)) => Self {
-                name: name.to_owned(),
-                qualifier: Some(qualifier.to_owned()),
-            },
-            None => Self {
-                name: rest.to_owned(),
-                qualifier: None,
-            },
+            Some((name, qualifier)) => Self { name: name.to_owned(), qualifier: Some(qualifier.to_owned()) },
+            None => Self { name: rest.to_owned(), qualifier: None },
         }
     }
 
@@ -45,9 +37,7 @@ impl FunctionRef {
 
 /// ARN of a function, with `:QUALIFIER` when there is one.
 pub(super) fn qualified_arn(name: &str, qualifier: Option<&str>) -> String {
-    let suffix = qualifier
-        .map(|qualifier| format!(":{qualifier}"))
-        .unwrap_or_default();
+    let suffix = qualifier.map(|qualifier| format!(":{qualifier}")).unwrap_or_default();
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}{suffix}")
 }
 
@@ -68,11 +58,7 @@ pub(super) fn uuid() -> String {
 pub(super) fn trace_id(now_ms: i64) -> String {
     let mut rng = fastrand::Rng::new();
     let random = rng.u128(..) >> 32;
-    format!(
-        "Root=1-{:08x}-{random:024x};Parent={:016x};Sampled=0",
-        now_ms / 1000,
-        rng.u64(..)
-    )
+    format!("Root=1-{:08x}-{random:024x};Parent={:016x};Sampled=0", now_ms / 1000, rng.u64(..))
 }
 
 /// `ms` since 1970 as `2026-11-20T10:46:59.079` followed by `zone`, which must be a way to write UTC.
@@ -100,43 +86,25 @@ mod tests {
         let table = [
             ("checkout", "checkout", None),
             ("checkout:live", "checkout", Some("live")),
-            (
-                "arn:aws:lambda:us-east-1:123456789012:function:checkout",
-                "checkout",
-                None,
-            ),
-            (
-                "arn:aws:lambda:us-east-1:123456789012:function:checkout:$LATEST",
-                "checkout",
-                Some("$LATEST"),
-            ),
+            ("arn:aws:lambda:us-east-1:123456789012:function:checkout", "checkout", None),
+            ("arn:aws:lambda:us-east-1:123456789012:function:checkout:$LATEST", "checkout", Some("$LATEST")),
             ("123456789012:function:checkout:7", "checkout", Some("7")),
             ("function:checkout", "checkout", None),
             ("", "", None),
         ];
         for (text, name, qualifier) in table {
-            let expected = FunctionRef {
-                name: name.to_owned(),
-                qualifier: qualifier.map(str::to_owned),
-            };
+            let expected = FunctionRef { name: name.to_owned(), qualifier: qualifier.map(str::to_owned) };
             assert_eq!(FunctionRef::parse(text), expected, "{text}");
         }
     }
 
     #[test]
     fn ids_and_times_look_like_lambdas() {
-        assert_eq!(
-            timestamp(1_795_171_619_079, "+0000"),
-            "2026-11-20T10:46:59.079+0000"
-        );
+        assert_eq!(timestamp(1_795_171_619_079, "+0000"), "2026-11-20T10:46:59.079+0000");
         let id = uuid();
         let shape: Vec<usize> = id.split('-').map(str::len).collect();
         assert_eq!(shape, [8, 4, 4, 4, 12], "{id}");
         assert_ne!(uuid(), id);
-        assert!(
-            trace_id(1_795_171_619_079).starts_with("Root=1-6b002523-"),
-            "{}",
-            trace_id(1_795_171_619_079)
-        );
+        assert!(trace_id(1_795_171_619_079).starts_with("Root=1-6b002523-"), "{}", trace_id(1_795_171_619_079));
     }
 }

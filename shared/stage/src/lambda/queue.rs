@@ -42,11 +42,7 @@ enum Next {
 
 impl Core {
     /// Puts an event into the queue; answers its request id.
-    pub(super) fn accept_event(
-        self: &Arc<Self>,
-        target: FunctionRef,
-        payload: Bytes,
-    ) -> Result<String, ApiError> {
+    pub(super) fn accept_event(self: &Arc<Self>, target: FunctionRef, payload: Bytes) -> Result<String, ApiError> {
         let payload = check_payload(payload, PAYLOAD_MAX)?;
         let is_lost = {
             let state = self.state();
@@ -54,19 +50,11 @@ impl Core {
             function.resolve(target.qualifier.as_deref(), || 0.0)?;
             function.faults.contains(&Fault::Ignore)
         };
-        self.metrics
-            .count(&target.name, "AsyncEventsReceived", self.clock.now_ms());
+        self.metrics.count(&target.name, "AsyncEventsReceived", self.clock.now_ms());
         let request_id = uuid();
         if !is_lost {
             let (accepted, last) = (Instant::now(), None);
-            let event = Event {
-                target,
-                request_id: request_id.clone(),
-                payload,
-                accepted,
-                attempts: 0,
-                last,
-            };
+            let event = Event { target, request_id: request_id.clone(), payload, accepted, attempts: 0, last };
             self.runtime.spawn(follow(Arc::clone(self), event));
         }
         Ok(request_id)
@@ -78,35 +66,21 @@ impl Core {
         let now_ms = self.clock.now_ms();
         self.metrics.count(&function, "AsyncEventsDropped", now_ms);
         let request_id = event.request_id.clone();
-        self.tell(LambdaEvent::EventDropped {
-            function: function.clone(),
-            request_id,
-            condition,
-        });
+        self.tell(LambdaEvent::EventDropped { function: function.clone(), request_id, condition });
         let (destination, is_denied) = match self.state().get(&function) {
-            Ok(known) => (
-                known.async_config.on_failure.clone(),
-                known.faults.contains(&Fault::DenyDestination),
-            ),
+            Ok(known) => (known.async_config.on_failure.clone(), known.faults.contains(&Fault::DenyDestination)),
             Err(_) => (None, false),
         };
         let Some(destination) = destination else {
             return;
         };
         let document = event.document(condition, now_ms).to_string();
-        let delivered = !is_denied
-            && self
-                .accept_event(FunctionRef::parse(&destination), Bytes::from(document))
-                .is_ok();
+        let delivered =
+            !is_denied && self.accept_event(FunctionRef::parse(&destination), Bytes::from(document)).is_ok();
         if !delivered {
-            self.metrics
-                .count(&function, "DestinationDeliveryFailures", now_ms);
+            self.metrics.count(&function, "DestinationDeliveryFailures", now_ms);
         }
-        self.tell(LambdaEvent::DestinationCalled {
-            function,
-            destination,
-            delivered,
-        });
+        self.tell(LambdaEvent::DestinationCalled { function, destination, delivered });
     }
 }
 
@@ -146,11 +120,7 @@ async fn follow(core: Arc<Core>, mut event: Event) {
             Ok(function) => {
                 let config = &function.async_config;
                 let max_age = core.clock.scaled(config.max_event_age);
-                (
-                    config.max_retries,
-                    max_age,
-                    function.reserved_concurrency == Some(0),
-                )
+                (config.max_retries, max_age, function.reserved_concurrency == Some(0))
             }
             Err(_) => return,
         };
@@ -162,10 +132,7 @@ async fn follow(core: Arc<Core>, mut event: Event) {
             return core.give_up(&event, "RetriesExhausted");
         }
         let payload = event.payload.clone();
-        let next = match core
-            .attempt(&event.target, &event.request_id, payload, true)
-            .await
-        {
+        let next = match core.attempt(&event.target, &event.request_id, payload, true).await {
             Ok(result) => {
                 event.attempts += 1;
                 let next = after(&result, event.attempts, max_retries);
@@ -186,10 +153,7 @@ async fn follow(core: Arc<Core>, mut event: Event) {
         let wait = match next {
             Next::Done => return,
             Next::GiveUp(condition) => return core.give_up(&event, condition),
-            Next::Wait(wait) => core
-                .clock
-                .scaled(wait)
-                .min(max_age.saturating_sub(event.accepted.elapsed())),
+            Next::Wait(wait) => core.clock.scaled(wait).min(max_age.saturating_sub(event.accepted.elapsed())),
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -209,6 +173,5 @@ fn after(result: &InvocationResult, attempts: u32, max_retries: u32) -> Next {
 
 /// JSON as it is, anything else as text.
 fn parse(payload: &Bytes) -> Value {
-    serde_json::from_slice(payload)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(payload).into_owned()))
+    serde_json::from_slice(payload).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(payload).into_owned()))
 }

@@ -41,14 +41,7 @@ impl Reaper {
 
     /// Forgets a process that has ended.
     pub(super) fn forget(&self, pid: u32) {
-        tell(
-            self.shell
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_mut(),
-            '-',
-            pid,
-        );
+        tell(self.shell.lock().unwrap_or_else(PoisonError::into_inner).as_mut(), '-', pid);
     }
 }
 
@@ -67,10 +60,7 @@ impl Drop for Reaper {
 fn start() -> Option<(Child, ChildStdin)> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", SCRIPT]).env_clear().process_group(0);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     match command.spawn() {
         Ok(mut child) => child.stdin.take().map(|stdin| (child, stdin)),
         Err(error) => {

@@ -21,14 +21,8 @@ const BODY_MAX: usize = 7 * 1024 * 1024;
 pub(super) async fn serve(listener: TcpListener, environment: Arc<Environment>) {
     let routes = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route(
-            "/2018-06-01/runtime/invocation/{request_id}/response",
-            post(response),
-        )
-        .route(
-            "/2018-06-01/runtime/invocation/{request_id}/error",
-            post(error),
-        )
+        .route("/2018-06-01/runtime/invocation/{request_id}/response", post(response))
+        .route("/2018-06-01/runtime/invocation/{request_id}/error", post(error))
         .route("/2018-06-01/runtime/init/error", post(init_error))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(environment);
@@ -48,11 +42,7 @@ async fn next(State(environment): State<Arc<Environment>>) -> Response<Body> {
     let delivery = environment.next.lock().await.recv().await;
     match delivery {
         Some(delivery) => deliver(delivery),
-        None => refuse(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Runtime.Gone",
-            "the environment is gone",
-        ),
+        None => refuse(StatusCode::INTERNAL_SERVER_ERROR, "Runtime.Gone", "the environment is gone"),
     }
 }
 
@@ -63,11 +53,7 @@ async fn response(
     body: Bytes,
 ) -> Response<Body> {
     let answer = Answer::Response(body);
-    accept(environment.finish(
-        &request_id,
-        text(&headers, "lambda-runtime-invocation-id"),
-        answer,
-    ))
+    accept(environment.finish(&request_id, text(&headers, "lambda-runtime-invocation-id"), answer))
 }
 
 async fn error(
@@ -76,22 +62,11 @@ async fn error(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let answer = Answer::Error {
-        error_type: error_type(&headers, &body),
-        body,
-    };
-    accept(environment.finish(
-        &request_id,
-        text(&headers, "lambda-runtime-invocation-id"),
-        answer,
-    ))
+    let answer = Answer::Error { error_type: error_type(&headers, &body), body };
+    accept(environment.finish(&request_id, text(&headers, "lambda-runtime-invocation-id"), answer))
 }
 
-async fn init_error(
-    State(environment): State<Arc<Environment>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
+async fn init_error(State(environment): State<Arc<Environment>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let error_type = error_type(&headers, &body);
     accept(environment.init_error(&error_type, body))
 }
@@ -99,13 +74,8 @@ async fn init_error(
 /// `errorType` of the body, else the header, else `Unhandled`.
 fn error_type(headers: &HeaderMap, body: &Bytes) -> String {
     let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let said = document
-        .as_ref()
-        .and_then(|document| document.get("errorType"))
-        .and_then(|said| said.as_str());
-    said.or_else(|| text(headers, "lambda-runtime-function-error-type"))
-        .unwrap_or("Unhandled")
-        .to_owned()
+    let said = document.as_ref().and_then(|document| document.get("errorType")).and_then(|said| said.as_str());
+    said.or_else(|| text(headers, "lambda-runtime-function-error-type")).unwrap_or("Unhandled").to_owned()
 }
 
 fn deliver(delivery: Delivery) -> Response<Body> {
@@ -113,19 +83,10 @@ fn deliver(delivery: Delivery) -> Response<Body> {
     let deadline = delivery.deadline_ms.to_string();
     let headers = [
         ("content-type", "application/json"),
-        (
-            "lambda-runtime-aws-request-id",
-            delivery.request_id.as_str(),
-        ),
-        (
-            "lambda-runtime-invocation-id",
-            delivery.invocation_id.as_str(),
-        ),
+        ("lambda-runtime-aws-request-id", delivery.request_id.as_str()),
+        ("lambda-runtime-invocation-id", delivery.invocation_id.as_str()),
         ("lambda-runtime-deadline-ms", deadline.as_str()),
-        (
-            "lambda-runtime-invoked-function-arn",
-            delivery.function_arn.as_str(),
-        ),
+        ("lambda-runtime-invoked-function-arn", delivery.function_arn.as_str()),
         ("lambda-runtime-trace-id", delivery.trace_id.as_str()),
     ];
     for (name, value) in headers {
@@ -142,37 +103,26 @@ fn deliver(delivery: Delivery) -> Response<Body> {
 fn accept(outcome: Result<(), Refusal>) -> Response<Body> {
     match outcome {
         Ok(()) => answer(StatusCode::ACCEPTED, &json!({ "status": "OK" })),
-        Err(Refusal::RequestId) => refuse(
-            StatusCode::BAD_REQUEST,
-            "InvalidRequestID",
-            "no such invocation is running in this environment",
-        ),
-        Err(Refusal::InvocationId) => refuse(
-            StatusCode::BAD_REQUEST,
-            "InvalidInvocationId",
-            "the invocation id is of another attempt",
-        ),
-        Err(Refusal::State) => refuse(
-            StatusCode::FORBIDDEN,
-            "InvalidStateTransition",
-            "init of this environment is over",
-        ),
+        Err(Refusal::RequestId) => {
+            refuse(StatusCode::BAD_REQUEST, "InvalidRequestID", "no such invocation is running in this environment")
+        }
+        Err(Refusal::InvocationId) => {
+            refuse(StatusCode::BAD_REQUEST, "InvalidInvocationId", "the invocation id is of another attempt")
+        }
+        Err(Refusal::State) => {
+            refuse(StatusCode::FORBIDDEN, "InvalidStateTransition", "init of this environment is over")
+        }
     }
 }
 
 fn refuse(status: StatusCode, error_type: &str, message: &str) -> Response<Body> {
-    answer(
-        status,
-        &json!({ "errorType": error_type, "errorMessage": message }),
-    )
+    answer(status, &json!({ "errorType": error_type, "errorMessage": message }))
 }
 
 fn answer(status: StatusCode, document: &serde_json::Value) -> Response<Body> {
     let mut response = Response::new(Body::from(document.to_string()));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static("application/json"));
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     response
 }
 

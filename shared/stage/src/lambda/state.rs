@@ -70,16 +70,12 @@ pub struct AliasChange {
 impl State {
     /// The function, or the error that Lambda answers.
     pub(super) fn get(&self, name: &str) -> Result<&Function, ApiError> {
-        self.functions
-            .get(name)
-            .ok_or_else(|| not_found(name, None))
+        self.functions.get(name).ok_or_else(|| not_found(name, None))
     }
 
     /// See [`State::get`].
     pub(super) fn get_mut(&mut self, name: &str) -> Result<&mut Function, ApiError> {
-        self.functions
-            .get_mut(name)
-            .ok_or_else(|| not_found(name, None))
+        self.functions.get_mut(name).ok_or_else(|| not_found(name, None))
     }
 
     pub(super) fn functions(&self) -> impl Iterator<Item = &Function> {
@@ -89,10 +85,7 @@ impl State {
     /// Adds a function whose `$LATEST` runs the configured binary.
     pub(super) fn create(&mut self, config: FunctionConfig, now_ms: i64) -> Result<(), ApiError> {
         if self.functions.contains_key(&config.name) {
-            return Err(ApiError::new(
-                "ResourceConflictException",
-                format!("Function already exist: {}", config.name),
-            ));
+            return Err(ApiError::new("ResourceConflictException", format!("Function already exist: {}", config.name)));
         }
         config.async_config.check()?;
         let mut latest = Version {
@@ -130,9 +123,7 @@ impl State {
 
     /// Removes a function; its environments are the caller's to end.
     pub(super) fn delete(&mut self, name: &str) -> Result<Function, ApiError> {
-        self.functions
-            .remove(name)
-            .ok_or_else(|| not_found(name, None))
+        self.functions.remove(name).ok_or_else(|| not_found(name, None))
     }
 }
 
@@ -144,11 +135,7 @@ impl Function {
         {
             return newest.version.clone();
         }
-        let number = self
-            .published
-            .keys()
-            .next_back()
-            .map_or(1, |newest| newest + 1);
+        let number = self.published.keys().next_back().map_or(1, |newest| newest + 1);
         let mut version = self.latest.clone();
         version.version = number.to_string();
         version.revision_id = uuid();
@@ -180,11 +167,7 @@ impl Function {
 
     /// Ends the idle environments that match now, and the busy ones when they have finished.
     pub(super) fn retire(&mut self, which: impl Fn(&Environment) -> bool) {
-        for pooled in self
-            .environments
-            .iter_mut()
-            .filter(|pooled| which(&pooled.environment))
-        {
+        for pooled in self.environments.iter_mut().filter(|pooled| which(&pooled.environment)) {
             pooled.is_retired = true;
             if pooled.active == 0 {
                 pooled.environment.kill();
@@ -201,26 +184,19 @@ impl Function {
     }
 
     /// The version that a request with this qualifier runs; `draw` is uniform in 0..1 and asked only for a weighted alias.
-    pub(super) fn resolve(
-        &self,
-        qualifier: Option<&str>,
-        draw: impl FnOnce() -> f64,
-    ) -> Result<&Version, ApiError> {
+    pub(super) fn resolve(&self, qualifier: Option<&str>, draw: impl FnOnce() -> f64) -> Result<&Version, ApiError> {
         let name = &self.latest.function;
         let Some(qualifier) = qualifier else {
             return Ok(&self.latest);
         };
         let Some(alias) = self.aliases.get(qualifier) else {
-            return self
-                .version(qualifier)
-                .ok_or_else(|| not_found(name, Some(qualifier)));
+            return self.version(qualifier).ok_or_else(|| not_found(name, Some(qualifier)));
         };
         let version = match &alias.routing.additional {
             Some((additional, weight)) if draw() < *weight => additional,
             Some(_) | None => &alias.routing.version,
         };
-        self.version(version)
-            .ok_or_else(|| not_found(name, Some(version)))
+        self.version(version).ok_or_else(|| not_found(name, Some(version)))
     }
 
     /// Adds an alias.
@@ -232,39 +208,20 @@ impl Function {
     ) -> Result<(), ApiError> {
         if self.aliases.contains_key(alias) {
             let arn = qualified_arn(&self.latest.function, Some(alias));
-            return Err(ApiError::new(
-                "ResourceConflictException",
-                format!("Alias already exists: {arn}"),
-            ));
+            return Err(ApiError::new("ResourceConflictException", format!("Alias already exists: {arn}")));
         }
         if alias.is_empty() || alias.parse::<u64>().is_ok() || alias.starts_with('$') {
-            return Err(invalid(format!(
-                "alias name `{alias}` is a version number, reserved or empty"
-            )));
+            return Err(invalid(format!("alias name `{alias}` is a version number, reserved or empty")));
         }
         self.check_routing(&routing)?;
-        self.aliases.insert(
-            alias.to_owned(),
-            Alias {
-                description,
-                routing,
-                revision_id: uuid(),
-            },
-        );
+        self.aliases.insert(alias.to_owned(), Alias { description, routing, revision_id: uuid() });
         Ok(())
     }
 
     /// Changes an alias; takes effect with the next request.
-    pub(super) fn update_alias(
-        &mut self,
-        alias: &str,
-        change: AliasChange,
-    ) -> Result<(), ApiError> {
+    pub(super) fn update_alias(&mut self, alias: &str, change: AliasChange) -> Result<(), ApiError> {
         let current = self.alias(alias)?.clone();
-        if change
-            .revision_id
-            .is_some_and(|expected| expected != current.revision_id)
-        {
+        if change.revision_id.is_some_and(|expected| expected != current.revision_id) {
             return Err(ApiError::new(
                 "PreconditionFailedException",
                 "The RevisionId provided does not match the latest RevisionId. Call the GetAlias API to retrieve the \
@@ -277,14 +234,7 @@ impl Function {
         };
         self.check_routing(&routing)?;
         let description = change.description.unwrap_or(current.description);
-        self.aliases.insert(
-            alias.to_owned(),
-            Alias {
-                description,
-                routing,
-                revision_id: uuid(),
-            },
-        );
+        self.aliases.insert(alias.to_owned(), Alias { description, routing, revision_id: uuid() });
         Ok(())
     }
 
@@ -292,10 +242,7 @@ impl Function {
     pub(super) fn alias(&self, alias: &str) -> Result<&Alias, ApiError> {
         self.aliases.get(alias).ok_or_else(|| {
             let arn = qualified_arn(&self.latest.function, Some(alias));
-            ApiError::new(
-                "ResourceNotFoundException",
-                format!("Cannot find alias arn: {arn}"),
-            )
+            ApiError::new("ResourceNotFoundException", format!("Cannot find alias arn: {arn}"))
         })
     }
 
@@ -309,13 +256,8 @@ impl Function {
             "Description": alias.description,
             "RevisionId": alias.revision_id,
         });
-        if let (Some((version, weight)), Some(members)) =
-            (&alias.routing.additional, document.as_object_mut())
-        {
-            members.insert(
-                "RoutingConfig".to_owned(),
-                json!({ "AdditionalVersionWeights": { version: weight } }),
-            );
+        if let (Some((version, weight)), Some(members)) = (&alias.routing.additional, document.as_object_mut()) {
+            members.insert("RoutingConfig".to_owned(), json!({ "AdditionalVersionWeights": { version: weight } }));
         }
         Ok(document)
     }
@@ -332,19 +274,13 @@ impl Function {
         };
         exists(additional)?;
         if routing.version == LATEST || additional == LATEST {
-            return Err(invalid(
-                "$LATEST is not supported for an alias pointing to more than 1 version",
-            ));
+            return Err(invalid("$LATEST is not supported for an alias pointing to more than 1 version"));
         }
         if routing.version == *additional {
-            return Err(invalid(format!(
-                "version {additional} is both the alias's version and its additional one"
-            )));
+            return Err(invalid(format!("version {additional} is both the alias's version and its additional one")));
         }
         if !(0.0..=1.0).contains(weight) {
-            return Err(invalid(format!(
-                "weight of version {additional} is {weight}, allowed is 0.0 to 1.0"
-            )));
+            return Err(invalid(format!("weight of version {additional} is {weight}, allowed is 0.0 to 1.0")));
         }
         Ok(())
     }
@@ -353,12 +289,7 @@ impl Function {
 impl ConfigurationChange {
     /// Puts the changes into a version.
     pub(super) fn apply(self, version: &mut Version) {
-        let Self {
-            environment,
-            description,
-            timeout,
-            memory_mb,
-        } = self;
+        let Self { environment, description, timeout, memory_mb } = self;
         if let Some(environment) = environment {
             version.environment = environment;
         }
@@ -377,8 +308,5 @@ impl ConfigurationChange {
 /// `ResourceNotFoundException` for a function, version or alias.
 fn not_found(name: &str, qualifier: Option<&str>) -> ApiError {
     let arn = qualified_arn(name, qualifier);
-    ApiError::new(
-        "ResourceNotFoundException",
-        format!("Function not found: {arn}"),
-    )
+    ApiError::new("ResourceNotFoundException", format!("Function not found: {arn}"))
 }

@@ -29,10 +29,7 @@ impl MetricSink for Sink {
     }
 
     fn log_line(&self, function: &str, line: &str) {
-        self.lines
-            .lock()
-            .unwrap()
-            .push((function.to_owned(), line.to_owned()));
+        self.lines.lock().unwrap().push((function.to_owned(), line.to_owned()));
     }
 }
 
@@ -41,11 +38,7 @@ impl Sink {
     pub(crate) fn sum(&self, name: &str, dimensions: &[&str]) -> f64 {
         let points = self.points.lock().unwrap();
         let written = |point: &MetricPoint| -> Vec<String> {
-            point
-                .dimensions
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect()
+            point.dimensions.iter().map(|(name, value)| format!("{name}={value}")).collect()
         };
         points
             .iter()
@@ -68,11 +61,7 @@ impl World {
         let clock = StageClock::new(Duration::from_millis(240));
         let lambda = Lambda::new(clock, "http://127.0.0.1:1".to_owned(), sink.clone());
         let events = lambda.subscribe();
-        Self {
-            lambda,
-            sink,
-            events,
-        }
+        Self { lambda, sink, events }
     }
 
     /// Creates a function that runs the test binary, changed by `change`.
@@ -84,9 +73,7 @@ impl World {
     }
 
     pub(crate) async fn invoke(&self, function: &str, event: &str) -> InvocationResult {
-        within(self.lambda.invoke(function, None, event.to_owned()))
-            .await
-            .unwrap()
+        within(self.lambda.invoke(function, None, event.to_owned())).await.unwrap()
     }
 
     /// The next event that `wanted` picks; others are passed over.
@@ -125,10 +112,7 @@ impl Holder {
 pub(crate) async fn gone(mut connection: TcpStream) {
     let mut byte = [0];
     let end = within(connection.read(&mut byte)).await;
-    assert!(
-        matches!(end, Ok(0) | Err(_)),
-        "the process said something: {end:?}"
-    );
+    assert!(matches!(end, Ok(0) | Err(_)), "the process said something: {end:?}");
 }
 
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -144,24 +128,13 @@ pub(crate) fn json(payload: &[u8]) -> Value {
 
 /// The binary of `examples/test-function.rs`.
 pub(crate) fn test_function() -> PathBuf {
-    built(
-        "examples/test-function",
-        "cargo build -p snapback-stage --example test-function",
-    )
+    built("examples/test-function", "cargo build -p snapback-stage --example test-function")
 }
 
 /// A binary of the same build as this test, which runs from `target/debug/deps`.
 pub(crate) fn built(path: &str, command: &str) -> PathBuf {
     let this = std::env::current_exe().unwrap();
-    let binary = this
-        .parent()
-        .and_then(|deps| deps.parent())
-        .unwrap()
-        .join(path);
-    assert!(
-        binary.exists(),
-        "{} is missing; build it with `{command}`",
-        binary.display()
-    );
+    let binary = this.parent().and_then(|deps| deps.parent()).unwrap().join(path);
+    assert!(binary.exists(), "{} is missing; build it with `{command}`", binary.display());
     binary
 }
