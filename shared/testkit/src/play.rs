@@ -313,3 +313,31 @@ impl<'w> Play<'w> {
         self.tasks.push(Task { future, delivery, attempt, ends_at, asleep_until: None });
     }
 }
+
+/// Runs `future` to its end with nothing beside it; time passes while it sleeps. `None`: an injected crash ended it.
+///
+/// # Panics
+/// When it waits for something that never comes.
+pub fn block_on<T>(world: &World, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = Box::pin(future);
+    for _ in 0..MAX_POLLS {
+        world.state.borrow_mut().asleep_until = None;
+        let ready = Arc::new(Ready::default());
+        let waker = Waker::from(Arc::clone(&ready));
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(value);
+        }
+        let until = {
+            let mut state = world.state.borrow_mut();
+            if std::mem::take(&mut state.has_crashed) {
+                return None;
+            }
+            state.asleep_until
+        };
+        if let Some(until) = until.filter(|_| !ready.0.load(Ordering::Relaxed)) {
+            world.advance_to(until);
+        }
+    }
+    assert!(world.calls() == u64::MAX, "a future never ends");
+    None
+}
