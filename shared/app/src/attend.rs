@@ -192,8 +192,8 @@ impl<P: AttendPorts> Visit<'_, P> {
         for call in calls {
             let result = match call {
                 UndoCall::StopDeployment => self.ports.stop(&id).await,
-                UndoCall::FailHook => match self.record.lease(LifecycleEvent::AfterAllowTraffic) {
-                    Some(lease) => self.ports.answer(&id, &lease.execution_id, HookStatus::Failed).await,
+                UndoCall::FailHook => match self.fail_hook(&id).await {
+                    Some(result) => result,
                     None => continue,
                 },
             };
@@ -206,9 +206,13 @@ impl<P: AttendPorts> Visit<'_, P> {
                     rollback.call_error = None;
                     writes.push(said(now, format!("{}: accepted", call.as_str())));
                 }
-                // Over already: how it ended is read from CodeDeploy, not guessed here.
+                // Over already: how it ended is read from CodeDeploy, not guessed here. A hook that was answered before may
+                // have been answered Succeeded, so the other call is tried too.
                 Err(error) if error.is(CallErrorKind::AlreadyDone) => {
                     writes.push(said(now, format!("{}: was done before", call.as_str())));
+                    if *call == UndoCall::FailHook {
+                        continue;
+                    }
                 }
                 Err(error) => {
                     writes.push(said(now, error.to_string()));
@@ -240,6 +244,19 @@ impl<P: AttendPorts> Visit<'_, P> {
             }
         }
         Err(AppError::Contended { id, tries: MAX_CONFLICTS })
+    }
+
+    /// Answers `Failed` to the held hook; `None`: there is none.
+    async fn fail_hook(&mut self, id: &DeploymentId) -> Option<Result<(), CallError>> {
+        let mut lease = self.record.lease(LifecycleEvent::AfterAllowTraffic)?.clone();
+        let result = self.ports.answer(id, &lease.execution_id, HookStatus::Failed).await;
+        if result.is_ok() {
+            lease.answered = Some((HookStatus::Failed, self.ports.now()));
+            if let Err(error) = self.ports.save_lease(id, &lease).await {
+                missing(&error, ());
+            }
+        }
+        Some(result)
     }
 
     async fn answer(&mut self, event: LifecycleEvent, status: HookStatus, why: &str) -> Result<bool, AppError> {
