@@ -29,5 +29,5 @@ mod world;
 pub use check::{Rules, broken_promises};
 pub use codedeploy::{Group, Status};
 pub use faults::{Chaos, Fault, How};
-pub use play::{Delivery, Ended, Play, block_on};
+pub use play::{Delivery, Ended, Play, Steps, block_on};
 pub use world::{Action, Bad, Published, World, alarm, at, policy, run_of};

@@ -341,3 +341,27 @@ pub fn block_on<T>(world: &World, future: impl Future<Output = T>) -> Option<T> 
     assert!(world.calls() == u64::MAX, "a future never ends");
     None
 }
+
+/// One future that goes on call by call, so that a test can put something in between.
+pub struct Steps<'w, T> {
+    future: Pin<Box<dyn Future<Output = T> + 'w>>,
+    /// Its value, once it is over.
+    pub value: Option<T>,
+}
+
+impl<'w, T> Steps<'w, T> {
+    /// Nothing has happened yet.
+    pub fn new(future: impl Future<Output = T> + 'w) -> Self {
+        Self { future: Box::pin(future), value: None }
+    }
+
+    /// Goes on to the next call; false: it is over.
+    pub fn step(&mut self) -> bool {
+        if self.value.is_none()
+            && let Poll::Ready(value) = self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        {
+            self.value = Some(value);
+        }
+        self.value.is_none()
+    }
+}
