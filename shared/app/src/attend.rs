@@ -49,17 +49,35 @@ pub async fn attend_record<P: AttendPorts>(
     readings: Readings,
     caller: &Caller,
 ) -> Result<Record, AppError> {
+    look_after(ports, record, readings, caller).await.map(|attended| attended.record)
+}
+
+/// A deployment after a visit.
+pub(crate) struct Attended {
+    /// Its record as it is now.
+    pub(crate) record: Record,
+    /// Whether it could not be judged: nobody knows whether its new version gets traffic.
+    pub(crate) is_blind: bool,
+}
+
+/// As [`attend_record`], and says whether the deployment could be judged.
+pub(crate) async fn look_after<P: AttendPorts>(
+    ports: &P,
+    record: Record,
+    readings: Readings,
+    caller: &Caller,
+) -> Result<Attended, AppError> {
     if record.deployment.is_settled {
-        return Ok(record);
+        return Ok(Attended { record, is_blind: false });
     }
     let id = record.deployment.id.clone();
-    let observed = observe(ports, &record).await?;
+    let (observed, has_target) = observe(ports, &record).await?;
     let mut visit = Visit { ports, record, observed, readings, caller, send_notices: true };
     let mut conflicts = 0;
     for _ in 0..MAX_STEPS {
         match visit.step().await {
             Ok(true) => {}
-            Ok(false) => return Ok(visit.record),
+            Ok(false) => return Ok(visit.done(has_target)),
             Err(AppError::Call(error)) if error.is(CallErrorKind::Conflict) => {
                 conflicts += 1;
                 if conflicts > MAX_CONFLICTS {
@@ -74,11 +92,11 @@ pub async fn attend_record<P: AttendPorts>(
         }
     }
     tracing::warn!(deployment = %id, "more steps than one visit should take; the sweep goes on");
-    Ok(visit.record)
+    Ok(visit.done(has_target))
 }
 
-/// What CodeDeploy and the alias show now; three calls side by side.
-async fn observe<P: Deployments + Versions>(ports: &P, record: &Record) -> Result<Observed, CallError> {
+/// What CodeDeploy and the alias show now, three calls side by side; false: the target could not be read.
+async fn observe<P: Deployments + Versions>(ports: &P, record: &Record) -> Result<(Observed, bool), CallError> {
     let known = &record.deployment;
     let (facts, target, alias) = tokio::join!(
         ports.deployment(&known.id),
@@ -86,6 +104,7 @@ async fn observe<P: Deployments + Versions>(ports: &P, record: &Record) -> Resul
         ports.alias(&known.target.name, &known.target.alias)
     );
     let deployment = facts?;
+    let has_target = target.is_ok();
     let target = target.unwrap_or_else(|error| missing(&error, None));
     let alias = alias.map_or_else(|error| missing(&error, None), Some);
     let rollback = match &deployment.rollback_deployment {
@@ -95,7 +114,7 @@ async fn observe<P: Deployments + Versions>(ports: &P, record: &Record) -> Resul
             Err(error) => missing(&error, None),
         },
     };
-    Ok(Observed { deployment, target, alias, rollback })
+    Ok((Observed { deployment, target, alias, rollback }, has_target))
 }
 
 fn missing<T>(error: &CallError, instead: T) -> T {
@@ -113,6 +132,12 @@ struct Visit<'a, P> {
 }
 
 impl<P: AttendPorts> Visit<'_, P> {
+    fn done(self, has_target: bool) -> Attended {
+        let deployment = &self.record.deployment;
+        let knows_shift = deployment.shift_started_at.is_some() || deployment.phase.is_closed();
+        Attended { is_blind: !has_target && !knows_shift, record: self.record }
+    }
+
     /// Carries out one step; false: nothing is left to do now.
     async fn step(&mut self) -> Result<bool, AppError> {
         let now = self.ports.now();
@@ -126,7 +151,7 @@ impl<P: AttendPorts> Visit<'_, P> {
             Step::ReadAlarms => self.readings = read_alarms(self.ports, &self.record).await,
             Step::Undo(calls) => {
                 self.undo(&calls).await?;
-                self.observed = observe(self.ports, &self.record).await?;
+                (self.observed, _) = observe(self.ports, &self.record).await?;
             }
             Step::Answer(event, status, why) => return self.answer(event, status, &why).await,
             Step::StopBeforeTraffic => return self.stop_before_traffic().await,

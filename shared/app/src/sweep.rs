@@ -1,6 +1,6 @@
 //! The sweep: events make Snapback fast, this makes it certain.
 
-use crate::attend::{AttendPorts, attend_record};
+use crate::attend::{AttendPorts, Attended, look_after};
 use crate::error::AppError;
 use crate::ports::{Discovery, Metric, Policies};
 use crate::record_deployment::record_deployment;
@@ -158,8 +158,11 @@ async fn tick_once<P: SweepPorts>(
     for record in records {
         let (id, group) = (record.deployment.id.clone(), record.deployment.group.clone());
         let due = readings.get(&id).cloned().unwrap_or(Readings::None);
-        match attend_record(ports, record, due, caller).await {
-            Ok(record) => {
+        match look_after(ports, record, due, caller).await {
+            Ok(Attended { record, is_blind }) => {
+                if is_blind {
+                    tally.blind.insert(group);
+                }
                 tally.add(ports, &record);
                 if !record.deployment.is_settled {
                     live.push(record);
@@ -216,7 +219,8 @@ impl Tally {
             return;
         }
         *self.watched.entry(deployment.service.clone()).or_default() += 1;
-        if deployment.unreadable_since.is_some() {
+        // A return is not judged, so nothing has to be readable for it.
+        if deployment.unreadable_since.is_some() && !deployment.is_return {
             self.blind.insert(deployment.group.clone());
             ports.emit(Metric::EvidenceMissing { service: deployment.service.clone() });
         }

@@ -70,9 +70,10 @@ fn ended(case: &Case<'_>, rollback: &Rollback) -> Step {
     let mut known = rollback.clone();
     if known.requested_at.is_none() {
         known.requested_at = Some(ended_at.max(known.detected_at));
-        if facts.was_stopped_by_alarm() {
-            known.trigger = Trigger::CodeDeploy;
-        }
+    }
+    // An alarm stopped it, whatever was called before: that is the path that took effect.
+    if facts.was_stopped_by_alarm() {
+        known.trigger = Trigger::CodeDeploy;
     }
     known.rollback_deployment = known.rollback_deployment.or_else(|| facts.rollback_deployment.clone());
     if known != *rollback {
