@@ -261,9 +261,10 @@ impl State {
     pub(crate) fn set_verdict(&mut self, is_bad: bool) {
         let now = self.now;
         for deploy in self.deployments.values_mut() {
-            let is_stoppable = deploy.is_running() && deploy.rolls_back.is_none() && deploy.stop.is_none();
-            if is_bad && is_stoppable && deploy.group.is_guarded {
-                deploy.stop = Some((now + VERDICT_PERIOD, StopKind::Alarm));
+            let red_at = now + VERDICT_PERIOD;
+            let is_first = deploy.stop.is_none_or(|(at, _)| red_at < at);
+            if is_bad && is_first && deploy.is_running() && deploy.rolls_back.is_none() && deploy.group.is_guarded {
+                deploy.stop = Some((red_at, StopKind::Alarm));
             }
         }
     }
