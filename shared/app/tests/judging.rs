@@ -457,3 +457,24 @@ fn a_crash_between_publish_and_mark_tells_twice_with_the_same_message() {
         }
     }
 }
+
+#[test]
+fn a_recovery_beside_another_write_is_not_lost() {
+    let (world, id) = in_bake(|_| {});
+    goes(&world, "checkout-p99", AlarmState::Alarm);
+    world.advance(8);
+    block_on(&world, record_deployment(&world, &id, "recorder")).unwrap().unwrap();
+    world.advance(60);
+    world.set_alarm("checkout-p99", AlarmState::Ok);
+    let reading = world.reading("checkout-p99").unwrap();
+    let mut handler = Steps::new(handle_alarm(&world, &reading, "event-2", "alarm"));
+    for _ in 0..3 {
+        handler.step();
+    }
+    // Somebody writes between its look and its write.
+    let record = world.record(&id).unwrap();
+    let write = snapback_app::ports::Records::commit(&world, &record.deployment, record.version, &[]);
+    block_on(&world, write).unwrap().unwrap();
+    while handler.step() {}
+    assert!(world.record(&id).unwrap().rollback.unwrap().recovered_at.is_some());
+}
