@@ -49,17 +49,35 @@ pub async fn attend_record<P: AttendPorts>(
     readings: Readings,
     caller: &Caller,
 ) -> Result<Record, AppError> {
+    look_after(ports, record, readings, caller).await.map(|attended| attended.record)
+}
+
+/// A deployment after a visit.
+pub(crate) struct Attended {
+    /// Its record as it is now.
+    pub(crate) record: Record,
+    /// Whether it could not be judged: nobody knows whether its new version gets traffic.
+    pub(crate) is_blind: bool,
+}
+
+/// As [`attend_record`], and says whether the deployment could be judged.
+pub(crate) async fn look_after<P: AttendPorts>(
+    ports: &P,
+    record: Record,
+    readings: Readings,
+    caller: &Caller,
+) -> Result<Attended, AppError> {
     if record.deployment.is_settled {
-        return Ok(record);
+        return Ok(Attended { record, is_blind: false });
     }
     let id = record.deployment.id.clone();
-    let observed = observe(ports, &record).await?;
+    let (observed, has_target) = observe(ports, &record).await?;
     let mut visit = Visit { ports, record, observed, readings, caller, send_notices: true };
     let mut conflicts = 0;
     for _ in 0..MAX_STEPS {
         match visit.step().await {
             Ok(true) => {}
-            Ok(false) => return Ok(visit.record),
+            Ok(false) => return Ok(visit.done(has_target)),
             Err(AppError::Call(error)) if error.is(CallErrorKind::Conflict) => {
                 conflicts += 1;
                 if conflicts > MAX_CONFLICTS {
@@ -74,11 +92,11 @@ pub async fn attend_record<P: AttendPorts>(
         }
     }
     tracing::warn!(deployment = %id, "more steps than one visit should take; the sweep goes on");
-    Ok(visit.record)
+    Ok(visit.done(has_target))
 }
 
-/// What CodeDeploy and the alias show now; three calls side by side.
-async fn observe<P: Deployments + Versions>(ports: &P, record: &Record) -> Result<Observed, CallError> {
+/// What CodeDeploy and the alias show now, three calls side by side; false: the target could not be read.
+async fn observe<P: Deployments + Versions>(ports: &P, record: &Record) -> Result<(Observed, bool), CallError> {
     let known = &record.deployment;
     let (facts, target, alias) = tokio::join!(
         ports.deployment(&known.id),
@@ -86,6 +104,7 @@ async fn observe<P: Deployments + Versions>(ports: &P, record: &Record) -> Resul
         ports.alias(&known.target.name, &known.target.alias)
     );
     let deployment = facts?;
+    let has_target = target.is_ok();
     let target = target.unwrap_or_else(|error| missing(&error, None));
     let alias = alias.map_or_else(|error| missing(&error, None), Some);
     let rollback = match &deployment.rollback_deployment {
@@ -95,7 +114,7 @@ async fn observe<P: Deployments + Versions>(ports: &P, record: &Record) -> Resul
             Err(error) => missing(&error, None),
         },
     };
-    Ok(Observed { deployment, target, alias, rollback })
+    Ok((Observed { deployment, target, alias, rollback }, has_target))
 }
 
 fn missing<T>(error: &CallError, instead: T) -> T {
@@ -113,6 +132,12 @@ struct Visit<'a, P> {
 }
 
 impl<P: AttendPorts> Visit<'_, P> {
+    fn done(self, has_target: bool) -> Attended {
+        let deployment = &self.record.deployment;
+        let knows_shift = deployment.shift_started_at.is_some() || deployment.phase.is_closed();
+        Attended { is_blind: !has_target && !knows_shift, record: self.record }
+    }
+
     /// Carries out one step; false: nothing is left to do now.
     async fn step(&mut self) -> Result<bool, AppError> {
         let now = self.ports.now();
@@ -126,7 +151,7 @@ impl<P: AttendPorts> Visit<'_, P> {
             Step::ReadAlarms => self.readings = read_alarms(self.ports, &self.record).await,
             Step::Undo(calls) => {
                 self.undo(&calls).await?;
-                self.observed = observe(self.ports, &self.record).await?;
+                (self.observed, _) = observe(self.ports, &self.record).await?;
             }
             Step::Answer(event, status, why) => return self.answer(event, status, &why).await,
             Step::StopBeforeTraffic => return self.stop_before_traffic().await,
@@ -192,8 +217,8 @@ impl<P: AttendPorts> Visit<'_, P> {
         for call in calls {
             let result = match call {
                 UndoCall::StopDeployment => self.ports.stop(&id).await,
-                UndoCall::FailHook => match self.record.lease(LifecycleEvent::AfterAllowTraffic) {
-                    Some(lease) => self.ports.answer(&id, &lease.execution_id, HookStatus::Failed).await,
+                UndoCall::FailHook => match self.fail_hook(&id).await {
+                    Some(result) => result,
                     None => continue,
                 },
             };
@@ -206,9 +231,13 @@ impl<P: AttendPorts> Visit<'_, P> {
                     rollback.call_error = None;
                     writes.push(said(now, format!("{}: accepted", call.as_str())));
                 }
-                // Over already: how it ended is read from CodeDeploy, not guessed here.
+                // Over already: how it ended is read from CodeDeploy, not guessed here. A hook that was answered before may
+                // have been answered Succeeded, so the other call is tried too.
                 Err(error) if error.is(CallErrorKind::AlreadyDone) => {
                     writes.push(said(now, format!("{}: was done before", call.as_str())));
+                    if *call == UndoCall::FailHook {
+                        continue;
+                    }
                 }
                 Err(error) => {
                     writes.push(said(now, error.to_string()));
@@ -240,6 +269,19 @@ impl<P: AttendPorts> Visit<'_, P> {
             }
         }
         Err(AppError::Contended { id, tries: MAX_CONFLICTS })
+    }
+
+    /// Answers `Failed` to the held hook; `None`: there is none.
+    async fn fail_hook(&mut self, id: &DeploymentId) -> Option<Result<(), CallError>> {
+        let mut lease = self.record.lease(LifecycleEvent::AfterAllowTraffic)?.clone();
+        let result = self.ports.answer(id, &lease.execution_id, HookStatus::Failed).await;
+        if result.is_ok() {
+            lease.answered = Some((HookStatus::Failed, self.ports.now()));
+            if let Err(error) = self.ports.save_lease(id, &lease).await {
+                missing(&error, ());
+            }
+        }
+        Some(result)
     }
 
     async fn answer(&mut self, event: LifecycleEvent, status: HookStatus, why: &str) -> Result<bool, AppError> {
@@ -294,16 +336,17 @@ impl<P: AttendPorts> Visit<'_, P> {
         }
     }
 
-    /// The message is out: the mark must not be lost to a conflict, or it would be sent twice.
+    /// The message is out: the mark must not be lost to a conflict or a throttled write, or it would be sent twice.
     async fn mark_sent(&mut self, sent: Notice) -> Result<(), AppError> {
         let id = self.record.deployment.id.clone();
         for _ in 0..MAX_CONFLICTS {
             match self.commit(self.record.deployment.clone(), vec![Write::Notice(sent.clone())]).await {
-                Err(AppError::Call(error)) if error.is(CallErrorKind::Conflict) => {
-                    let Some(fresh) = self.ports.load(&id).await? else {
-                        break;
-                    };
-                    self.record = fresh;
+                Err(AppError::Call(error))
+                    if matches!(error.kind, CallErrorKind::Conflict | CallErrorKind::Unreachable) =>
+                {
+                    if let Some(fresh) = self.ports.load(&id).await? {
+                        self.record = fresh;
+                    }
                 }
                 other => return other,
             }

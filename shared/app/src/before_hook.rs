@@ -6,7 +6,7 @@ use crate::error::AppError;
 use crate::ports::{CallError, CallErrorKind, Metric, Policies, Prober, Write};
 use crate::register::{Registered, Registration, register};
 use snapback_core::check::{Check, CheckResult, Conclusion, conclude, conclude_at_deadline};
-use snapback_core::deployment::{Evidence, EvidenceKind, Lease, Record, Refusal};
+use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Lease, Record, Refusal, Verb};
 use snapback_core::lifecycle::Event;
 use snapback_core::plan::Readings;
 use snapback_core::{Cause, DeploymentId, ExecutionId, HookStatus, LifecycleEvent, Policy, Timestamp, Trigger};
@@ -61,6 +61,8 @@ pub async fn before_allow_traffic<P: AttendPorts + Policies + Prober>(
     };
     match ports.take_lease(&run.deployment, &lease).await {
         Ok(None) => {}
+        // A repeated put finds what the first one wrote.
+        Ok(Some(own)) if own.owner == run.owner && own.answered.is_none() => {}
         Ok(Some(_)) => return Ok(HookEnd::HeldByAnother),
         // Without a lease nobody else can answer, so this run does, before its own end.
         Err(error) => {
@@ -68,10 +70,12 @@ pub async fn before_allow_traffic<P: AttendPorts + Policies + Prober>(
         }
     }
     let checked = check_until_sure(ports, run, started_at).await;
-    let (status, why) = checked.answer();
+    let (mut status, mut why) = checked.answer();
     if let Some(registered) = &checked.registered {
-        if let Err(error) = store_result(ports, registered.record.clone(), &checked, status).await {
-            tracing::error!(deployment = %run.deployment, %error, "result not stored");
+        match store_result(ports, registered.record.clone(), &checked).await {
+            Ok(None) => {}
+            Ok(Some(refusal)) => (status, why) = (HookStatus::Failed, refusal.why),
+            Err(error) => tracing::error!(deployment = %run.deployment, %error, "result not stored"),
         }
         ports.emit(Metric::HookDone {
             service: registered.record.deployment.service.clone(),
@@ -140,10 +144,8 @@ async fn check_until_sure<P: AttendPorts + Policies + Prober>(
         let deadline = (started_at + policy.before_traffic.deadline).min(run.function_ends_at - RESERVE);
         let checks = match (&mut registered, problem) {
             (Some(known), _) => {
-                let time_left = deadline.since(ports.now()).max(Duration::from_millis(100));
                 let error = known.policy_error.as_ref();
-                let now = ports.now();
-                checks::run(ports, &known.record.deployment, &policy, &known.history, error, now, time_left).await
+                checks::run(ports, &known.record.deployment, &policy, &known.history, error, deadline).await
             }
             (None, Some(check)) => vec![check],
             (None, None) => Vec::new(),
@@ -205,13 +207,13 @@ async fn refresh<P: AttendPorts>(ports: &P, known: &mut Registered) {
     }
 }
 
-/// Puts the result on record before CodeDeploy is answered: doubts, or the refusal, and each check.
+/// Puts the result on record before CodeDeploy is answered: doubts, or the refusal, and each check. Returns the refusal that
+/// holds afterwards: this one, or one that somebody else decided meanwhile.
 async fn store_result<P: AttendPorts>(
     ports: &P,
     mut record: Record,
     checked: &Checked,
-    status: HookStatus,
-) -> Result<(), CallError> {
+) -> Result<Option<Refusal>, CallError> {
     let now = ports.now();
     let lines = checked.checks.iter().map(|check| {
         let text = format!("check {}: {:?}: {}", check.name, check.result, check.detail);
@@ -220,26 +222,41 @@ async fn store_result<P: AttendPorts>(
     let lines: Vec<Write> = lines.collect();
     for _ in 0..RESULT_TRIES {
         let mut deployment = record.deployment.clone();
-        match &checked.conclusion {
-            Conclusion::Pass { warnings } => warnings.iter().for_each(|warning| deployment.doubt(warning)),
-            Conclusion::Refuse { reasons, is_bad } => {
-                let cause = if *is_bad { Cause::CheckFailed } else { Cause::NoEvidence };
-                if let Ok(phase) = deployment.phase.next(Event::RefusalDecided) {
-                    deployment.phase = phase;
-                    let why = reasons.join("; ");
-                    deployment.refusal.get_or_insert(Refusal { cause, trigger: Trigger::Hook, why, at: now });
-                }
-            }
-            Conclusion::Hold { .. } => {}
+        if let Conclusion::Pass { warnings } = &checked.conclusion {
+            warnings.iter().for_each(|warning| deployment.doubt(warning));
+        }
+        if let Some(refusal) = refusal(checked, &deployment, now)
+            && let Ok(phase) = deployment.phase.next(Event::RefusalDecided)
+        {
+            deployment.phase = phase;
+            deployment.refusal.get_or_insert(refusal);
         }
         match ports.commit(&deployment, record.version, &lines).await {
+            Ok(()) => return Ok(deployment.refusal),
             Err(error) if error.is(CallErrorKind::Conflict) => match ports.load(&record.deployment.id).await? {
                 Some(fresh) => record = fresh,
-                None => return Ok(()),
+                None => return Ok(None),
             },
-            result => return result,
+            Err(error) => return Err(error),
         }
     }
-    tracing::warn!(deployment = %record.deployment.id, %status, "the record changed under every try; the lease has the result");
-    Ok(())
+    let id = &record.deployment.id;
+    tracing::warn!(deployment = %id, "the record changed under every try; the lease has the result");
+    Ok(record.deployment.refusal)
+}
+
+/// What the checks refuse, or a person who asked for a rollback while they ran.
+fn refusal(checked: &Checked, deployment: &Deployment, now: Timestamp) -> Option<Refusal> {
+    let order = deployment.order.as_ref().filter(|order| order.verb == Verb::RollBack && !deployment.is_return);
+    match (&checked.conclusion, order) {
+        (Conclusion::Refuse { reasons, is_bad }, _) => {
+            let cause = if *is_bad { Cause::CheckFailed } else { Cause::NoEvidence };
+            Some(Refusal { cause, trigger: Trigger::Hook, why: reasons.join("; "), at: now })
+        }
+        (Conclusion::Pass { .. } | Conclusion::Hold { .. }, Some(order)) => {
+            let why = format!("{} asked: {}", order.who, order.why);
+            Some(Refusal { cause: Cause::Operator, trigger: Trigger::Operator, why, at: now })
+        }
+        (Conclusion::Pass { .. } | Conclusion::Hold { .. }, None) => None,
+    }
 }

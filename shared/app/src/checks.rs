@@ -1,6 +1,6 @@
 //! The checks before traffic, run side by side.
 
-use crate::ports::{CallError, CallErrorKind, GroupHistory, ProbeAnswer, Prober};
+use crate::ports::{CallError, CallErrorKind, Clock, GroupHistory, ProbeAnswer, Prober};
 use futures_util::future::join_all;
 use snapback_core::alarm::AlarmState;
 use snapback_core::check::{Check, CheckResult};
@@ -12,20 +12,19 @@ use std::time::Duration;
 /// Slowest answer that a probe without `within` waits for.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs all probes side by side and adds what the record says.
-pub(crate) async fn run<P: Prober>(
+/// Runs all probes side by side, at most until `until`, and adds what the record says.
+pub(crate) async fn run<P: Prober + Clock>(
     ports: &P,
     deployment: &Deployment,
     policy: &Policy,
     history: &GroupHistory,
     policy_error: Option<&CallError>,
-    now: Timestamp,
-    time_left: Duration,
+    until: Timestamp,
 ) -> Vec<Check> {
-    let probes = policy.before_traffic.probes.iter().map(|probe| run_probe(ports, deployment, probe, time_left));
+    let probes = policy.before_traffic.probes.iter().map(|probe| run_probe(ports, deployment, probe, until));
     let mut checks = join_all(probes).await;
     checks.push(alarms(deployment, policy));
-    checks.extend(refused(deployment, history, now));
+    checks.extend(refused(deployment, history, ports.now()));
     if let Some(error) = policy_error {
         checks.push(Check::new("policy", CheckResult::Bad, error.message.clone()));
     }
@@ -33,10 +32,15 @@ pub(crate) async fn run<P: Prober>(
 }
 
 /// One probe, `times` times in a row; the first answer that is not good ends it.
-async fn run_probe<P: Prober>(ports: &P, deployment: &Deployment, probe: &Probe, time_left: Duration) -> Check {
-    let limit = probe.expect.within.unwrap_or(PROBE_LIMIT).min(time_left);
+async fn run_probe<P: Prober + Clock>(ports: &P, deployment: &Deployment, probe: &Probe, until: Timestamp) -> Check {
     let mut slowest = Duration::ZERO;
     for call in 1..=probe.times {
+        let time_left = until.since(ports.now());
+        if time_left.is_zero() {
+            let detail = format!("{} of {} good, then the deadline came", call - 1, probe.times);
+            return Check::new(probe.name(), CheckResult::Unreachable, detail);
+        }
+        let limit = probe.expect.within.unwrap_or(PROBE_LIMIT).min(time_left);
         let answer = match &probe.kind {
             ProbeKind::Invoke { payload } => {
                 ports.invoke(&deployment.target.name, Some(&deployment.target.canary), payload, limit).await

@@ -3,10 +3,13 @@
 use crate::attend::{AttendPorts, attend_record};
 use crate::error::AppError;
 use crate::ports::{CallErrorKind, Metric, Write};
+use snapback_core::Trigger;
 use snapback_core::alarm::{AlarmReading, is_own};
 use snapback_core::deployment::{Evidence, EvidenceKind, Record};
 use snapback_core::plan::{Caller, Readings, recovery};
-use snapback_core::{Timestamp, Trigger};
+
+/// Tries to store a recovery against others who change the record.
+const RECOVERY_TRIES: u32 = 5;
 
 /// What was done about one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,27 +55,33 @@ pub async fn handle_alarm<P: AttendPorts>(
 /// After a rollback: the alarm that was its evidence is fine again.
 async fn recovered<P: AttendPorts>(
     ports: &P,
-    record: Record,
+    mut record: Record,
     reading: &AlarmReading,
     source: &str,
 ) -> Result<(), AppError> {
-    let Some(rollback) = recovery(&record, reading) else {
-        return Ok(());
-    };
-    let deployment = &record.deployment;
-    let recovered_at: Timestamp = reading.since;
-    let line = Evidence::new(recovered_at, EvidenceKind::Alarm, format!("recovered: alarm {} is OK", reading.name))
-        .from_source(source);
-    let (cause, trigger) = (rollback.cause, rollback.trigger);
-    let to_recover = rollback.time_to_recover();
-    match ports.commit(deployment, record.version, &[Write::Rollback(rollback), Write::Evidence(line)]).await {
-        Ok(()) => {}
-        // Somebody else wrote the same, or the sweep settles it: the next event may try again.
-        Err(error) if error.is(CallErrorKind::Conflict) => return Ok(()),
-        Err(error) => return Err(error.into()),
+    for _ in 0..RECOVERY_TRIES {
+        let Some(rollback) = recovery(&record, reading) else {
+            return Ok(());
+        };
+        let deployment = &record.deployment;
+        let text = format!("recovered: alarm {} is OK", reading.name);
+        let line = Evidence::new(reading.since, EvidenceKind::Alarm, text).from_source(source);
+        let (cause, trigger) = (rollback.cause, rollback.trigger);
+        let to_recover = rollback.time_to_recover();
+        match ports.commit(deployment, record.version, &[Write::Rollback(rollback), Write::Evidence(line)]).await {
+            Ok(()) => {
+                if let Some(to_recover) = to_recover {
+                    let service = deployment.service.clone();
+                    ports.emit(Metric::Recovered { service, cause, trigger, to_recover });
+                }
+                return Ok(());
+            }
+            Err(error) if error.is(CallErrorKind::Conflict) => match ports.load(&deployment.id).await? {
+                Some(fresh) => record = fresh,
+                None => return Ok(()),
+            },
+            Err(error) => return Err(error.into()),
+        }
     }
-    if let Some(to_recover) = to_recover {
-        ports.emit(Metric::Recovered { service: deployment.service.clone(), cause, trigger, to_recover });
-    }
-    Ok(())
+    Err(AppError::Contended { id: record.deployment.id, tries: RECOVERY_TRIES })
 }

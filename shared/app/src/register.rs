@@ -38,8 +38,21 @@ pub struct Registered {
 /// # Errors
 /// [`AppError::Unsupported`] for a platform that is not built yet; the error of a call without which nothing is known.
 pub async fn register<P: AttendPorts + Policies>(ports: &P, id: &DeploymentId) -> Result<Registration, AppError> {
-    let facts = ports.deployment(id).await?;
-    register_facts(ports, facts).await
+    let result = match ports.deployment(id).await {
+        Ok(facts) => register_facts(ports, facts).await,
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        // Somebody else may have put it on record already, with its policy: then that holds.
+        Err(AppError::Call(error)) => known_before(ports, id).await.ok_or(AppError::Call(error)),
+        other => other,
+    }
+}
+
+async fn known_before<P: AttendPorts>(ports: &P, id: &DeploymentId) -> Option<Registration> {
+    let record = found(ports.load(id).await)??;
+    let history = found(ports.group_history(&record.deployment.group).await)?;
+    Some(Registration::Watched(Box::new(Registered { record, history, policy_error: None })))
 }
 
 /// As [`register`], with GetDeployment's answer at hand.

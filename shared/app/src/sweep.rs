@@ -1,8 +1,8 @@
 //! The sweep: events make Snapback fast, this makes it certain.
 
-use crate::attend::{AttendPorts, attend_record};
+use crate::attend::{AttendPorts, Attended, look_after};
 use crate::error::AppError;
-use crate::ports::{CallError, Discovery, Metric, Policies};
+use crate::ports::{Discovery, Metric, Policies};
 use crate::record_deployment::record_deployment;
 use snapback_core::alarm::AlarmReading;
 use snapback_core::deployment::Record;
@@ -35,54 +35,86 @@ pub struct Swept {
     pub live: usize,
 }
 
-/// Sweeps until nothing is live, or for [`RUN_LASTS`].
+/// Sweeps until nothing is live, or for [`RUN_LASTS`]. A tick that fails is logged and writes no heartbeat; the next one
+/// tries again, because a throttled call must not cost a minute.
 ///
 /// # Errors
-/// When the lease or the list of live deployments cannot be read: then no heartbeat is written, which is the point of it.
+/// When the last tick could not read the lease or the list of live deployments.
 pub async fn sweep<P: SweepPorts>(ports: &P, owner: &str) -> Result<Swept, AppError> {
     let caller = Caller { trigger: Trigger::Sweep, owner: owner.to_owned() };
     let ends_at = ports.now() + RUN_LASTS;
-    let mut swept = Swept::default();
-    let mut groups = BTreeSet::new();
-    let mut discovered_at: Option<Timestamp> = None;
-    let mut tick = DEFAULT_TICK;
+    let mut run = Run { swept: Swept::default(), groups: BTreeSet::new(), discovered_at: None, tick: DEFAULT_TICK };
     loop {
         let now = ports.now();
-        if !ports.take_sweep(owner, now, now + tick + LEASE_LASTS).await? {
-            return Ok(swept);
+        let result = one_tick(ports, &caller, &mut run, now).await;
+        let is_over = ports.now() + run.tick > ends_at;
+        match result {
+            Ok(Tick::HeldByAnother) => return Ok(run.swept),
+            Ok(Tick::Done) if is_over || run.swept.live == 0 => {
+                ports.release_sweep(owner).await?;
+                return Ok(run.swept);
+            }
+            Err(error) if is_over => return Err(error),
+            Ok(Tick::Done) => {}
+            Err(error) => tracing::error!(%error, "tick failed"),
         }
-        if discovered_at.is_none_or(|at| now.since(at) >= DISCOVER_EVERY) {
-            groups = known_groups(ports).await?;
-            discover(ports, owner, now).await;
-            discovered_at = Some(now);
-        }
-        let is_first = swept.ticks == 0;
-        let live = tick_once(ports, &caller, &groups, is_first).await?;
-        swept = Swept { ticks: swept.ticks + 1, live: live.len() };
-        tick = live.iter().map(|record| record.policy.tick).min().unwrap_or(DEFAULT_TICK);
-        if live.is_empty() || ports.now() + tick > ends_at {
-            ports.release_sweep(owner).await?;
-            return Ok(swept);
-        }
-        ports.sleep(tick.saturating_sub(ports.now().since(now))).await;
+        ports.sleep(run.tick.saturating_sub(ports.now().since(now))).await;
     }
 }
 
+/// What one run carries from tick to tick.
+struct Run {
+    swept: Swept,
+    groups: BTreeSet<GroupRef>,
+    discovered_at: Option<Timestamp>,
+    tick: Duration,
+}
+
+enum Tick {
+    /// Another run sweeps.
+    HeldByAnother,
+    /// Everything live had its turn.
+    Done,
+}
+
+async fn one_tick<P: SweepPorts>(ports: &P, caller: &Caller, run: &mut Run, now: Timestamp) -> Result<Tick, AppError> {
+    if !ports.take_sweep(&caller.owner, now, now + run.tick + LEASE_LASTS).await? {
+        return Ok(Tick::HeldByAnother);
+    }
+    if run.discovered_at.is_none_or(|at| now.since(at) >= DISCOVER_EVERY) {
+        run.groups = known_groups(ports).await;
+        discover(ports, &caller.owner, now).await;
+        run.discovered_at = Some(now);
+    }
+    let live = tick_once(ports, caller, &run.groups, run.swept.ticks == 0).await?;
+    run.swept = Swept { ticks: run.swept.ticks + 1, live: live.len() };
+    run.tick = live.iter().map(|record| record.policy.tick).min().unwrap_or(DEFAULT_TICK);
+    Ok(Tick::Done)
+}
+
 /// Groups that have a policy; when the parameters cannot be read, those known from before.
-async fn known_groups<P: SweepPorts>(ports: &P) -> Result<BTreeSet<GroupRef>, CallError> {
-    let known: BTreeSet<GroupRef> = ports.groups().await?.into_iter().collect();
+async fn known_groups<P: SweepPorts>(ports: &P) -> BTreeSet<GroupRef> {
+    let known: BTreeSet<GroupRef> = match ports.groups().await {
+        Ok(groups) => groups.into_iter().collect(),
+        Err(error) => {
+            tracing::error!(%error, "groups on record not listed");
+            BTreeSet::new()
+        }
+    };
     match ports.groups_with_policy().await {
         Ok(groups) => {
             let groups: BTreeSet<GroupRef> = groups.into_iter().collect();
             let new: Vec<GroupRef> = groups.difference(&known).cloned().collect();
-            if !new.is_empty() {
-                ports.save_groups(&new).await?;
+            if !new.is_empty()
+                && let Err(error) = ports.save_groups(&new).await
+            {
+                tracing::error!(%error, "groups not put on record");
             }
-            Ok(groups)
+            groups
         }
         Err(error) => {
             tracing::error!(%error, "policies not listed; going on with the groups known before");
-            Ok(known)
+            known
         }
     }
 }
@@ -109,20 +141,28 @@ async fn tick_once<P: SweepPorts>(
     is_first: bool,
 ) -> Result<Vec<Record>, AppError> {
     let mut records = Vec::new();
+    let mut tally = Tally::default();
     for id in ports.live().await? {
-        match ports.load(&id).await? {
-            Some(record) if !record.deployment.is_settled => records.push(record),
-            Some(_) | None => {}
+        match ports.load(&id).await {
+            Ok(Some(record)) if !record.deployment.is_settled => records.push(record),
+            Ok(Some(_) | None) => {}
+            // One record that cannot be read must not leave the others alone. Whose it is is not known: no heartbeat at all.
+            Err(error) => {
+                tracing::error!(deployment = %id, %error, "record not read");
+                tally.is_unreadable = true;
+            }
         }
     }
     let readings = read_due(ports, &records).await;
-    let mut tally = Tally::default();
     let mut live = Vec::new();
     for record in records {
         let (id, group) = (record.deployment.id.clone(), record.deployment.group.clone());
         let due = readings.get(&id).cloned().unwrap_or(Readings::None);
-        match attend_record(ports, record, due, caller).await {
-            Ok(record) => {
+        match look_after(ports, record, due, caller).await {
+            Ok(Attended { record, is_blind }) => {
+                if is_blind {
+                    tally.blind.insert(group);
+                }
                 tally.add(ports, &record);
                 if !record.deployment.is_settled {
                     live.push(record);
@@ -164,6 +204,7 @@ async fn read_due<P: SweepPorts>(ports: &P, records: &[Record]) -> BTreeMap<Depl
 /// What the two alarms of each group need to know.
 #[derive(Default)]
 struct Tally {
+    is_unreadable: bool,
     blind: BTreeSet<GroupRef>,
     bad: BTreeSet<GroupRef>,
     live_groups: BTreeSet<GroupRef>,
@@ -178,7 +219,8 @@ impl Tally {
             return;
         }
         *self.watched.entry(deployment.service.clone()).or_default() += 1;
-        if deployment.unreadable_since.is_some() {
+        // A return is not judged, so nothing has to be readable for it.
+        if deployment.unreadable_since.is_some() && !deployment.is_return {
             self.blind.insert(deployment.group.clone());
             ports.emit(Metric::EvidenceMissing { service: deployment.service.clone() });
         }
@@ -192,7 +234,7 @@ impl Tally {
     fn emit<P: SweepPorts>(&self, ports: &P, groups: &BTreeSet<GroupRef>, is_first: bool) {
         for group in groups.union(&self.live_groups) {
             ports.emit(Metric::Verdict { group: group.clone(), is_bad: self.bad.contains(group) });
-            if !self.blind.contains(group) {
+            if !self.is_unreadable && !self.blind.contains(group) {
                 ports.emit(Metric::Heartbeat { group: group.clone() });
             }
         }

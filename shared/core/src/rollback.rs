@@ -127,9 +127,12 @@ pub struct Rollback {
 
 impl Rollback {
     /// Whether Snapback's own call does not get through: it was refused, or it is unconfirmed for [`CONFIRM_WITHIN`].
-    /// Then the verdict alarm asks CodeDeploy to do it.
+    /// Then the verdict alarm asks CodeDeploy to do it, until its rollback deployment is seen.
     #[must_use]
     pub fn needs_verdict_alarm(&self, now: Timestamp) -> bool {
+        if self.rollback_deployment.is_some() {
+            return false;
+        }
         match self.requested_at {
             None => self.call_error.is_some() || now.since(self.detected_at) >= CONFIRM_WITHIN,
             Some(requested_at) => now.since(requested_at) >= CONFIRM_WITHIN,

@@ -41,9 +41,12 @@ fn verdict(case: &Case<'_>, exposure: Exposure) -> Option<Step> {
     bad.first().and_then(|(alarm, reading)| only_said(case, alarm, reading))
 }
 
-/// The sweep lets a fresh transition to its event: two at once would only race.
+/// The sweep lets a fresh transition to its event: two at once would only race. At the end of the bake there is no later:
+/// what is red then must not be promoted.
 fn waits_for_event(case: &Case<'_>, reading: &AlarmReading) -> bool {
+    let bake_is_over = case.record.deployment.bake.is_some_and(|bake| case.now >= bake.ends_at);
     case.caller.trigger == Trigger::Sweep
+        && !bake_is_over
         && case.now.since(reading.since) < case.record.policy.tick * EVENT_GOES_FIRST_TICKS
 }
 

@@ -24,7 +24,10 @@ pub(super) fn next(case: &Case<'_>) -> Option<Step> {
 
 fn still_running(case: &Case<'_>, rollback: &Rollback) -> Step {
     let open = case.record.lease(LifecycleEvent::AfterAllowTraffic).filter(|lease| lease.answered.is_none());
+    let on_failure = case.record.deployment.auto_rollback.on_failure;
+    // Without DEPLOYMENT_FAILURE a failed hook would overtake the pending stop and end the deployment without a rollback.
     if let Some(lease) = open
+        && on_failure
         && lease.taken_at > rollback.detected_at
         && rollback.requested_at.is_some()
     {
@@ -39,7 +42,6 @@ fn still_running(case: &Case<'_>, rollback: &Rollback) -> Step {
             let claimed = Rollback { claim: Claim::new(&case.caller.owner, case.now), ..rollback.clone() };
             return Step::Record(Box::new(case.record.deployment.clone()), vec![Write::Rollback(claimed)]);
         }
-        let on_failure = case.record.deployment.auto_rollback.on_failure;
         return Step::Undo(undo_calls(rollback.exposure, on_failure, open.is_some()));
     }
     let is_stuck = case.now.since(rollback.requested_at.unwrap_or(rollback.detected_at)) >= EXPECT_ROLLBACK_WITHIN;
@@ -68,9 +70,10 @@ fn ended(case: &Case<'_>, rollback: &Rollback) -> Step {
     let mut known = rollback.clone();
     if known.requested_at.is_none() {
         known.requested_at = Some(ended_at.max(known.detected_at));
-        if facts.was_stopped_by_alarm() {
-            known.trigger = Trigger::CodeDeploy;
-        }
+    }
+    // An alarm stopped it, whatever was called before: that is the path that took effect.
+    if facts.was_stopped_by_alarm() {
+        known.trigger = Trigger::CodeDeploy;
     }
     known.rollback_deployment = known.rollback_deployment.or_else(|| facts.rollback_deployment.clone());
     if known != *rollback {

@@ -14,6 +14,8 @@ use LifecycleEvent::{AfterAllowTraffic, BeforeAllowTraffic};
 
 /// Somebody else answers an overdue lease this long after its deadline, or 15 ticks if that is less.
 const OVERDUE_LEASE: Duration = Duration::from_secs(30);
+/// However late its run began, a hook event is answered this long after the deadline: Lambda keeps the event for a minute.
+const LATEST_ANSWER: Duration = Duration::from_secs(70);
 /// A hook event without a lease is stopped this long after the deadline, or 6 ticks if that is less.
 const OVERDUE_EVENT: Duration = Duration::from_secs(60);
 
@@ -46,7 +48,10 @@ fn before(case: &Case<'_>) -> Option<Step> {
         Some(lease) => {
             let grace = OVERDUE_LEASE.min(case.record.policy.tick * 15);
             // The watchdog is called because the hook's run is over; others wait for the deadline.
-            let is_due = case.caller.trigger == Trigger::Watchdog || case.now >= lease.taken_at + deadline + grace;
+            let event_began_at = case.observed.target.as_ref().and_then(|target| target.before.started_at);
+            let latest = event_began_at.unwrap_or(lease.taken_at) + deadline + LATEST_ANSWER;
+            let due_at = (lease.taken_at + deadline + grace).min(latest);
+            let is_due = case.caller.trigger == Trigger::Watchdog || case.now >= due_at;
             match (&lease.result, is_due) {
                 (Some((status, why)), true) => Some(Step::Answer(BeforeAllowTraffic, *status, why.clone())),
                 (None, true) => Some(unanswered(case, "the hook ended without an answer")),

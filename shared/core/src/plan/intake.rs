@@ -30,9 +30,14 @@ fn take_shift(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Wri
     };
     if deployment.shift_started_at.is_none() {
         deployment.shift_started_at = Some(started_at);
+        let is_late = deployment.registered_at > started_at;
         for alarm in &mut deployment.alarms {
-            let is_red = alarm.last.is_some_and(|(state, since)| state == AlarmState::Alarm && since <= started_at);
-            alarm.is_exempt |= is_red;
+            let red_since = alarm.last.filter(|(state, _)| *state == AlarmState::Alarm).map(|(_, since)| since);
+            alarm.is_exempt |= red_since.is_some_and(|since| since <= started_at);
+            // The snapshot of a deployment that was found late may show what its new version did.
+            if is_late && red_since.is_some_and(|since| since > started_at) {
+                alarm.is_exempt = false;
+            }
         }
     }
     if let Ok(phase) = deployment.phase.next(Event::TrafficStarted)
@@ -64,7 +69,9 @@ fn take_readings(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<
         // An event that comes late tells of an alarm that was red before the version had any customer.
         let was_red_before =
             reading.state == AlarmState::Alarm && shift_started_at.is_some_and(|start| reading.since <= start);
-        alarm.is_exempt |= was_red_before;
+        // It says nothing about an alarm that is known to have gone red again since.
+        let is_red_again = was.is_some_and(|(state, since)| state == AlarmState::Alarm && since > reading.since);
+        alarm.is_exempt |= was_red_before && !is_red_again;
         if alarm.observe(reading, case.now) && was != alarm.last {
             let source = match case.readings {
                 Readings::Event { source, .. } => source.clone(),
@@ -101,7 +108,9 @@ fn take_bake(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Writ
     }
     if let Ok(phase) = deployment.phase.next(Event::BakeStarted) {
         deployment.phase = phase;
-        let bake = Bake { started_at: lease.taken_at, ends_at: lease.taken_at + case.record.policy.bake };
+        // A watchdog may have written the lease minutes later; CodeDeploy counts from the start of the event.
+        let started_at = case.observed.after_started_at().unwrap_or(lease.taken_at).min(lease.taken_at);
+        let bake = Bake { started_at, ends_at: started_at + case.record.policy.bake };
         deployment.bake = Some(bake);
         let text = format!("version {} has all traffic; bake until {}", deployment.target.canary, bake.ends_at);
         writes.push(Write::Evidence(Evidence::new(bake.started_at, EvidenceKind::Phase, text)));

@@ -1,0 +1,215 @@
+//! The table in memory: compare-and-set, write-once registration, leases.
+
+use snapback_app::ports::{CallError, CallErrorKind, GroupHistory, Listed, Write};
+use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Lease, Record};
+use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, Policy, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Last known good revisions that never expire.
+const KEEP_GOOD: usize = 3;
+
+type EvidenceKey = (i64, EvidenceKind, String);
+
+/// All items of one deployment.
+#[derive(Debug)]
+struct Items {
+    record: Option<Record>,
+    leases: BTreeMap<LifecycleEvent, Lease>,
+    evidence: BTreeMap<EvidenceKey, Evidence>,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    items: BTreeMap<DeploymentId, Items>,
+    live: BTreeSet<DeploymentId>,
+    watches: BTreeSet<(AlarmName, DeploymentId)>,
+    history: BTreeMap<GroupRef, GroupHistory>,
+    groups: BTreeSet<GroupRef>,
+    sweep: Option<(String, Timestamp)>,
+    /// What no table may contain: more than one intent, an intent that lost its decision, an outcome that changed.
+    pub(crate) violations: Vec<String>,
+}
+
+impl Table {
+    fn items(&mut self, id: &DeploymentId) -> &mut Items {
+        self.items.entry(id.clone()).or_insert_with(|| Items {
+            record: None,
+            leases: BTreeMap::new(),
+            evidence: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn load(&self, id: &DeploymentId) -> Option<Record> {
+        let items = self.items.get(id)?;
+        let record = items.record.as_ref()?;
+        Some(Record { leases: items.leases.values().cloned().collect(), ..record.clone() })
+    }
+
+    pub(crate) fn leases(&self, id: &DeploymentId) -> Vec<Lease> {
+        self.items.get(id).map(|items| items.leases.values().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.items.keys().filter_map(|id| self.load(id)).collect()
+    }
+
+    pub(crate) fn register(&mut self, deployment: &Deployment, policy: &Policy, evidence: &[Evidence]) -> bool {
+        let id = deployment.id.clone();
+        if self.items(&id).record.is_some() {
+            return false;
+        }
+        self.items(&id).record = Some(Record {
+            deployment: deployment.clone(),
+            version: 1,
+            policy: policy.clone(),
+            leases: Vec::new(),
+            rollback: None,
+            notices: Vec::new(),
+        });
+        self.add_evidence(&id, evidence);
+        self.live.insert(id.clone());
+        for alarm in &deployment.alarms {
+            self.watches.insert((alarm.name.clone(), id.clone()));
+        }
+        true
+    }
+
+    pub(crate) fn commit(
+        &mut self,
+        deployment: &Deployment,
+        expected: u64,
+        writes: &[Write],
+        now: Timestamp,
+    ) -> Result<(), CallError> {
+        let id = deployment.id.clone();
+        let conflict =
+            || CallError::new(CallErrorKind::Conflict, "dynamodb:TransactWriteItems", &id, "the version changed");
+        let items = self.items(&id);
+        let Some(record) = items.record.as_mut().filter(|record| record.version == expected) else {
+            return Err(conflict());
+        };
+        let mut violations = Vec::new();
+        if record.deployment.phase.is_closed() && record.deployment.phase != deployment.phase {
+            violations.push(format!("{id} left {:?} for {:?}", record.deployment.phase, deployment.phase));
+        }
+        record.deployment = deployment.clone();
+        record.version += 1;
+        let mut evidence = Vec::new();
+        let mut group_writes = Vec::new();
+        for write in writes {
+            match write {
+                Write::Evidence(line) => evidence.push(line.clone()),
+                Write::Rollback(rollback) => {
+                    if let Some(before) = &record.rollback
+                        && (before.detected_at, &before.why) != (rollback.detected_at, &rollback.why)
+                    {
+                        violations.push(format!("{id} has a second intent: {} after {}", rollback.why, before.why));
+                    }
+                    record.rollback = Some(rollback.clone());
+                }
+                Write::Notice(notice) => {
+                    record.notices.retain(|known| known.kind != notice.kind);
+                    record.notices.push(notice.clone());
+                }
+                Write::Good(_) | Write::Refused(_) => group_writes.push(write.clone()),
+            }
+        }
+        let history = self.history.entry(deployment.group.clone()).or_default();
+        for write in group_writes {
+            match write {
+                Write::Good(good) => {
+                    history.good.insert(0, good);
+                    history.good.truncate(KEEP_GOOD);
+                }
+                Write::Refused(refused) => {
+                    history.refused.retain(|known| known.revision != refused.revision && now < known.until);
+                    history.refused.push(refused);
+                }
+                Write::Evidence(_) | Write::Rollback(_) | Write::Notice(_) => {}
+            }
+        }
+        self.add_evidence(&id, &evidence);
+        self.violations.extend(violations);
+        Ok(())
+    }
+
+    pub(crate) fn add_evidence(&mut self, id: &DeploymentId, evidence: &[Evidence]) {
+        for line in evidence {
+            let key = (line.at.ms(), line.kind, line.source.clone());
+            self.items(id).evidence.entry(key).or_insert_with(|| line.clone());
+        }
+    }
+
+    pub(crate) fn take_lease(&mut self, id: &DeploymentId, lease: &Lease) -> Option<Lease> {
+        let leases = &mut self.items(id).leases;
+        let known = leases.get(&lease.event).cloned();
+        if known.is_none() {
+            leases.insert(lease.event, lease.clone());
+        }
+        known
+    }
+
+    pub(crate) fn save_lease(&mut self, id: &DeploymentId, lease: &Lease) {
+        let leases = &mut self.items(id).leases;
+        if leases.get(&lease.event).is_none_or(|known| known.answered.is_none()) {
+            leases.insert(lease.event, lease.clone());
+        }
+    }
+
+    pub(crate) fn live(&self) -> Vec<DeploymentId> {
+        self.live.iter().cloned().collect()
+    }
+
+    pub(crate) fn watching(&self, alarm: &AlarmName) -> Vec<DeploymentId> {
+        self.watches.iter().filter(|(name, _)| name == alarm).map(|(_, id)| id.clone()).collect()
+    }
+
+    pub(crate) fn history(&self, group: &GroupRef) -> GroupHistory {
+        self.history.get(group).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn history_mut(&mut self, group: &GroupRef) -> &mut GroupHistory {
+        self.history.entry(group.clone()).or_default()
+    }
+
+    pub(crate) fn settle(&mut self, deployment: &Deployment, keep: &[AlarmName]) {
+        self.live.remove(&deployment.id);
+        self.watches.retain(|(name, id)| *id != deployment.id || keep.contains(name));
+    }
+
+    pub(crate) fn save_groups(&mut self, groups: &[GroupRef]) {
+        self.groups.extend(groups.iter().cloned());
+    }
+
+    pub(crate) fn groups(&self) -> Vec<GroupRef> {
+        self.groups.iter().cloned().collect()
+    }
+
+    pub(crate) fn take_sweep(&mut self, owner: &str, now: Timestamp, until: Timestamp) -> bool {
+        let is_free = self.sweep.as_ref().is_none_or(|(holder, until)| holder == owner || now >= *until);
+        if is_free {
+            self.sweep = Some((owner.to_owned(), until));
+        }
+        is_free
+    }
+
+    pub(crate) fn release_sweep(&mut self, owner: &str) {
+        if self.sweep.as_ref().is_some_and(|(holder, _)| holder == owner) {
+            self.sweep = None;
+        }
+    }
+
+    pub(crate) fn story(&self, id: &DeploymentId) -> Vec<Evidence> {
+        self.items.get(id).map(|items| items.evidence.values().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Vec<Listed> {
+        let mut all: Vec<Listed> =
+            self.records().into_iter().map(|record| (record.deployment, record.rollback)).collect();
+        all.retain(|(deployment, _)| deployment.created_at >= from && deployment.created_at < to);
+        all.sort_by_key(|(deployment, _)| std::cmp::Reverse(deployment.created_at));
+        all.truncate(limit);
+        all
+    }
+}

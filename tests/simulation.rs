@@ -1,0 +1,188 @@
+//! Random stories from a seed: whatever happens, the promises hold. `make sim SEED=…` plays one again.
+#![allow(clippy::panic, clippy::expect_used, reason = "a test helper may panic")]
+
+use snapback_app::ports::CallErrorKind;
+use snapback_core::alarm::AlarmState;
+use snapback_core::deployment::Verb;
+use snapback_core::{DeploymentId, Mode, Outcome};
+use snapback_testkit::{Action, Bad, Chaos, Play, Rules, Status, World, alarm, at, broken_promises, policy};
+use std::time::Duration;
+
+/// Seeds of an ordinary run.
+const RUNS: u64 = 300;
+/// The trouble ends here; from then on calls are permitted, nothing crashes and the watcher runs.
+const TROUBLE_ENDS: u64 = 900;
+
+/// What one seed chose.
+#[derive(Debug)]
+#[expect(dead_code, reason = "printed when a seed fails")]
+struct Story {
+    is_bad: bool,
+    mode: Mode,
+    is_guarded: bool,
+    has_chaos: bool,
+    spares_sweep: bool,
+    has_outage: bool,
+    has_order: bool,
+}
+
+fn chaos(rng: &mut fastrand::Rng) -> Chaos {
+    let mut share = |most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
+    Chaos {
+        fail: share(0.08),
+        lose_answer: share(0.05),
+        crash_before: share(0.03),
+        crash_after: share(0.03),
+        lose_event: share(0.3),
+        double_event: share(0.5),
+        late_event: share(0.4),
+        spares_sweep: false,
+    }
+}
+
+fn set_up(world: &World, rng: &mut fastrand::Rng) -> (Story, DeploymentId) {
+    let modes = [Mode::Rollback, Mode::Rollback, Mode::Rollback, Mode::Advise, Mode::Observe];
+    let mut settings = policy();
+    settings.mode = modes[rng.usize(0..modes.len())];
+    settings.bake = Duration::from_secs([0, 60, 120, 300][rng.usize(0..4)]);
+    settings.tick = Duration::from_secs([2, 5, 10][rng.usize(0..3)]);
+    let mode = settings.mode;
+    world.set_policy(settings);
+    let is_guarded = mode == Mode::Rollback && rng.bool();
+    world.set_group(|group| {
+        group.is_guarded = is_guarded;
+        group.auto_rollback.on_failure = rng.u8(0..4) > 0;
+        group.auto_rollback.on_request = rng.bool();
+        group.stop_takes = Duration::from_secs(rng.u64(0..20));
+        if rng.bool() {
+            group.shift = (0..5).map(|step| (Duration::from_secs(30 * step), 0.2 * (step + 1) as f64)).collect();
+        }
+    });
+    let is_bad = rng.bool();
+    if is_bad {
+        let name = ["checkout-5xx", "checkout-p99"][rng.usize(0..2)];
+        world.set_bad(Bad::new("2", name, rng.u64(1..200)));
+    }
+    for _ in 0..rng.usize(0..3) {
+        // Alarms of others, and alarms that were red before: raw material for exemptions.
+        let name = ["checkout-5xx", "checkout-p99", "somebody-else"][rng.usize(0..3)];
+        let from = rng.u64(0..5);
+        let states = [AlarmState::Alarm, AlarmState::InsufficientData];
+        world.script(at(from), Action::Alarm(alarm(name), states[rng.usize(0..2)]));
+        world.script(at(from + rng.u64(1..300)), Action::Alarm(alarm(name), AlarmState::Ok));
+    }
+    let has_outage = rng.u8(0..3) == 0;
+    if has_outage {
+        let calls = [
+            "codedeploy:Stop",
+            "codedeploy:Put",
+            "cloudwatch:",
+            "dynamodb:",
+            "sns:",
+            "ssm:",
+            "codedeploy:GetDeploymentTarget",
+        ];
+        let call = calls[rng.usize(0..calls.len())];
+        let kind = [CallErrorKind::Denied, CallErrorKind::Unreachable][rng.usize(0..2)];
+        let from = rng.u64(0..400);
+        world.script(at(from), Action::Break(call, kind));
+        world.script(at((from + rng.u64(10..400)).min(TROUBLE_ENDS)), Action::Mend(call));
+    }
+    let has_chaos = rng.u8(0..4) > 0;
+    let spares_sweep = rng.bool();
+    if has_chaos {
+        world.set_chaos(Chaos { spares_sweep, ..chaos(rng) });
+    }
+    let id = world.deploy("2");
+    let has_order = rng.u8(0..6) == 0;
+    if has_order {
+        let verb = [Verb::Promote, Verb::RollBack][rng.usize(0..2)];
+        world.script(at(rng.u64(5..300)), Action::Order(id.clone(), verb));
+    }
+    (Story { is_bad, mode, is_guarded, has_chaos, spares_sweep, has_outage, has_order }, id)
+}
+
+fn run(seed: u64) -> Vec<String> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let world = World::with_seed(rng.u64(..));
+    let (story, id) = set_up(&world, &mut rng);
+    let mut play = Play::new(&world).interleaved(rng.u64(..));
+    play.until(at(TROUBLE_ENDS));
+    world.set_chaos(Chaos::default());
+    let is_quiet = play.until_quiet(Duration::from_secs(2 * 3600));
+    let trouble = story.has_chaos || story.has_outage;
+    let mut broken = broken_promises(
+        &world,
+        Rules {
+            in_time: !story.has_outage && (!story.has_chaos || story.spares_sweep),
+            may_notify_twice: story.has_chaos || story.has_outage,
+            may_fail_to_undo: trouble || story.has_order,
+        },
+    );
+    if !is_quiet {
+        broken.push("never quiet".to_owned());
+    }
+    let record = world.record(&id);
+    let is_live = world.alias().share_of("2") > 0.0;
+    let acted = !world.rollbacks_of(&id).is_empty();
+    if story.mode != Mode::Rollback && !story.has_order && acted && !story.has_chaos && !story.has_outage {
+        broken.push(format!("mode {} acted", story.mode));
+    }
+    if story.is_bad && story.mode == Mode::Rollback && !trouble && !story.has_order && is_live {
+        // Red before traffic is exempt; anything else should have been seen before the end.
+        let outcome = world.outcome(&id);
+        let record = record.as_ref().expect("a record");
+        let shift = world.shift_started_at(&id);
+        let was_red = world.story(&id).iter().any(|line| Some(line.at) > shift && line.text.contains("is ALARM"))
+            && record.rollback.is_none();
+        let exempt = record.deployment.alarms.iter().any(|alarm| alarm.is_exempt)
+            || world.story(&id).iter().any(|line| line.text.contains("before the deployment"));
+        if was_red && !exempt {
+            broken.push(format!("the bad version is live: {outcome:?}"));
+        }
+    }
+    let is_over = world.status(&id).is_some_and(|(status, _)| status != Status::InProgress);
+    if is_over && record.is_some_and(|record| record.rollback.is_some()) && is_live {
+        let outcome = world.outcome(&id);
+        if outcome != Some(Outcome::Held) {
+            broken.push(format!("rolled back, but the alias says otherwise: {outcome:?}"));
+        }
+    }
+    if !broken.is_empty() {
+        broken.push(format!("{story:?}"));
+        broken.extend(world.story(&id).into_iter().map(|line| format!("  {} {:?} {}", line.at, line.kind, line.text)));
+        broken.extend(
+            play.ended
+                .iter()
+                .filter(|ended| !matches!(ended.result, Some(Ok(()))))
+                .map(|ended| format!("  {} {:?} {:?}", ended.at, ended.delivery, ended.result)),
+        );
+        broken.push(format!("  status {:?}, alias {:?}", world.status(&id), world.alias()));
+    }
+    broken
+}
+
+#[test]
+fn promises_hold_for_every_seed() {
+    let number = |name: &str| option_env(name).and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_RUNS").unwrap_or(RUNS),
+    };
+    let mut failed = Vec::new();
+    for seed in seeds {
+        let broken = run(seed);
+        if !broken.is_empty() {
+            failed.push((seed, broken));
+        }
+    }
+    let first = failed.first().map(|(seed, broken)| format!("replay: make sim SEED={seed}\n{}", broken.join("\n")));
+    let all: Vec<String> =
+        failed.iter().map(|(seed, broken)| format!("{seed}: {}", broken.first().map_or("", String::as_str))).collect();
+    assert!(failed.is_empty(), "{} seeds failed:\n{}\n\n{}", failed.len(), all.join("\n"), first.unwrap_or_default());
+}
+
+#[expect(clippy::disallowed_methods, reason = "a seed comes from the command line of the test, not into the product")]
+fn option_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
