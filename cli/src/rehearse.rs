@@ -265,7 +265,7 @@ fn timeline_line(scenario: Option<&str>, at_ms: i64, line: &Line, colours: bool)
 
 fn table(reports: &[Report]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header([
         "",
         "scenario",
