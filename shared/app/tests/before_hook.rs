@@ -49,6 +49,7 @@ fn revision(version: u64) -> RevisionId {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn answers() {
     type Row = (&'static str, fn(&World), HookStatus, Option<Cause>, u64);
     // (case, what is different, answer, cause of the refusal, seconds until the answer at most)

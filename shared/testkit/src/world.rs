@@ -8,6 +8,7 @@ use snapback_app::before_hook::HookRun;
 use snapback_app::ports::{CallErrorKind, GroupHistory, Metric, ProbeAnswer};
 use snapback_core::alarm::{AlarmReading, AlarmState};
 use snapback_core::deployment::{Evidence, HookFunctions, Lease, Record, Verb};
+use snapback_core::lifecycle::Phase;
 use snapback_core::notice::{Notice, NoticeKind};
 use snapback_core::observed::{AliasFacts, AutoRollback, Platform, Target};
 use snapback_core::policy::{
@@ -318,15 +319,14 @@ impl State {
         let chaos = self.chaos;
         let mut copies = 1;
         if self.rng.f64() < chaos.lose_event {
-            match &delivery {
-                // A hook that never ran: its on-failure destination is called, unless that is lost too.
-                Delivery::Hook { id, execution, .. } if self.rng.f64() >= chaos.lose_event => {
-                    let watchdog = Delivery::Watchdog { id: id.clone(), execution: execution.clone() };
-                    self.deliver_at(at + Duration::from_secs(60), watchdog);
-                    return;
-                }
-                _ => return,
+            // A hook that never ran: its on-failure destination is called, unless that is lost too.
+            if let Delivery::Hook { id, execution, .. } = &delivery
+                && self.rng.f64() >= chaos.lose_event
+            {
+                let watchdog = Delivery::Watchdog { id: id.clone(), execution: execution.clone() };
+                self.deliver_at(at + Duration::from_secs(60), watchdog);
             }
+            return;
         }
         if self.rng.f64() < chaos.double_event {
             copies = 2;
@@ -592,10 +592,8 @@ impl World {
     /// The outcome on record.
     #[must_use]
     pub fn outcome(&self, id: &DeploymentId) -> Option<Outcome> {
-        match self.record(id)?.deployment.phase {
-            snapback_core::lifecycle::Phase::Closed(outcome) => Some(outcome),
-            _ => None,
-        }
+        let phase = self.record(id)?.deployment.phase;
+        if let Phase::Closed(outcome) = phase { Some(outcome) } else { None }
     }
 
     /// CodeDeploy's status of a deployment, with its error code.
