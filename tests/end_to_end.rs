@@ -39,8 +39,7 @@ fn every_scenario_ends_as_it_must() {
 
 #[test]
 fn a_rehearsal_can_fail() {
-    let arguments =
-        ["errors-in-canary", "--without", "alarm-handler", "--without", "watcher", "--json", "--quiet"];
+    let arguments = ["errors-in-canary", "--without", "alarm-handler", "--without", "watcher", "--json", "--quiet"];
     let (output, document) = rehearse(&arguments);
     assert_eq!(output.status.code(), Some(1), "{document}");
     assert_eq!(document.get("ok"), Some(&Value::Bool(false)));

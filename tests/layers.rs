@@ -10,7 +10,8 @@ const FUNCTIONS: [&str; 6] =
     ["before-allow-traffic", "after-allow-traffic", "alarm-handler", "deployment-recorder", "watcher", "hook-watchdog"];
 
 fn cargo(arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(env!("CARGO")).args(arguments).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).output();
+    let output =
+        Command::new(env!("CARGO")).args(arguments).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).output();
     let output = output.unwrap();
     (output.status.success(), String::from_utf8(output.stdout).unwrap())
 }
@@ -82,7 +83,8 @@ fn versions_are_written_in_the_workspace_manifest_only() {
         let path = package["manifest_path"].as_str().unwrap();
         let manifest = std::fs::read_to_string(path).unwrap();
         let dependencies = manifest.split_once("[dependencies]").map_or("", |(_, rest)| rest);
-        let own: Vec<&str> = dependencies.lines().filter(|line| line.contains("version =") || line.contains("= \"")).collect();
+        let own: Vec<&str> =
+            dependencies.lines().filter(|line| line.contains("version =") || line.contains("= \"")).collect();
         assert!(own.is_empty(), "{path} writes a version of its own: {own:?}");
     }
 }

@@ -16,6 +16,7 @@ const BASE_LATENCY: Duration = Duration::from_millis(20);
 /// What the API is asked; members other than `path` belong to the shop and are not read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
+    #[serde(default)]
     path: String,
 }
 
@@ -67,6 +68,7 @@ impl Checkout {
     /// # Errors
     /// When the faults say that this invocation fails.
     pub(crate) async fn answer(&self, request: &Request) -> Result<Answer, CheckoutError> {
+        self.faults.panic_if_asked();
         match request.path.as_str() {
             "/health" => Ok(self.health()),
             "/checkout" => self.checkout().await,

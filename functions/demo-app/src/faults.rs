@@ -29,6 +29,7 @@ pub(crate) struct Faults {
     fail_transactions_rate: f64,
     latency: Duration,
     health_status: u16,
+    panics: bool,
     begin_after: Duration,
     first_request: OnceLock<Instant>,
 }
@@ -48,8 +49,8 @@ pub(crate) struct FaultsNow {
 
 impl Faults {
     /// Reads `DEMO_ERROR_RATE`, `DEMO_HANDLED_5XX_RATE`, `DEMO_FAIL_TRANSACTIONS_RATE` (0 to 1), `DEMO_LATENCY_MS`,
-    /// `DEMO_FAULT_AFTER_MS` (whole milliseconds), `DEMO_HEALTH_STATUS` (100 to 599) and `DEMO_CRASH_AT_INIT` (`true`
-    /// or `false`) through `variable`; a missing one is no fault.
+    /// `DEMO_FAULT_AFTER_MS` (whole milliseconds), `DEMO_HEALTH_STATUS` (100 to 599), `DEMO_CRASH_AT_INIT` and `DEMO_PANIC`
+    /// (`true` or `false`) through `variable`; a missing one is no fault.
     ///
     /// # Errors
     /// When a value is outside its range, or the version is to crash.
@@ -66,6 +67,7 @@ impl Faults {
             fail_transactions_rate: rate("DEMO_FAIL_TRANSACTIONS_RATE")?.unwrap_or(0.0),
             latency: Duration::from_millis(millis("DEMO_LATENCY_MS")?.unwrap_or(0)),
             health_status: status.unwrap_or(200),
+            panics: parse(&variable, "DEMO_PANIC", "true or false", |_: &bool| true)?.unwrap_or(false),
             begin_after: Duration::from_millis(millis("DEMO_FAULT_AFTER_MS")?.unwrap_or(0)),
             first_request: OnceLock::new(),
         })
@@ -81,6 +83,14 @@ impl Faults {
             error: is_hit(order, self.error_rate),
             handled_5xx: is_hit(order, self.handled_5xx_rate),
             failed_transaction: is_hit(order, self.fail_transactions_rate),
+        }
+    }
+
+    /// Panics when `DEMO_PANIC` is `true`, with every event: a rehearsal puts this binary in the place of a hook.
+    #[expect(clippy::panic, reason = "the fault that is asked for")]
+    pub(crate) fn panic_if_asked(&self) {
+        if self.panics {
+            panic!("DEMO_PANIC is true");
         }
     }
 
@@ -158,6 +168,7 @@ mod tests {
             ("DEMO_FAULT_AFTER_MS", "-1", "whole milliseconds"),
             ("DEMO_HEALTH_STATUS", "600", "100 to 599"),
             ("DEMO_CRASH_AT_INIT", "yes", "true or false"),
+            ("DEMO_PANIC", "1", "true or false"),
         ];
         for (name, value, allowed) in table {
             let expected = FaultError::Invalid { name, value: value.to_owned(), allowed };

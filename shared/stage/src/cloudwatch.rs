@@ -17,7 +17,6 @@ use crate::clock::StageClock;
 use crate::parts::{AlarmChange, AlarmReader, AlarmReading, MetricPoint, MetricSink};
 
 mod alarm;
-pub mod cbor;
 mod composite;
 mod emf;
 mod error;

@@ -6,13 +6,17 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::cbor;
+use crate::json::TIMESTAMP;
+
 use super::CloudWatch;
-use super::cbor;
 use super::error::CloudWatchError;
 
 /// Path of RPC v2 calls before the name of the operation, and prefix of `X-Amz-Target` in JSON.
 const RPC_PATH: &str = "/service/GraniteServiceVersion20100801/operation/";
 const TARGET: &str = "GraniteServiceVersion20100801.";
+/// Largest body, in bytes, also when it was compressed.
+const MAX_BODY: usize = 1 << 20;
 /// Members of answers that are timestamps.
 const TIMESTAMPS: [&str; 4] =
     ["Timestamps", "StateUpdatedTimestamp", "StateTransitionedTimestamp", "AlarmConfigurationUpdatedTimestamp"];
@@ -67,10 +71,10 @@ fn read(protocol: Protocol, headers: &HeaderMap, body: &[u8]) -> Result<Value, C
     let body = unpacked.as_deref().unwrap_or(body);
     let wrong = |error: String| CloudWatchError::serialization(format!("could not read the body: {error}"));
     let input = match protocol {
-        Protocol::Cbor => cbor::decode(body).map_err(|error| wrong(error.to_string()))?,
-        Protocol::Json if body.len() > cbor::MAX_BODY => {
-            return Err(wrong(cbor::CborError::TooLong.to_string()));
+        Protocol::Cbor | Protocol::Json if body.len() > MAX_BODY => {
+            return Err(wrong(format!("it is longer than {MAX_BODY} bytes")));
         }
+        Protocol::Cbor => cbor::decode(body).map_err(|error| wrong(error.to_string()))?,
         Protocol::Json if body.is_empty() => json!({}),
         Protocol::Json => serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?,
     };
@@ -78,7 +82,7 @@ fn read(protocol: Protocol, headers: &HeaderMap, body: &[u8]) -> Result<Value, C
 }
 
 fn unpack(body: &[u8]) -> Result<Vec<u8>, CloudWatchError> {
-    let limit = u64::try_from(cbor::MAX_BODY).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(MAX_BODY).unwrap_or(u64::MAX).saturating_add(1);
     let mut unpacked = Vec::new();
     match flate2::read::GzDecoder::new(body).take(limit).read_to_end(&mut unpacked) {
         Ok(_) => Ok(unpacked),
@@ -97,7 +101,7 @@ fn response(protocol: Protocol, answer: Result<Value, CloudWatchError>) -> Respo
         }
     };
     let (content_type, body) = match protocol {
-        Protocol::Cbor => ("application/cbor", cbor::encode(&value, &TIMESTAMPS)),
+        Protocol::Cbor => ("application/cbor", cbor::encode(&with_timestamps(&value, false))),
         Protocol::Json => ("application/x-amz-json-1.0", value.to_string().into_bytes()),
     };
     let mut response = Response::new(Body::from(body));
@@ -116,4 +120,19 @@ fn response(protocol: Protocol, answer: Result<Value, CloudWatchError>) -> Respo
         set(HeaderName::from_static("x-amzn-query-error"), &error);
     }
     response
+}
+
+/// `value` with the numbers of timestamp members marked, so that CBOR tags them.
+fn with_timestamps(value: &Value, is_timestamp: bool) -> Value {
+    match value {
+        Value::Number(_) if is_timestamp => json!({ TIMESTAMP: value }),
+        Value::Array(items) => items.iter().map(|item| with_timestamps(item, is_timestamp)).collect(),
+        Value::Object(members) => {
+            let mark = |(name, member): (&String, &Value)| {
+                (name.clone(), with_timestamps(member, TIMESTAMPS.contains(&name.as_str())))
+            };
+            Value::Object(members.iter().map(mark).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
 }

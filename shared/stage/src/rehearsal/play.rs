@@ -17,7 +17,7 @@ use crate::access::{Effect, Rule};
 use crate::codedeploy::DeploymentTruth;
 use crate::embedded::EmbeddedAws;
 use crate::event_bus::{DeliveryFault, FaultId, FaultMatch};
-use crate::lambda;
+use crate::lambda::{self, ConfigurationChange};
 use crate::parts::{AlarmReader, AliasRouting, LambdaControl};
 use crate::stage::StageConfig;
 use crate::workload::{Workload, WorkloadConfig};
@@ -252,6 +252,7 @@ impl Actors<'_> {
 
     fn break_function(&self, name: &str, does: FunctionFault) -> Result<(), InstallError> {
         let fault = match does {
+            FunctionFault::Panic => return self.replace_by_panic(name),
             FunctionFault::CannotStart => lambda::Fault::CannotStart,
             FunctionFault::Freeze => lambda::Fault::Freeze,
             FunctionFault::Fail => lambda::Fault::FailAll,
@@ -264,6 +265,18 @@ impl Actors<'_> {
             if matches!(does, FunctionFault::Fail | FunctionFault::Ignore) {
                 self.aws.lambda.kill_running(function).map_err(InstallError::api(function))?;
             }
+        }
+        Ok(())
+    }
+
+    /// The demo application runs in the function's place, and panics: Lambda's runtime has to turn that into an error.
+    fn replace_by_panic(&self, name: &str) -> Result<(), InstallError> {
+        for function in names_of(name) {
+            let environment = [("DEMO_PANIC".to_owned(), "true".to_owned())].into();
+            let change = ConfigurationChange { environment: Some(environment), ..ConfigurationChange::default() };
+            self.aws.lambda.update_configuration(function, change).map_err(InstallError::api(function))?;
+            let code = self.how.functions.join("demo-app");
+            self.aws.lambda.update_code(function, code).map_err(InstallError::api(function))?;
         }
         Ok(())
     }

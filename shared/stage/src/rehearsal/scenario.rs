@@ -15,6 +15,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("crash-at-init", include_str!("../../scenarios/crash-at-init.yaml")),
     ("failing-probe", include_str!("../../scenarios/failing-probe.yaml")),
     ("hook-crash", include_str!("../../scenarios/hook-crash.yaml")),
+    ("hook-panics", include_str!("../../scenarios/hook-panics.yaml")),
     ("hook-times-out", include_str!("../../scenarios/hook-times-out.yaml")),
     ("hook-never-ran", include_str!("../../scenarios/hook-never-ran.yaml")),
     ("hook-denied", include_str!("../../scenarios/hook-denied.yaml")),
@@ -27,6 +28,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("stop-denied", include_str!("../../scenarios/stop-denied.yaml")),
     ("watcher-dead-in-bake", include_str!("../../scenarios/watcher-dead-in-bake.yaml")),
     ("redeploy-refused", include_str!("../../scenarios/redeploy-refused.yaml")),
+    ("sns-down", include_str!("../../scenarios/sns-down.yaml")),
+    ("table-down", include_str!("../../scenarios/table-down.yaml")),
     ("stack-return", include_str!("../../scenarios/stack-return.yaml")),
 ];
 
@@ -239,6 +242,8 @@ pub enum FunctionFault {
     CannotStart,
     /// It is frozen the moment it gets an event, until its time-out kills it.
     Freeze,
+    /// Its handler panics with each event (another binary runs in its place).
+    Panic,
     /// Every invocation fails without running.
     Fail,
     /// Events are accepted and never run.

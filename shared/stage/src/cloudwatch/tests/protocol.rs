@@ -5,8 +5,8 @@ use std::io::Write;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use super::super::cbor;
 use super::*;
+use crate::cbor;
 
 const RPC: &str = "/service/GraniteServiceVersion20100801/operation/";
 
@@ -34,7 +34,7 @@ fn cloudwatch() -> (Arc<CloudWatch>, UnboundedReceiver<AlarmChange>) {
 async fn the_same_alarm_in_both_protocols() {
     let (cloudwatch, _changes) = cloudwatch();
     let rpc = headers(&[("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")]);
-    let put = cbor::encode(&errors_alarm(), &[]);
+    let put = cbor::encode(&errors_alarm());
     let response = cloudwatch.answer(&format!("{RPC}PutMetricAlarm"), &rpc, &put).await;
     assert_eq!(response.status(), 200);
     assert_eq!(header(&response, "smithy-protocol"), "rpc-v2-cbor");
@@ -61,7 +61,7 @@ async fn errors_carry_shape_code_and_status() {
     let rpc = headers(&[("smithy-protocol", "rpc-v2-cbor")]);
     let ask = |operation: &'static str, input: Value| {
         let (cloudwatch, rpc) = (cloudwatch.clone(), rpc.clone());
-        async move { cloudwatch.answer(&format!("{RPC}{operation}"), &rpc, &cbor::encode(&input, &[])).await }
+        async move { cloudwatch.answer(&format!("{RPC}{operation}"), &rpc, &cbor::encode(&input)).await }
     };
     let nobody = json!({ "AlarmName": "nobody", "StateValue": "OK", "StateReason": "test" });
     let table = [
