@@ -1,1 +1,30 @@
-fn main() {}
+//! Lifecycle hook AfterAllowTraffic: registers the bake and leaves the hook open, or answers at once when there is none.
+
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use snapback_app::after_hook::after_allow_traffic;
+use snapback_app::before_hook::HookRun;
+use snapback_aws::Service::{CloudWatch, CodeDeploy, DynamoDb, Lambda, Scheduler, Sns, Ssm};
+use snapback_aws::{Aws, runtime};
+use snapback_wire::event::parse_hook;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    snapback_aws::init_logs();
+    let aws = Aws::from_lambda_environment(&[CodeDeploy, CloudWatch, DynamoDb, Lambda, Scheduler, Sns, Ssm])?;
+    aws.open_connections().await;
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| handle(event, &aws))).await
+}
+
+async fn handle(event: LambdaEvent<Value>, aws: &Aws) -> Result<(), Diagnostic> {
+    let hook = parse_hook(&event.payload).map_err(|error| runtime::failed("InvalidEvent", &error))?;
+    let run = HookRun {
+        deployment: hook.deployment,
+        execution: hook.execution,
+        owner: runtime::owner(&event.context).to_owned(),
+        function_ends_at: runtime::deadline(&event.context),
+    };
+    let end = after_allow_traffic(aws, &run).await.map_err(|error| runtime::failed(error.word(), &error))?;
+    tracing::info!(deployment = %run.deployment, ?end, "done");
+    Ok(())
+}

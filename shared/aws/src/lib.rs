@@ -1,1 +1,37 @@
-//! snapback-aws
+//! The ports of `snapback-app` on AWS. The only crate that knows the AWS SDK; one cargo feature per service.
+//!
+//! [`Aws`] implements every port whose service is built in. Functions build their configuration by hand ([`config`]); only
+//! the command line (feature `operator`) reads profiles.
+#![warn(missing_docs)]
+
+mod aws;
+pub mod clock;
+#[cfg(feature = "cloudwatch")]
+pub mod cloudwatch;
+#[cfg(feature = "codedeploy")]
+pub mod codedeploy;
+pub mod config;
+pub mod connections;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
+pub mod error;
+#[cfg(test)]
+mod fake_endpoint;
+#[cfg(feature = "lambda")]
+pub mod lambda;
+pub mod logs;
+pub mod runtime;
+#[cfg(feature = "scheduler")]
+mod scheduler;
+#[cfg(feature = "sns")]
+mod sns;
+#[cfg(feature = "ssm")]
+pub mod ssm;
+mod telemetry;
+#[cfg(feature = "lambda")]
+pub mod web;
+
+pub use aws::Aws;
+pub use clock::SystemClock;
+pub use config::{ConfigError, Service, Settings};
+pub use logs::init_logs;

@@ -2,8 +2,27 @@
 //!
 //! It is written from the documentation of AWS and may use `snapback-wire` (table layout), never the decisions or the
 //! use cases: it must not share our misunderstandings.
+//!
+//! [`stage::Stage`] puts the parts together; [`gateway::Gateway`] is the one HTTP endpoint in front of them.
 
+pub mod access;
+pub mod cbor;
 pub mod clock;
+pub mod cloudwatch;
+pub mod codedeploy;
+pub mod dynamodb;
+pub mod embedded;
+pub mod event_bus;
+pub mod gateway;
+pub(crate) mod json;
 pub mod lambda;
 pub mod parts;
+pub mod protocol;
+pub mod rehearsal;
+pub(crate) mod rest_routes;
+pub mod scheduler;
+pub mod sns;
+pub mod ssm;
+pub mod stage;
+pub mod tasks;
 pub mod workload;

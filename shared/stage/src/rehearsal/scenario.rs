@@ -159,7 +159,7 @@ impl VersionFaults {
 
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Step {
     /// Somebody deploys this version.
     Deploy(String),
@@ -197,7 +197,7 @@ pub enum Moment {
 
 /// Something that breaks.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Fault {
     /// A function of Snapback; `all` is every one of them.
     Function {

@@ -1,0 +1,208 @@
+//! CodeDeploy: reading deployments, finding them, acting on them.
+
+mod facts;
+#[cfg(test)]
+mod tests;
+
+use crate::Aws;
+use crate::error::{call_error, not_understood};
+use aws_sdk_codedeploy::types::{
+    AppSpecContent, DeploymentStatus, LifecycleEventStatus, RevisionLocation, RevisionLocationType, TimeRange,
+};
+use aws_smithy_types::DateTime;
+use facts::RUNNING;
+use snapback_app::ports::{Actuator, AppSpec, CallError, CallErrorKind, Deployments, Discovery, GroupFacts};
+use snapback_core::observed::{AppSpecRef, DeploymentFacts, TargetFacts};
+use snapback_core::{DeploymentId, ExecutionId, GroupRef, HookStatus, Timestamp};
+
+/// Pages of ListDeployments that one discovery reads; more is an error, because half a list would look like a whole one.
+pub const MAX_LIST_PAGES: usize = 100;
+/// Deployments that one BatchGetDeployments may ask for.
+pub const BATCH: usize = 25;
+
+const GET_DEPLOYMENT: &str = "codedeploy:GetDeployment";
+const GET_TARGET: &str = "codedeploy:GetDeploymentTarget";
+const LIST_TARGETS: &str = "codedeploy:ListDeploymentTargets";
+const GET_REVISION: &str = "codedeploy:GetApplicationRevision";
+const GET_GROUP: &str = "codedeploy:GetDeploymentGroup";
+const GET_CONFIG: &str = "codedeploy:GetDeploymentConfig";
+const LIST: &str = "codedeploy:ListDeployments";
+const BATCH_GET: &str = "codedeploy:BatchGetDeployments";
+const STOP: &str = "codedeploy:StopDeployment";
+const ANSWER: &str = "codedeploy:PutLifecycleEventHookExecutionStatus";
+
+impl Deployments for Aws {
+    async fn deployment(&self, id: &DeploymentId) -> Result<DeploymentFacts, CallError> {
+        let request = self.codedeploy.get_deployment().deployment_id(id.as_str());
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| call_error(GET_DEPLOYMENT, id, &error))?;
+        let info = answer.deployment_info();
+        let info = info.ok_or_else(|| not_understood(GET_DEPLOYMENT, id, "no deploymentInfo"))?;
+        facts::deployment(info).map_err(|what| not_understood(GET_DEPLOYMENT, id, what))
+    }
+
+    async fn target(&self, id: &DeploymentId, name: Option<&str>) -> Result<Option<TargetFacts>, CallError> {
+        let target_id = match name {
+            Some(name) => function_name(name).to_owned(),
+            None => match self.first_target(id).await? {
+                Some(target_id) => target_id,
+                None => return Ok(None),
+            },
+        };
+        let request = self.codedeploy.get_deployment_target();
+        let request = request.deployment_id(id.as_str()).target_id(target_id);
+        match request.send().await {
+            Ok(answer) => Ok(answer.deployment_target().map(facts::target)),
+            Err(error) if has_not_started(&error) => Ok(None),
+            Err(error) => Err(call_error(GET_TARGET, id, &error)),
+        }
+    }
+
+    async fn app_spec(&self, application: &str, spec: &AppSpecRef) -> Result<AppSpec, CallError> {
+        let request = self.codedeploy.get_application_revision();
+        let request = request.application_name(application).revision(location(spec));
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| call_error(GET_REVISION, application, &error))?;
+        let revision = answer.revision();
+        let text = if spec.is_string_type {
+            revision.and_then(|revision| revision.string()?.content())
+        } else {
+            revision.and_then(|revision| revision.app_spec_content()?.content())
+        };
+        let text = text.ok_or_else(|| not_understood(GET_REVISION, application, "no content"))?;
+        let spec = snapback_wire::app_spec::parse_app_spec(text)
+            .map_err(|error| CallError::new(CallErrorKind::Invalid, GET_REVISION, application, error.to_string()))?;
+        Ok(AppSpec { platform: spec.platform, target: spec.target, hooks: spec.hooks })
+    }
+
+    async fn group(&self, group: &GroupRef) -> Result<GroupFacts, CallError> {
+        let request = self.codedeploy.get_deployment_group();
+        let request = request.application_name(group.application()).deployment_group_name(group.group());
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| call_error(GET_GROUP, group, &error))?;
+        let info = answer.deployment_group_info();
+        let info = info.ok_or_else(|| not_understood(GET_GROUP, group, "no deploymentGroupInfo"))?;
+        facts::group(info).map_err(|what| not_understood(GET_GROUP, group, what))
+    }
+
+    async fn traffic_plan(&self, config: &str) -> Result<String, CallError> {
+        let request = self.codedeploy.get_deployment_config();
+        let answer = request.deployment_config_name(config).send().await;
+        let answer = answer.map_err(|error| call_error(GET_CONFIG, config, &error))?;
+        let info = answer.deployment_config_info();
+        let info = info.ok_or_else(|| not_understood(GET_CONFIG, config, "no deploymentConfigInfo"))?;
+        Ok(facts::traffic_plan(info))
+    }
+}
+
+impl Discovery for Aws {
+    async fn running(&self, since: Timestamp) -> Result<Vec<DeploymentFacts>, CallError> {
+        let ids = self.list_running(since).await?;
+        let mut found = Vec::with_capacity(ids.len());
+        for batch in ids.chunks(BATCH) {
+            let request = self.codedeploy.batch_get_deployments();
+            let answer = request.set_deployment_ids(Some(batch.to_vec())).send().await;
+            let answer = answer.map_err(|error| call_error(BATCH_GET, batch.join(" "), &error))?;
+            for info in answer.deployments_info() {
+                match facts::deployment(info) {
+                    Ok(facts) => found.push(facts),
+                    // One odd deployment must not hide all the others.
+                    Err(what) => tracing::warn!(
+                        deployment = info.deployment_id().unwrap_or_default(),
+                        "deployment left out: {what}"
+                    ),
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Actuator for Aws {
+    async fn stop(&self, id: &DeploymentId) -> Result<(), CallError> {
+        let request = self.codedeploy.stop_deployment();
+        let request = request.deployment_id(id.as_str()).auto_rollback_enabled(true);
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| call_error(STOP, id, &error))?;
+        let status = answer.status().map(|status| status.as_str()).unwrap_or_default();
+        tracing::info!(deployment = %id, status, "stop accepted");
+        Ok(())
+    }
+
+    async fn answer(&self, id: &DeploymentId, execution: &ExecutionId, status: HookStatus) -> Result<(), CallError> {
+        let request = self.codedeploy.put_lifecycle_event_hook_execution_status();
+        let request = request
+            .deployment_id(id.as_str())
+            .lifecycle_event_hook_execution_id(execution.as_str())
+            .status(LifecycleEventStatus::from(status.as_str()));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let mut error = call_error(ANSWER, id, &error);
+                // CodeDeploy may repeat the id; messages are logged and recorded, the id is neither.
+                error.message = error.message.replace(execution.as_str(), "(execution id)");
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Aws {
+    /// Id of the deployment's first target; `None`: not started yet.
+    async fn first_target(&self, id: &DeploymentId) -> Result<Option<String>, CallError> {
+        let request = self.codedeploy.list_deployment_targets();
+        match request.deployment_id(id.as_str()).send().await {
+            Ok(answer) => Ok(answer.target_ids().first().cloned()),
+            Err(error) if has_not_started(&error) => Ok(None),
+            Err(error) => Err(call_error(LIST_TARGETS, id, &error)),
+        }
+    }
+
+    /// Ids of the running deployments of all groups.
+    async fn list_running(&self, since: Timestamp) -> Result<Vec<String>, CallError> {
+        let range = TimeRange::builder().start(DateTime::from_millis(since.ms())).build();
+        let statuses: Vec<_> = RUNNING.into_iter().map(DeploymentStatus::from).collect();
+        let mut ids = Vec::new();
+        let mut token = None;
+        for _ in 0..MAX_LIST_PAGES {
+            let request = self.codedeploy.list_deployments();
+            let request = request
+                .set_include_only_statuses(Some(statuses.clone()))
+                .create_time_range(range.clone())
+                .set_next_token(token);
+            let answer = request.send().await;
+            let answer = answer.map_err(|error| call_error(LIST, "all groups", &error))?;
+            ids.extend_from_slice(answer.deployments());
+            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            if token.is_none() {
+                return Ok(ids);
+            }
+        }
+        Err(not_understood(LIST, "all groups", format!("more than {MAX_LIST_PAGES} pages")))
+    }
+}
+
+fn has_not_started<E, R>(error: &aws_smithy_runtime_api::client::result::SdkError<E, R>) -> bool
+where
+    E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
+{
+    error.as_service_error().and_then(|error| error.code()) == Some("DeploymentNotStartedException")
+}
+
+#[expect(deprecated, reason = "deployments of the deprecated revision type still exist and must be read")]
+fn location(spec: &AppSpecRef) -> RevisionLocation {
+    let location = RevisionLocation::builder();
+    if spec.is_string_type {
+        let text = aws_sdk_codedeploy::types::RawString::builder().sha256(&spec.sha256).build();
+        location.revision_type(RevisionLocationType::String).string(text).build()
+    } else {
+        let text = AppSpecContent::builder().sha256(&spec.sha256).build();
+        location.revision_type(RevisionLocationType::AppSpecContent).app_spec_content(text).build()
+    }
+}
+
+/// The function's name, which is the target's id, when an AppSpec names the function by its ARN.
+fn function_name(name: &str) -> &str {
+    let rest = name.split_once(":function:").map_or(name, |(_, rest)| rest);
+    rest.split(':').next().unwrap_or(rest)
+}

@@ -1,0 +1,121 @@
+//! An endpoint on loopback for tests: each request is answered by a closure, and remembered.
+
+use crate::config::Environment;
+use crate::{Aws, Service};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// One request as the SDK sent it.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Last part of `X-Amz-Target`, or method and path.
+    pub(crate) operation: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Asked {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// Status and body of an answer.
+pub(crate) type Answer = (u16, String);
+
+/// A running endpoint; its threads end with the test process.
+pub(crate) struct FakeEndpoint {
+    url: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl FakeEndpoint {
+    pub(crate) fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (answer, remembered) = (Arc::new(answer), Arc::clone(&asked));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (answer, asked) = (Arc::clone(&answer), Arc::clone(&remembered));
+                std::thread::spawn(move || serve(stream.unwrap(), &*answer, &asked));
+            }
+        });
+        Self { url, asked }
+    }
+
+    /// All clients, pointed here.
+    pub(crate) fn aws(&self, services: &[Service]) -> Aws {
+        Aws::from_environment(services, &FunctionEnvironment(self.url.clone())).unwrap()
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    pub(crate) fn operations(&self) -> Vec<String> {
+        self.asked().into_iter().map(|asked| asked.operation).collect()
+    }
+}
+
+struct FunctionEnvironment(String);
+
+impl Environment for FunctionEnvironment {
+    fn get(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "AWS_REGION" => "eu-central-1",
+            "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY" => "secret",
+            "AWS_LAMBDA_FUNCTION_NAME" => "snapback-watcher",
+            "AWS_ENDPOINT_URL" => &self.0,
+            "SNAPBACK_TABLE" => "snapback",
+            "SNAPBACK_TOPIC_ARN" => "arn:aws:sns:eu-central-1:123456789012:people",
+            "SNAPBACK_WATCHDOG_ARN" => "arn:aws:lambda:eu-central-1:123456789012:function:watchdog",
+            "SNAPBACK_SCHEDULER_ROLE_ARN" => "arn:aws:iam::123456789012:role/scheduler",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+}
+
+fn serve(stream: TcpStream, answer: &dyn Fn(&Asked) -> Answer, asked: &Mutex<Vec<Asked>>) {
+    let mut writer = stream.try_clone().unwrap();
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = read_request(&mut reader) {
+        asked.lock().unwrap().push(request.clone());
+        let (status, body) = answer(&request);
+        let head = format!(
+            "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        if writer.write_all(format!("{head}{body}").as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+    let (mut operation, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        let Some((name, value)) = line.split_once(": ") else {
+            operation = line.rsplit_once(' ').map_or(line, |(start, _)| start).to_owned();
+            continue;
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().unwrap(),
+            "x-amz-target" => operation = value.rsplit('.').next().unwrap_or(value).to_owned(),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Asked { operation, body })
+}

@@ -1,0 +1,104 @@
+//! Snapback's own metrics, in the embedded metric format: one line on standard output, no call.
+
+use crate::Aws;
+use crate::clock::SystemClock;
+use snapback_app::ports::{Clock, Metric, Telemetry};
+use snapback_core::Timestamp;
+use snapback_wire::emf::{Metric as Name, Series, counts_and_times, group_series};
+use std::io::Write;
+use std::time::Duration;
+
+impl Telemetry for Aws {
+    fn emit(&self, metric: Metric) {
+        let line = emf_line(SystemClock.now(), &metric);
+        // Metrics never fail their caller, and standard output that is gone cannot be reported anyway.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}
+
+/// One line of JSON. A time that is not known is left out, never zero.
+fn emf_line(at: Timestamp, metric: &Metric) -> String {
+    match metric {
+        Metric::RolledBack { service, cause, trigger, to_detect, to_roll_back } => {
+            let times = [(Name::TimeToDetect, *to_detect), (Name::TimeToRollBack, *to_roll_back)];
+            let times = times.into_iter().filter_map(|(name, time)| Some((name, ms(time?))));
+            let values: Vec<_> = std::iter::once((Name::Rollbacks, 1)).chain(times).collect();
+            counts_and_times(at, service, Some(*cause), Some(*trigger), &values)
+        }
+        Metric::Recovered { service, cause, trigger, to_recover } => {
+            let values = [(Name::TimeToRecover, ms(*to_recover))];
+            counts_and_times(at, service, Some(*cause), Some(*trigger), &values)
+        }
+        Metric::Held { service } => counts_and_times(at, service, None, None, &[(Name::RollbacksHeld, 1)]),
+        Metric::Refused { service, cause, trigger } => {
+            counts_and_times(at, service, Some(*cause), Some(*trigger), &[(Name::Refusals, 1)])
+        }
+        Metric::HookDone { service, took } => {
+            counts_and_times(at, service, None, None, &[(Name::HookDuration, ms(*took))])
+        }
+        Metric::Watched { service, count } => {
+            let values = [(Name::DeploymentsWatched, u64::from(*count))];
+            counts_and_times(at, service, None, None, &values)
+        }
+        Metric::EvidenceMissing { service } => counts_and_times(at, service, None, None, &[(Name::EvidenceMissing, 1)]),
+        Metric::Heartbeat { group } => group_series(at, group, Series::Heartbeat, 1),
+        Metric::Verdict { group, is_bad } => group_series(at, group, Series::Verdict, u64::from(*is_bad)),
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use snapback_core::{Cause, GroupRef, Trigger};
+
+    fn line(metric: &Metric) -> Value {
+        serde_json::from_str(&emf_line(Timestamp::from_ms(5), metric)).unwrap()
+    }
+
+    #[test]
+    fn values_of_metrics() {
+        let service = || "checkout".to_owned();
+        let group = || GroupRef::parse("shop/live").unwrap();
+        let (cause, trigger) = (Cause::Errors, Trigger::Alarm);
+        let took = Duration::from_millis(1_500);
+        let refused = Metric::Refused { service: service(), cause, trigger };
+        let recovered = Metric::Recovered { service: service(), cause, trigger, to_recover: took };
+        let table = [
+            (Metric::Held { service: service() }, "RollbacksHeld", 1),
+            (refused, "Refusals", 1),
+            (recovered, "TimeToRecover", 1_500),
+            (Metric::HookDone { service: service(), took }, "HookDuration", 1_500),
+            (Metric::Watched { service: service(), count: 3 }, "DeploymentsWatched", 3),
+            (Metric::EvidenceMissing { service: service() }, "EvidenceMissing", 1),
+            (Metric::Heartbeat { group: group() }, "Heartbeat", 1),
+            (Metric::Verdict { group: group(), is_bad: true }, "Verdict", 1),
+            (Metric::Verdict { group: group(), is_bad: false }, "Verdict", 0),
+        ];
+        for (metric, name, value) in table {
+            let line = line(&metric);
+            assert_eq!(line[name], value, "{line}");
+            assert_eq!(line["_aws"]["Timestamp"], 5);
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_not_known_is_left_out() {
+        let rolled_back = |to_detect| Metric::RolledBack {
+            service: "checkout".to_owned(),
+            cause: Cause::Latency,
+            trigger: Trigger::Sweep,
+            to_detect,
+            to_roll_back: Some(Duration::from_secs(20)),
+        };
+        let known = line(&rolled_back(Some(Duration::from_secs(2))));
+        assert_eq!((&known["Rollbacks"], &known["TimeToDetect"]), (&1.into(), &2_000.into()));
+        let unknown = line(&rolled_back(None));
+        assert_eq!(unknown["TimeToRollBack"], 20_000);
+        assert!(unknown.get("TimeToDetect").is_none(), "{unknown}");
+    }
+}

@@ -1,0 +1,134 @@
+//! The two alarms that Snapback attaches to a deployment group, with a stage minute of 5 s.
+
+use super::super::alarm::{Alarm, Kind};
+use super::*;
+
+const GROUP: [(&str, &str); 1] = [("DeploymentGroup", "checkout-app/checkout-live-dg")];
+const STAGE_MINUTE: i64 = 5000;
+
+fn dead_man() -> Value {
+    let stat = |namespace: &str, name: &str, dimensions: &[(&str, &str)]| {
+        let dimensions: Vec<Value> =
+            dimensions.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect();
+        json!({
+            "Metric": { "Namespace": namespace, "MetricName": name, "Dimensions": dimensions },
+            "Period": 60,
+            "Stat": "Sum",
+        })
+    };
+    json!({
+        "AlarmName": "snapback-dead-man",
+        "Metrics": [
+            { "Id": "verdict", "Expression": "IF(heartbeat + 0*invocations > 0, 0, raw)", "ReturnData": true },
+            { "Id": "raw", "Expression": "IF(FILL(errors, 0) / invocations > 0.05, 1, 0)", "ReturnData": false },
+            { "Id": "heartbeat", "MetricStat": stat("Snapback", "Heartbeat", &GROUP), "ReturnData": false },
+            { "Id": "invocations", "MetricStat": stat("AWS/Lambda", "Invocations", &V8), "ReturnData": false },
+            { "Id": "errors", "MetricStat": stat("AWS/Lambda", "Errors", &V8), "ReturnData": false },
+        ],
+        "EvaluationPeriods": 4,
+        "DatapointsToAlarm": 3,
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "TreatMissingData": "notBreaching",
+    })
+}
+
+/// What happens in one stage minute.
+#[derive(Clone, Copy)]
+struct Minute {
+    heartbeat: bool,
+    traffic: bool,
+    bad: bool,
+}
+
+const ALIVE: Minute = Minute { heartbeat: true, traffic: true, bad: true };
+const DEAD: Minute = Minute { heartbeat: false, traffic: true, bad: true };
+const DEAD_BUT_GOOD: Minute = Minute { heartbeat: false, traffic: true, bad: false };
+const NOTHING: Minute = Minute { heartbeat: false, traffic: false, bad: false };
+
+/// State of the dead-man alarm after each minute; `heartbeat_delay` is how late heartbeats become visible.
+fn states_after(minutes: &[Minute], heartbeat_delay: Duration) -> Vec<String> {
+    let mut world = World::with_minute(Duration::from_millis(u64::try_from(STAGE_MINUTE).unwrap()));
+    world.cloudwatch.set_visibility_delay(Some("Snapback"), heartbeat_delay);
+    world.call(TEN, "PutMetricAlarm", &dead_man());
+    let mut states = Vec::new();
+    let mut start = TEN;
+    for minute in minutes {
+        for second in 0..5 {
+            let at = start + second * 1000;
+            if minute.heartbeat && second % 2 == 0 {
+                world.record(at, "Snapback", "Heartbeat", &GROUP, 1.0);
+            }
+            if minute.traffic {
+                world.record(at, "AWS/Lambda", "Invocations", &V8, 10.0);
+                world.record(at, "AWS/Lambda", "Errors", &V8, if minute.bad { 5.0 } else { 0.0 });
+            }
+        }
+        start += STAGE_MINUTE;
+        world.evaluate(start + 1250);
+        states.push(world.state("snapback-dead-man"));
+    }
+    states
+}
+
+#[test]
+fn the_dead_man_alarm_goes_off_only_without_heartbeat_and_with_impact() {
+    let second = Duration::from_secs(1);
+    let table: [(&str, &[Minute], Duration, &str); 7] = [
+        ("alive: our own judgement counts", &[ALIVE; 8], second, "OK OK OK OK OK OK OK OK"),
+        ("dead: raw thresholds, after three of four", &[ALIVE, ALIVE, DEAD, DEAD, DEAD], second, "OK OK OK OK ALARM"),
+        ("dead, but nothing is wrong", &[ALIVE, DEAD_BUT_GOOD, DEAD_BUT_GOOD, DEAD_BUT_GOOD], second, "OK OK OK OK"),
+        ("dead, then alive again", &[DEAD, DEAD, DEAD, ALIVE, ALIVE, ALIVE], second, "OK OK ALARM ALARM OK OK"),
+        ("neither heartbeat nor traffic: no points", &[NOTHING; 4], second, "OK OK OK OK"),
+        ("heartbeats one period late", &[ALIVE; 6], Duration::from_secs(7), "OK OK OK OK OK OK"),
+        ("heartbeats four periods late", &[ALIVE; 6], Duration::from_secs(20), "OK OK ALARM ALARM ALARM ALARM"),
+    ];
+    for (case, minutes, heartbeat_delay, expected) in table {
+        assert_eq!(states_after(minutes, heartbeat_delay).join(" "), expected, "{case}");
+    }
+}
+
+#[test]
+fn the_verdict_alarm_follows_the_stage_minute() {
+    let mut world = World::with_minute(Duration::from_secs(5));
+    let alarm = json!({
+        "AlarmName": "snapback-verdict",
+        "Namespace": "Snapback",
+        "MetricName": "Verdict",
+        "Dimensions": [{ "Name": "DeploymentGroup", "Value": "checkout-app/checkout-live-dg" }],
+        "Statistic": "Maximum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "TreatMissingData": "notBreaching",
+    });
+    world.call(TEN, "PutMetricAlarm", &alarm);
+    world.record(TEN, "Snapback", "Verdict", &GROUP, 0.0);
+    world.record(TEN + 3000, "Snapback", "Verdict", &GROUP, 1.0);
+    let changes = world.evaluate(TEN + 6249);
+    let before = "the period before, until a quarter of a stage minute has passed";
+    assert_eq!(changes[0].detail["state"]["value"], "OK", "{before}");
+    let changes = world.evaluate(TEN + 6250);
+    assert_eq!(changes[0].detail["state"]["value"], "ALARM");
+    assert_eq!(changes[0].detail["configuration"]["metrics"][0]["metricStat"]["period"], 60, "AWS's period is told");
+}
+
+#[test]
+fn only_minute_alarms_on_snapback_metrics_are_scaled() {
+    let single =
+        |namespace: &str, period: i64| with(errors_alarm(), json!({ "Namespace": namespace, "Period": period }));
+    let table = [
+        ("verdict", single("Snapback", 60), true),
+        ("dead man: one of several metrics", dead_man(), true),
+        ("another period", single("Snapback", 10), false),
+        ("five minutes", single("Snapback", 300), false),
+        ("a raw alarm", single("AWS/Lambda", 60), false),
+        ("a namespace that only looks alike", single("Snapback/Other", 60), false),
+    ];
+    for (case, input, expected) in table {
+        let alarm = Alarm::read_metric_alarm(&input, StageClock::new(Duration::from_secs(5)), TEN).unwrap();
+        let Kind::Metric(settings) = alarm.kind else { panic!("{case}") };
+        assert_eq!(settings.scaled, expected, "{case}");
+    }
+}

@@ -1,0 +1,187 @@
+//! A rehearsal as it happens, one line at a time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use snapback_wire::record::attr;
+
+use super::install::{ALIAS, SERVICE};
+use super::table;
+use crate::access::Outcome;
+use crate::embedded::EmbeddedAws;
+use crate::parts::LambdaControl;
+use crate::workload::Workload;
+
+/// How often the stage is looked at for the timeline.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Traffic is summed up once in this many milliseconds.
+const TRAFFIC_EVERY_MS: i64 = 5000;
+
+/// One line of the timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Milliseconds since the rehearsal's curtain.
+    pub at_ms: i64,
+    /// Who or what: `traffic`, `alarm`, `codedeploy`, `alias`, `snapback`, `message`, `rehearsal`.
+    pub who: &'static str,
+    /// What happened.
+    pub text: String,
+}
+
+/// Takes the lines of a timeline.
+pub type Audience = Arc<dyn Fn(&str, Line) + Send + Sync>;
+
+/// Watches everything on the stage until it is dropped.
+pub(super) struct Watcher<'a> {
+    aws: &'a EmbeddedAws,
+    workload: &'a Workload,
+    scenario: &'a str,
+    audience: &'a Audience,
+    opened_ms: i64,
+    seen: BTreeSet<String>,
+    alias: String,
+    traffic_until: i64,
+}
+
+impl<'a> Watcher<'a> {
+    pub(super) fn new(
+        aws: &'a EmbeddedAws,
+        workload: &'a Workload,
+        scenario: &'a str,
+        audience: &'a Audience,
+        opened_ms: i64,
+    ) -> Self {
+        let traffic_until = opened_ms;
+        Self {
+            aws,
+            workload,
+            scenario,
+            audience,
+            opened_ms,
+            seen: BTreeSet::new(),
+            alias: String::new(),
+            traffic_until,
+        }
+    }
+
+    /// Looks for ever; the caller drops it.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.look();
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn say(&self, at_ms: i64, who: &'static str, text: String) {
+        (self.audience)(self.scenario, Line { at_ms: at_ms - self.opened_ms, who, text });
+    }
+
+    fn once(&mut self, key: String, at_ms: i64, who: &'static str, text: impl FnOnce() -> String) {
+        if self.seen.insert(key) {
+            self.say(at_ms, who, text());
+        }
+    }
+
+    fn look(&mut self) {
+        let now = self.aws.stage.clock.now_ms();
+        self.look_at_alias(now);
+        self.look_at_traffic(now);
+        for (index, published) in self.aws.stage.bus.published().into_iter().enumerate() {
+            self.look_at_event(index, published.at_ms, &published.event);
+        }
+        for (index, call) in self.aws.stage.access.calls().into_iter().enumerate() {
+            let is_act = ["codedeploy:StopDeployment", "codedeploy:PutLifecycleEventHookExecutionStatus"]
+                .contains(&call.action.as_str());
+            if is_act {
+                let outcome = match &call.outcome {
+                    Outcome::Ok => "accepted".to_owned(),
+                    Outcome::Error(code) => format!("refused: {code}"),
+                    Outcome::Unanswered { .. } => "never answered".to_owned(),
+                };
+                let name = call.action.trim_start_matches("codedeploy:").to_owned();
+                self.once(format!("call {index}"), call.at_ms, "codedeploy", || {
+                    format!("{name} by {}: {outcome}", call.principal)
+                });
+            }
+        }
+        for truth in self.aws.stage.codedeploy.truth() {
+            for item in table::deployment(&self.aws.stage.dynamodb.database(), &truth.deployment) {
+                self.look_at_item(&item);
+            }
+        }
+        for (index, message) in self.aws.stage.sns.messages().into_iter().enumerate() {
+            self.once(format!("message {index}"), message.at_ms, "message", || {
+                format!("to people: {}", message.subject.unwrap_or_default())
+            });
+        }
+    }
+
+    fn look_at_alias(&mut self, now: i64) {
+        let Some(routing) = self.aws.lambda.alias(SERVICE, ALIAS) else { return };
+        let text = match &routing.additional {
+            Some((version, share)) => format!(
+                "{:.0} % of traffic to version {version}, the rest to version {}",
+                share * 100.0,
+                routing.version
+            ),
+            None => format!("all traffic to version {}", routing.version),
+        };
+        if text != self.alias {
+            self.say(now, "alias", text.clone());
+            self.alias = text;
+        }
+    }
+
+    fn look_at_traffic(&mut self, now: i64) {
+        if now - self.traffic_until < TRAFFIC_EVERY_MS {
+            return;
+        }
+        let (from, to) = (self.traffic_until.div_euclid(1000), now.div_euclid(1000));
+        let mut counts: std::collections::BTreeMap<String, (u64, u64)> = std::collections::BTreeMap::new();
+        for (_, versions) in self.workload.per_second().range(from..to) {
+            for (version, count) in versions {
+                let entry = counts.entry(version.clone()).or_default();
+                entry.0 += count.requests;
+                entry.1 += count.harmed;
+            }
+        }
+        self.traffic_until = now;
+        let parts: Vec<String> = counts
+            .iter()
+            .map(|(version, (all, harmed))| format!("version {version}: {all} requests, {harmed} harmed"))
+            .collect();
+        if !parts.is_empty() {
+            self.say(now, "traffic", parts.join(" | "));
+        }
+    }
+
+    fn look_at_event(&mut self, index: usize, at_ms: i64, event: &Value) {
+        let text_of = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        match text_of("/detail-type").as_str() {
+            "CloudWatch Alarm State Change" if text_of("/detail/state/value") != "INSUFFICIENT_DATA" => {
+                self.once(format!("event {index}"), at_ms, "alarm", || {
+                    format!("{} is {}", text_of("/detail/alarmName"), text_of("/detail/state/value"))
+                });
+            }
+            "CodeDeploy Deployment State-change Notification" => {
+                self.once(format!("event {index}"), at_ms, "codedeploy", || {
+                    format!("deployment {}: {}", text_of("/detail/deploymentId"), text_of("/detail/state"))
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn look_at_item(&mut self, item: &serde_json::Map<String, Value>) {
+        let text_of = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (pk, sk) = (text_of(attr::PK), text_of(attr::SK));
+        let mut parts = sk.split('#');
+        let (Some("EVENT"), Some(at), Some(kind)) = (parts.next(), parts.next(), parts.next()) else { return };
+        if ["verdict", "closed", "check", "order", "phase"].contains(&kind) {
+            let at_ms = at.parse().unwrap_or(self.opened_ms);
+            self.once(format!("{pk} {sk}"), at_ms, "snapback", || text_of("text"));
+        }
+    }
+}

@@ -1,0 +1,730 @@
+use super::*;
+use crate::policy_file::parse_policy_json;
+use crate::policy_file::tests::{any_policy, assert_snapshot};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use snapback_core::alarm::{AlarmSource, AlarmState, WatchedAlarm};
+use snapback_core::deployment::{
+    Bake, Deployment, Evidence, EvidenceKind, GoodRevision, HookFunctions, Lease, Order, Refusal, RefusedRevision, Verb,
+};
+use snapback_core::lifecycle::{Exposure, Phase};
+use snapback_core::notice::{Delivery, Notice, NoticeKind};
+use snapback_core::observed::{AutoRollback, Platform, Target};
+use snapback_core::rollback::{Claim, Rollback, RollbackResult, UndoCall};
+use snapback_core::{
+    AlarmName, Cause, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Outcome, RevisionId, Signal, Timestamp,
+    Trigger,
+};
+use std::collections::BTreeMap;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/record.json");
+const TABLE_GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/table.json");
+
+fn id() -> DeploymentId {
+    DeploymentId::parse("d-A1B2C3D4E").unwrap()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_ms(1_795_169_726_900 + second * 1000)
+}
+
+fn alarm_name(name: &str) -> AlarmName {
+    AlarmName::parse(name).unwrap()
+}
+
+/// A deployment that was rolled back in its bake, with every field set.
+fn deployment() -> Deployment {
+    Deployment {
+        id: id(),
+        group: GroupRef::parse("checkout-app/checkout-live-dg").unwrap(),
+        service: "checkout".to_owned(),
+        platform: Platform::Lambda,
+        target: Target {
+            name: "checkout".to_owned(),
+            alias: "live".to_owned(),
+            baseline: "7".to_owned(),
+            canary: "8".to_owned(),
+        },
+        canary_revision: Some(RevisionId::parse("8".repeat(64)).unwrap()),
+        baseline_revision: Some(RevisionId::parse("7".repeat(64)).unwrap()),
+        hooks: HookFunctions {
+            before: Some("CodeDeployHook_snapback-before".to_owned()),
+            after: Some("CodeDeployHook_snapback-after".to_owned()),
+        },
+        creator: "user".to_owned(),
+        is_return: false,
+        auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: false },
+        created_at: at(0),
+        registered_at: at(1),
+        phase: Phase::Closed(Outcome::RolledBackInBake),
+        alarms: vec![
+            WatchedAlarm {
+                name: alarm_name("checkout-5xx"),
+                signal: Some(Signal::Errors),
+                source: AlarmSource::Policy,
+                last: Some((AlarmState::Alarm, at(400))),
+                is_exempt: false,
+            },
+            WatchedAlarm {
+                name: alarm_name("old-alarm"),
+                signal: None,
+                source: AlarmSource::Group,
+                last: None,
+                is_exempt: true,
+            },
+        ],
+        shift_started_at: Some(at(10)),
+        weights: vec![(at(10), 0.1), (at(310), 1.0)],
+        bake: Some(Bake { started_at: at(311), ends_at: at(911) }),
+        alarms_read_at: Some(at(420)),
+        unreadable_since: Some(at(300)),
+        doubts: vec!["alarms could not be read for 20s".to_owned()],
+        was_held: true,
+        refusal: Some(Refusal {
+            cause: Cause::CheckFailed,
+            trigger: Trigger::Hook,
+            why: "invoke: status 500".to_owned(),
+            at: at(5),
+        }),
+        order: Some(Order {
+            verb: Verb::RollBack,
+            who: "sam".to_owned(),
+            why: "customers call".to_owned(),
+            at: at(402),
+        }),
+        closed_at: Some(at(430)),
+        cause: Some(Cause::Errors),
+        trigger: Some(Trigger::Alarm),
+        is_settled: false,
+    }
+}
+
+fn rollback() -> Rollback {
+    Rollback {
+        cause: Cause::Errors,
+        trigger: Trigger::Alarm,
+        exposure: Exposure::Bake,
+        why: "checkout-5xx: 7.0 was greater than the threshold (0.0)".to_owned(),
+        alarms: vec![alarm_name("checkout-5xx")],
+        asked_by: Some(("sam".to_owned(), "customers call".to_owned())),
+        impact_started_at: Some(at(380)),
+        impact_is_from_alarm: true,
+        detected_at: at(401),
+        claim: Claim { owner: "run-1".to_owned(), until: at(421) },
+        tried_at: Some(at(401)),
+        call_error: Some("ThrottlingException: slow down".to_owned()),
+        requested_at: Some(at(402)),
+        call: Some(UndoCall::FailHook),
+        rollback_deployment: Some(DeploymentId::parse("d-F5G6H7I8J").unwrap()),
+        rolled_back_at: Some(at(415)),
+        recovered_at: Some(at(425)),
+        result: RollbackResult::Done,
+    }
+}
+
+fn lease(event: LifecycleEvent) -> Lease {
+    Lease {
+        event,
+        execution_id: ExecutionId::parse("eyJlbmNyeXB0ZWREYXRhIjoiRVhBTVBMRSJ9").unwrap(),
+        owner: "run-0".to_owned(),
+        taken_at: at(2),
+        deadline: at(122),
+        result: Some((HookStatus::Succeeded, "all checks passed".to_owned())),
+        answered: Some((HookStatus::Succeeded, at(9))),
+    }
+}
+
+fn notice(delivery: Delivery) -> Notice {
+    Notice {
+        kind: NoticeKind::Rollback,
+        at: at(416),
+        subject: "Rolled back: checkout version 8 (errors)".to_owned(),
+        body: "Nothing is broken now.\n".to_owned(),
+        delivery,
+    }
+}
+
+fn evidence() -> Evidence {
+    Evidence::new(at(401), EvidenceKind::Alarm, "checkout-5xx went to ALARM")
+        .from_source("c4c1c1c9-6542-e61b-6ef0-8c4d36933a92")
+        .with("from", "OK")
+        .with("to", "ALARM")
+}
+
+fn policy() -> Policy {
+    let text = r#"{"service":"checkout","mode":"rollback","signals":{"errors":{"alarms":["checkout-5xx"]}}}"#;
+    parse_policy_json(text).unwrap()
+}
+
+fn all_items() -> Vec<Item> {
+    let group = deployment().group;
+    let revision = RevisionId::parse("8".repeat(64)).unwrap();
+    vec![
+        state_item(&deployment(), 12),
+        policy_item(&id(), &policy()),
+        evidence_item(&id(), &evidence()),
+        lease_item(&id(), &lease(LifecycleEvent::BeforeAllowTraffic)),
+        lease_item(&id(), &lease(LifecycleEvent::AfterAllowTraffic)),
+        rollback_item(&id(), &rollback()),
+        notice_item(&id(), &notice(Delivery::Claimed(Claim { owner: "run-2".to_owned(), until: at(436) }))),
+        watch_item(&alarm_name("checkout-5xx"), &id(), at(4_000)),
+        good_item(
+            &group,
+            &GoodRevision { at: at(0), revision: Some(revision.clone()), version: "7".to_owned(), is_inherited: true },
+        ),
+        refused_item(&group, &refused(revision)),
+        registry_item(&group),
+        sweep_lease_item(0, &SweepLease { owner: "run-3".to_owned(), until: at(440) }),
+    ]
+}
+
+fn refused(revision: RevisionId) -> RefusedRevision {
+    RefusedRevision {
+        revision,
+        version: "8".to_owned(),
+        deployment: id(),
+        cause: Cause::Errors,
+        at: at(430),
+        until: at(86_830),
+    }
+}
+
+#[test]
+fn the_format_is_the_golden_one() {
+    assert_snapshot(GOLDEN, &json!(all_items()));
+}
+
+#[test]
+fn the_golden_record_is_read_back() {
+    let text = std::fs::read_to_string(GOLDEN).unwrap();
+    let items: Vec<Item> = serde_json::from_str(&text).unwrap();
+    let of_deployment: Vec<Item> =
+        items.iter().filter(|item| item["pk"] == "DEPLOYMENT#d-A1B2C3D4E").cloned().collect();
+    let expected = Record {
+        deployment: deployment(),
+        version: 12,
+        policy: policy(),
+        leases: vec![lease(LifecycleEvent::BeforeAllowTraffic), lease(LifecycleEvent::AfterAllowTraffic)],
+        rollback: Some(rollback()),
+        notices: vec![notice(Delivery::Claimed(Claim { owner: "run-2".to_owned(), until: at(436) }))],
+    };
+    assert_eq!(parse_record(&of_deployment), Ok(Some(expected)));
+    let [.., watch, good, refused_item, registry, sweep] = items.as_slice() else {
+        panic!("{} items", items.len());
+    };
+    let revision = RevisionId::parse("8".repeat(64)).unwrap();
+    let expected = Watch {
+        alarm: alarm_name("checkout-5xx"),
+        deployment: id(),
+        expires_at: Timestamp::from_ms(1_795_173_727_000),
+    };
+    assert_eq!(parse_watch(watch), Ok(expected), "rounded up to a second");
+    let good = parse_good(good).unwrap();
+    assert_eq!((good.revision, good.is_inherited), (Some(revision.clone()), true));
+    assert_eq!(parse_refused(refused_item), Ok(refused(revision)));
+    assert_eq!(parse_registry(registry), Ok(deployment().group));
+    let lease = parse_sweep_lease(sweep).unwrap();
+    assert_eq!((lease.owner.as_str(), lease.until), ("run-3", at(440)));
+}
+
+#[test]
+fn keys() {
+    let deployment = deployment();
+    let table = [
+        (deployment_key(&id()), "DEPLOYMENT#d-A1B2C3D4E", "STATE"),
+        (policy_key(&id()), "DEPLOYMENT#d-A1B2C3D4E", "POLICY"),
+        (rollback_key(&id()), "DEPLOYMENT#d-A1B2C3D4E", "ROLLBACK"),
+        (lease_key(&id(), LifecycleEvent::AfterAllowTraffic), "DEPLOYMENT#d-A1B2C3D4E", "HOOK#AfterAllowTraffic"),
+        (notice_key(&id(), NoticeKind::RollbackStuck), "DEPLOYMENT#d-A1B2C3D4E", "NOTICE#rollback-stuck"),
+        // printf %s c4c1c1c9-6542-e61b-6ef0-8c4d36933a92 | sha256sum
+        (evidence_key(&id(), &evidence()), "DEPLOYMENT#d-A1B2C3D4E", "EVENT#1795170127900#alarm#257cecba4e2e1721"),
+        (watch_key(&alarm_name("p99"), &id()), "ALARM#p99", "DEPLOYMENT#d-A1B2C3D4E"),
+        (
+            good_key(&deployment.group, Timestamp::from_ms(5)),
+            "GROUP#checkout-app/checkout-live-dg",
+            "GOOD#0000000000005",
+        ),
+        (registry_key(&deployment.group), "GROUPS#0", "checkout-app/checkout-live-dg"),
+        (sweep_lease_key(0), "SWEEP#0", "LEASE"),
+    ];
+    for (key, pk, sk) in table {
+        assert_eq!((key.pk.as_str(), key.sk.as_str()), (pk, sk));
+    }
+    let item = state_item(&deployment, 1);
+    let index =
+        ["group_pk", "group_sk", "day_pk", "day_sk", "live_pk", "live_sk"].map(|name| item[name].as_str().unwrap());
+    assert_eq!(
+        index,
+        [
+            "GROUP#checkout-app/checkout-live-dg",
+            "1795169726900#d-A1B2C3D4E",
+            "DAY#2026-11-20#0",
+            "1795169726900#d-A1B2C3D4E",
+            "LIVE#0",
+            "d-A1B2C3D4E",
+        ]
+    );
+    assert_eq!(digits(Timestamp::from_ms(-1)), "0000000000000");
+    assert!((0..SHARDS).contains(&shard_of("d-A1B2C3D4E")));
+}
+
+#[test]
+fn live_while_unsettled_and_expiring_once_closed() {
+    // (case, closed, settled, live, expires)
+    let table = [
+        ("running", None, false, true, false),
+        ("closed, not settled", Some(at(430)), false, true, true),
+        ("settled", Some(at(430)), true, false, true),
+    ];
+    for (case, closed_at, is_settled, live, expires) in table {
+        let item = state_item(&Deployment { closed_at, is_settled, ..deployment() }, 1);
+        assert_eq!(item.contains_key(attr::LIVE_PK), live, "{case}");
+        assert_eq!(item.contains_key(attr::LIVE_SK), live, "{case}");
+        assert_eq!(item.contains_key(attr::EXPIRES_AT), expires, "{case}");
+        let days_401 = at(430) + std::time::Duration::from_secs(401 * 86_400);
+        assert!(!is_expired(&item, at(430)), "{case}");
+        assert_eq!(is_expired(&item, days_401), expires, "{case}");
+    }
+}
+
+#[test]
+fn a_record_needs_a_state_and_its_policy() {
+    let items = all_items();
+    let of = |sks: &[&str]| -> Vec<Item> {
+        items
+            .iter()
+            .filter(|item| item["pk"] == "DEPLOYMENT#d-A1B2C3D4E" && sks.iter().any(|sk| item["sk"] == *sk))
+            .cloned()
+            .collect()
+    };
+    assert_eq!(parse_record(&[]), Ok(None));
+    assert_eq!(parse_record(&of(&["HOOK#BeforeAllowTraffic"])), Ok(None), "only a lease");
+    let error = parse_record(&of(&["STATE"])).unwrap_err().to_string();
+    assert!(error.contains("sk `POLICY`: attribute `document` is missing"), "{error}");
+    let mut skipped = of(&["STATE", "POLICY"]);
+    for sk in ["SERIES#errors#2026112010", "DETECTOR", "LATER"] {
+        let unknown = json!({ "pk": "DEPLOYMENT#d-A1B2C3D4E", "sk": sk, "v": 99 });
+        skipped.push(unknown.as_object().unwrap().clone());
+    }
+    assert_eq!(parse_record(&skipped).unwrap().unwrap().version, 12, "unknown kinds are skipped");
+    let mut mixed = of(&["STATE", "POLICY"]);
+    mixed.push(rollback_item(&DeploymentId::parse("d-F5G6H7I8J").unwrap(), &rollback()));
+    let error = parse_record(&mixed).unwrap_err().to_string();
+    assert!(error.contains("attribute `pk` is another deployment's"), "{error}");
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "it is one table")]
+fn what_is_wrong_with_an_item_is_named() {
+    let state = || state_item(&deployment(), 12);
+    // (case, attribute, its value, part of the message)
+    let table = [
+        (
+            "newer format",
+            "v",
+            json!(2),
+            "sk `STATE`: attribute `v` is 2, expected format version 1; written by a newer Snapback; upgrade this one",
+        ),
+        (
+            "format is a text",
+            "v",
+            json!("1"),
+            "attribute `v` is `1`, expected format version 1; not written by Snapback",
+        ),
+        ("no format", "v", Value::Null, "attribute `v` is null"),
+        ("no key", "pk", Value::Null, "item pk ``, sk `STATE`: attribute `pk` is missing"),
+        ("other key", "pk", json!("GROUP#a/b"), "attribute `pk` is `GROUP#a/b`, expected `DEPLOYMENT#…`"),
+        ("no id", "pk", json!("DEPLOYMENT#x"), "`x` is not a deployment id"),
+        ("other sort key", "sk", json!("STATES"), "attribute `sk` is `STATES`, expected nothing after it"),
+        ("version", "version", json!(-1), "attribute `version` is -1, expected a whole number, not negative"),
+        ("phase", "phase", json!("paused"), "attribute `phase` is `paused`, expected one of before-traffic"),
+        ("outcome", "outcome", json!("fine"), "attribute `outcome` is `fine`, expected unknown outcome `fine`"),
+        ("no outcome", "outcome", Value::Null, "attribute `outcome` is null"),
+        ("nested", "target", json!({ "name": 7 }), "attribute `target.name` is 7, expected a string"),
+        (
+            "in a list",
+            "alarms",
+            json!([{ "name": "a", "source": "policy", "state": "RED" }]),
+            "attribute `alarms[0].state` is `RED`, expected OK, ALARM or INSUFFICIENT_DATA",
+        ),
+        ("list of wrong things", "weights", json!([1]), "attribute `weights[0]` is 1, expected an object"),
+        ("time", "created_ms", json!("today"), "attribute `created_ms` is `today`, expected epoch milliseconds"),
+        ("group", "application", json!("a/b"), "expected `a/b` is not a CodeDeploy application"),
+    ];
+    for (case, attribute, value, expected) in table {
+        let mut item = state();
+        item.insert(attribute.to_owned(), value);
+        let error = parse_state(&item).unwrap_err().to_string();
+        assert!(error.contains(expected), "{case}: {error}");
+    }
+}
+
+#[test]
+fn long_texts_are_cut() {
+    let long = "ü".repeat(10_000);
+    let mut big = rollback();
+    big.why.clone_from(&long);
+    big.result = RollbackResult::Failed(long.clone());
+    let parsed = parse_rollback(&rollback_item(&id(), &big)).unwrap();
+    assert_eq!(parsed.why.chars().count(), MAX_REASON);
+    let line = Evidence::new(at(0), EvidenceKind::Note, long.clone()).with("name", &long);
+    let item = evidence_item(&id(), &line);
+    let parsed = parse_evidence(&item).unwrap();
+    assert_eq!(parsed.text.chars().count(), MAX_TEXT);
+    assert_eq!(parsed.details["name"].chars().count(), MAX_REASON);
+    assert_eq!(key_of(&item), Some(evidence_key(&id(), &line)), "the key has the whole source");
+}
+
+#[test]
+fn the_largest_state_is_far_from_the_limit() {
+    let long = "\u{1f600}".repeat(2_000);
+    let alarm =
+        WatchedAlarm { name: AlarmName::parse("\u{1f600}".repeat(255)).unwrap(), ..deployment().alarms[0].clone() };
+    let big = Deployment {
+        alarms: vec![alarm; 110],
+        weights: vec![(at(0), 0.123_456_789); 1_000],
+        doubts: (0..100).map(|n| format!("{n}{long}")).collect(),
+        refusal: Some(Refusal { why: long.clone(), ..deployment().refusal.unwrap() }),
+        ..deployment()
+    };
+    let item = state_item(&big, u64::MAX);
+    assert!(serde_json::to_string(&item).unwrap().len() < 300_000);
+    assert!(parse_state(&item).is_ok());
+}
+
+#[test]
+fn the_table_is_the_golden_one() {
+    let request = create_table_request("snapback");
+    assert_snapshot(TABLE_GOLDEN, &request);
+    let keys: Vec<&str> = std::iter::once(TABLE.key)
+        .chain(TABLE.indexes.iter().map(|index| index.key))
+        .flat_map(|key| [key.partition, key.sort])
+        .collect();
+    let item = state_item(&deployment(), 1);
+    assert!(keys.iter().all(|name| item[*name].is_string()), "every key is a string of STATE");
+    assert_eq!(TABLE.ttl_attribute, attr::EXPIRES_AT);
+}
+
+#[test]
+fn an_index_holds_a_whole_summary() {
+    let item = state_item(&deployment(), 1);
+    for index in TABLE.indexes {
+        let Projection::Include(names) = index.projection else {
+            continue;
+        };
+        let kept = |name: &String| {
+            let keys = [TABLE.key.partition, TABLE.key.sort, index.key.partition, index.key.sort];
+            names.contains(&name.as_str()) || keys.contains(&name.as_str())
+        };
+        let projected: Item = item.clone().into_iter().filter(|(name, _)| kept(name)).collect();
+        assert_eq!(parse_summary(&projected), parse_summary(&item), "{}", index.name);
+    }
+    let summary = parse_summary(&item).unwrap();
+    assert_eq!(summary.outcome(), Some(Outcome::RolledBackInBake));
+    let running = Deployment { phase: Phase::GoingBack(Exposure::Shift), ..deployment() };
+    assert_eq!(parse_summary(&state_item(&running, 1)).unwrap().outcome(), None);
+}
+
+// ---- properties
+
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    (0_i64..=9_999_999_999_999).prop_map(Timestamp::from_ms)
+}
+
+fn maybe_time() -> impl Strategy<Value = Option<Timestamp>> {
+    prop::option::of(any_time())
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    "(?s).{0,30}"
+}
+
+fn any_id() -> impl Strategy<Value = DeploymentId> {
+    "d-[A-Z0-9]{9}".prop_map(|text| DeploymentId::parse(text).unwrap())
+}
+
+fn any_alarm_name() -> impl Strategy<Value = AlarmName> {
+    "[^\\p{Cc}]{1,30}".prop_map(|text| AlarmName::parse(text).unwrap())
+}
+
+fn any_group() -> impl Strategy<Value = GroupRef> {
+    ("[^/\\p{Cc}]{1,20}", "[^/\\p{Cc}]{1,20}")
+        .prop_map(|(application, group)| GroupRef::new(application, group).unwrap())
+}
+
+fn any_revision() -> impl Strategy<Value = RevisionId> {
+    "[0-9a-f]{64}".prop_map(|text| RevisionId::parse(text).unwrap())
+}
+
+fn any_cause() -> impl Strategy<Value = Cause> {
+    prop::sample::select(Cause::ALL)
+}
+
+fn any_trigger() -> impl Strategy<Value = Trigger> {
+    prop::sample::select(Trigger::ALL)
+}
+
+fn any_exposure() -> impl Strategy<Value = Exposure> {
+    prop::sample::select(&[Exposure::Shift, Exposure::Bake][..])
+}
+
+fn any_status() -> impl Strategy<Value = HookStatus> {
+    prop::sample::select(HookStatus::ALL)
+}
+
+fn any_claim() -> impl Strategy<Value = Claim> {
+    (any_text(), any_time()).prop_map(|(owner, until)| Claim { owner, until })
+}
+
+fn any_phase() -> impl Strategy<Value = Phase> {
+    prop_oneof![
+        Just(Phase::BeforeTraffic),
+        Just(Phase::Refused),
+        Just(Phase::InShift),
+        Just(Phase::InBake),
+        any_exposure().prop_map(Phase::GoingBack),
+        prop::sample::select(Outcome::ALL).prop_map(Phase::Closed),
+    ]
+}
+
+fn any_platform() -> impl Strategy<Value = Platform> {
+    "(Lambda|ECS|Server|Moon[a-z]{0,9})".prop_map(|word| Platform::from_word(&word))
+}
+
+fn any_state() -> impl Strategy<Value = AlarmState> {
+    prop::sample::select(&[AlarmState::Ok, AlarmState::Alarm, AlarmState::InsufficientData][..])
+}
+
+prop_compose! {
+    fn any_alarm()(
+        name in any_alarm_name(),
+        signal in prop::option::of(prop::sample::select(Signal::ALL)),
+        is_policy in any::<bool>(),
+        last in prop::option::of((any_state(), any_time())),
+        is_exempt in any::<bool>(),
+    ) -> WatchedAlarm {
+        let source = if is_policy { AlarmSource::Policy } else { AlarmSource::Group };
+        WatchedAlarm { name, signal, source, last, is_exempt }
+    }
+}
+
+prop_compose! {
+    fn any_target()(name in any_text(), alias in any_text(), baseline in any_text(), canary in any_text()) -> Target {
+        Target { name, alias, baseline, canary }
+    }
+}
+
+prop_compose! {
+    fn any_refusal()(cause in any_cause(), trigger in any_trigger(), why in any_text(), at in any_time()) -> Refusal {
+        Refusal { cause, trigger, why, at }
+    }
+}
+
+prop_compose! {
+    fn any_order()(promotes in any::<bool>(), who in any_text(), why in any_text(), at in any_time()) -> Order {
+        Order { verb: if promotes { Verb::Promote } else { Verb::RollBack }, who, why, at }
+    }
+}
+
+prop_compose! {
+    fn any_deployment()(
+        (id, group, service, platform, target) in (any_id(), any_group(), any_text(), any_platform(), any_target()),
+        revisions in (prop::option::of(any_revision()), prop::option::of(any_revision())),
+        hooks in (prop::option::of(any_text()), prop::option::of(any_text())),
+        (creator, events) in (any_text(), any::<[bool; 3]>()),
+        (created_at, registered_at, phase) in (any_time(), any_time(), any_phase()),
+        alarms in prop::collection::vec(any_alarm(), 0..4),
+        weights in prop::collection::vec((any_time(), 0.0..=1.0), 0..4),
+        bake in prop::option::of((any_time(), any_time())),
+        times in (maybe_time(), maybe_time(), maybe_time(), maybe_time()),
+        doubts in prop::collection::vec(any_text(), 0..4),
+        (refusal, order) in (prop::option::of(any_refusal()), prop::option::of(any_order())),
+        (cause, trigger) in (prop::option::of(any_cause()), prop::option::of(any_trigger())),
+        flags in any::<[bool; 3]>(),
+    ) -> Deployment {
+        let [on_failure, on_alarm, on_request] = events;
+        let [is_return, was_held, is_settled] = flags;
+        Deployment {
+            id,
+            group,
+            service,
+            platform,
+            target,
+            canary_revision: revisions.0,
+            baseline_revision: revisions.1,
+            hooks: HookFunctions { before: hooks.0, after: hooks.1 },
+            creator,
+            is_return,
+            auto_rollback: AutoRollback { on_failure, on_alarm, on_request },
+            created_at,
+            registered_at,
+            phase,
+            alarms,
+            shift_started_at: times.0,
+            weights,
+            bake: bake.map(|(started_at, ends_at)| Bake { started_at, ends_at }),
+            alarms_read_at: times.1,
+            unreadable_since: times.2,
+            doubts,
+            was_held,
+            refusal,
+            order,
+            closed_at: times.3,
+            cause,
+            trigger,
+            is_settled,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_lease()(
+        event in prop::sample::select(LifecycleEvent::ALL),
+        execution_id in "[^\\p{Cc}]{1,60}",
+        (owner, taken_at, deadline) in (any_text(), any_time(), any_time()),
+        result in prop::option::of((any_status(), any_text())),
+        answered in prop::option::of((any_status(), any_time())),
+    ) -> Lease {
+        let execution_id = ExecutionId::parse(execution_id).unwrap();
+        Lease { event, execution_id, owner, taken_at, deadline, result, answered }
+    }
+}
+
+prop_compose! {
+    fn any_rollback()(
+        (cause, trigger, exposure, why) in (any_cause(), any_trigger(), any_exposure(), any_text()),
+        alarms in prop::collection::vec(any_alarm_name(), 0..4),
+        asked_by in prop::option::of((any_text(), any_text())),
+        (impact_started_at, impact_is_from_alarm, detected_at) in (maybe_time(), any::<bool>(), any_time()),
+        (claim, tried_at, call_error) in (any_claim(), maybe_time(), prop::option::of(any_text())),
+        call in prop::option::of(prop::sample::select(&[UndoCall::StopDeployment, UndoCall::FailHook][..])),
+        rollback_deployment in prop::option::of(any_id()),
+        (requested_at, rolled_back_at, recovered_at) in (maybe_time(), maybe_time(), maybe_time()),
+        result in prop_oneof![
+            Just(RollbackResult::Pending),
+            Just(RollbackResult::Done),
+            any_text().prop_map(RollbackResult::Failed),
+        ],
+    ) -> Rollback {
+        Rollback {
+            cause, trigger, exposure, why, alarms, asked_by, impact_started_at, impact_is_from_alarm, detected_at, claim,
+            tried_at, call_error, requested_at, call, rollback_deployment, rolled_back_at, recovered_at, result,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_notice()(
+        kind in prop::sample::select(NoticeKind::ALL),
+        (at, subject, body) in (any_time(), any_text(), any_text()),
+        delivery in prop_oneof![
+            Just(Delivery::Pending),
+            any_claim().prop_map(Delivery::Claimed),
+            any_time().prop_map(Delivery::Sent),
+        ],
+    ) -> Notice {
+        Notice { kind, at, subject, body, delivery }
+    }
+}
+
+prop_compose! {
+    fn any_evidence()(
+        kind in prop::sample::select(EvidenceKind::ALL),
+        (at, source, text) in (any_time(), any_text(), any_text()),
+        details in prop::collection::btree_map(any_text(), any_text(), 0..4),
+    ) -> Evidence {
+        let details: BTreeMap<String, String> = details;
+        Evidence { at, kind, source, text, details }
+    }
+}
+
+/// As DynamoDB gives it back: through text, whole numbers without a point.
+fn stored(item: &Item) -> Item {
+    fn normal(value: Value) -> Value {
+        match value {
+            Value::Number(number) => {
+                let text = number.to_string();
+                serde_json::from_str(text.strip_suffix(".0").unwrap_or(&text)).unwrap()
+            }
+            Value::Array(list) => list.into_iter().map(normal).collect(),
+            Value::Object(map) => Value::Object(map.into_iter().map(|(name, value)| (name, normal(value))).collect()),
+            other @ (Value::Null | Value::Bool(_) | Value::String(_)) => other,
+        }
+    }
+    item.iter().map(|(name, value)| (name.clone(), normal(value.clone()))).collect()
+}
+
+/// Weights come back within what a decimal text keeps of them.
+fn same_but_weights(mut left: Deployment, mut right: Deployment) -> bool {
+    let (a, b) = (std::mem::take(&mut left.weights), std::mem::take(&mut right.weights));
+    let is_close = |((at, x), (bt, y)): (&(Timestamp, f64), &(Timestamp, f64))| at == bt && (x - y).abs() < 1e-12;
+    left == right && a.len() == b.len() && a.iter().zip(&b).all(is_close)
+}
+
+proptest! {
+    #[test]
+    fn deployments_come_back(deployment in any_deployment(), version in 0..=u64::MAX >> 1) {
+        let item = state_item(&deployment, version);
+        prop_assert_eq!(parse_state(&item), Ok((deployment.clone(), version)));
+        let (parsed, parsed_version) = parse_state(&stored(&item)).unwrap();
+        prop_assert_eq!(parsed_version, version);
+        prop_assert!(same_but_weights(parsed, deployment));
+    }
+
+    #[test]
+    fn leases_come_back(id in any_id(), lease in any_lease()) {
+        prop_assert_eq!(parse_lease(&stored(&lease_item(&id, &lease))), Ok(lease));
+    }
+
+    #[test]
+    fn rollbacks_come_back(id in any_id(), rollback in any_rollback()) {
+        prop_assert_eq!(parse_rollback(&stored(&rollback_item(&id, &rollback))), Ok(rollback));
+    }
+
+    #[test]
+    fn notices_come_back(id in any_id(), notice in any_notice()) {
+        prop_assert_eq!(parse_notice(&stored(&notice_item(&id, &notice))), Ok(notice));
+    }
+
+    #[test]
+    fn evidence_comes_back_under_one_key(id in any_id(), evidence in any_evidence()) {
+        let item = evidence_item(&id, &evidence);
+        prop_assert_eq!(key_of(&item), Some(evidence_key(&id, &evidence)));
+        prop_assert_eq!(parse_evidence(&stored(&item)), Ok(evidence));
+    }
+
+    #[test]
+    fn policies_come_back(id in any_id(), policy in any_policy()) {
+        prop_assert_eq!(parse_policy(&stored(&policy_item(&id, &policy))), Ok(policy));
+    }
+
+    #[test]
+    fn revisions_and_watches_come_back(
+        group in any_group(), alarm in any_alarm_name(), id in any_id(), revision in any_revision(), at in any_time(),
+        version in any_text(), cause in any_cause(), until in any_time(), is_inherited in any::<bool>(),
+    ) {
+        let good = GoodRevision { at, revision: Some(revision.clone()), version: version.clone(), is_inherited };
+        prop_assert_eq!(parse_good(&stored(&good_item(&group, &good))), Ok(good));
+        let refused = RefusedRevision { revision, version, deployment: id.clone(), cause, at, until };
+        prop_assert_eq!(parse_refused(&stored(&refused_item(&group, &refused))), Ok(refused));
+        prop_assert_eq!(parse_registry(&registry_item(&group)), Ok(group));
+        let watch = parse_watch(&watch_item(&alarm, &id, until)).unwrap();
+        prop_assert!(watch.expires_at >= until && watch.alarm == alarm && watch.deployment == id);
+    }
+
+    #[test]
+    fn one_strange_attribute_never_panics(
+        which in any::<prop::sample::Index>(), place in any::<prop::sample::Index>(), text in any_text(), number in any::<i64>(),
+    ) {
+        let items = all_items();
+        let mut item = items[which.index(items.len())].clone();
+        let names: Vec<String> = item.keys().cloned().collect();
+        for strange in [Value::Null, json!(text), json!(number), json!([text]), json!({ "name": number })] {
+            item.insert(names[place.index(names.len())].clone(), strange);
+            let _ = parse_record(std::slice::from_ref(&item));
+            let _ = (parse_state(&item), parse_policy(&item), parse_evidence(&item), parse_lease(&item));
+            let _ = (parse_rollback(&item), parse_notice(&item), parse_watch(&item), parse_good(&item));
+            let _ = (parse_refused(&item), parse_registry(&item), parse_sweep_lease(&item), parse_summary(&item));
+        }
+    }
+}
