@@ -50,10 +50,11 @@ fn verdicts(world: &World) -> Vec<(Timestamp, bool)> {
     let metrics = world.metrics();
     metrics
         .iter()
-        .filter_map(|(at, metric)| match metric {
-            Metric::Verdict { is_bad, .. } => Some((*at, *is_bad)),
-            _ => None,
-        })
+        .filter_map(
+            |(at, metric)| {
+                if let Metric::Verdict { is_bad, .. } = metric { Some((*at, *is_bad)) } else { None }
+            },
+        )
         .collect()
 }
 
