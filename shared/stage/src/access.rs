@@ -295,7 +295,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "one table")]
     fn a_rule_hits_its_principal_and_action_only() {
         // (case, principal of the rule, action of the rule, caller, call, hit)
         let table = [

@@ -16,7 +16,7 @@ use super::error::CloudWatchError;
 const RPC_PATH: &str = "/service/GraniteServiceVersion20100801/operation/";
 const TARGET: &str = "GraniteServiceVersion20100801.";
 /// Largest body, in bytes, also when it was compressed.
-const MAX_BODY: usize = 1 << 20;
+pub(super) const MAX_BODY: usize = 1 << 20;
 /// Members of answers that are timestamps.
 const TIMESTAMPS: [&str; 4] =
     ["Timestamps", "StateUpdatedTimestamp", "StateTransitionedTimestamp", "AlarmConfigurationUpdatedTimestamp"];

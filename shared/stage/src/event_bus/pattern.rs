@@ -115,7 +115,6 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "one table")]
     fn a_pattern_matches_what_eventbridge_would() {
         let event = json!({
             "source": "aws.cloudwatch", "detail-type": "CloudWatch Alarm State Change",

@@ -314,7 +314,6 @@ fn a_record_needs_a_state_and_its_policy() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn what_is_wrong_with_an_item_is_named() {
     let state = || state_item(&deployment(), 12);
     // (case, attribute, its value, part of the message)

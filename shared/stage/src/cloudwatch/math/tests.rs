@@ -18,7 +18,6 @@ fn evaluate(text: &str) -> Result<Operand, MathError> {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn expressions_over_series() {
     let table: &[(&str, &str, Points)] = &[
         ("missing counts as zero in a sum", "a + b", &[(1, 11.0), (2, 2.0), (3, 30.0), (4, 0.0)]),

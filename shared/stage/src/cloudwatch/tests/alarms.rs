@@ -298,7 +298,6 @@ fn an_expression_that_yields_no_series_is_an_evaluation_error() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn describe_alarms_filters_and_pages() {
     let world = World::new();
     for name in ["a-1", "a-2", "a-3", "b-1"] {
@@ -356,7 +355,6 @@ fn alarms_are_deleted_all_or_none() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn wrong_alarms_are_refused_with_the_reason() {
     let stat = json!({ "Metric": { "Namespace": "A", "MetricName": "B" }, "Period": 60, "Stat": "Sum" });
     let slower = with(stat.clone(), json!({ "Period": 120 }));
