@@ -67,7 +67,7 @@ async fn wrong_events_are_named_errors_and_nothing_crashes() {
         ("alarm-handler", alarm(Value::Null), "detail"),
         ("deployment-recorder", alarm(json!({})), "CodeDeploy"),
         ("deployment-recorder", huge, "object"),
-        ("hook-watchdog", "{}".to_owned(), "requestPayload"),
+        ("hook-watchdog", "{}".to_owned(), "requestContext"),
         ("hook-watchdog", json!({"snapback": "bake-end", "deploymentId": 7}).to_string(), "deploymentId"),
     ];
     for (binary, event, part) in table {
