@@ -3,10 +3,8 @@
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use snapback_app::after_hook::after_allow_traffic;
-use snapback_app::before_hook::HookRun;
 use snapback_aws::Service::{CloudWatch, CodeDeploy, DynamoDb, Lambda, Scheduler, Sns, Ssm};
 use snapback_aws::{Aws, runtime};
-use snapback_wire::event::parse_hook;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -17,13 +15,7 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn handle(event: LambdaEvent<Value>, aws: &Aws) -> Result<(), Diagnostic> {
-    let hook = parse_hook(&event.payload).map_err(|error| runtime::failed("InvalidEvent", &error))?;
-    let run = HookRun {
-        deployment: hook.deployment,
-        execution: hook.execution,
-        owner: runtime::owner(&event.context).to_owned(),
-        function_ends_at: runtime::deadline(&event.context),
-    };
+    let run = runtime::hook_run(&event)?;
     let end = after_allow_traffic(aws, &run).await.map_err(|error| runtime::failed(error.word(), &error))?;
     tracing::info!(deployment = %run.deployment, ?end, "done");
     Ok(())

@@ -1,8 +1,11 @@
 //! What a function's `main.rs` needs of the Lambda runtime.
 
 use crate::error::chain;
-use lambda_runtime::{Context, Diagnostic};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use serde_json::Value;
+use snapback_app::before_hook::HookRun;
 use snapback_core::Timestamp;
+use snapback_wire::event::parse_hook;
 use std::error::Error;
 
 /// When Lambda ends this run.
@@ -15,6 +18,21 @@ pub fn deadline(context: &Context) -> Timestamp {
 #[must_use]
 pub fn owner(context: &Context) -> &str {
     &context.request_id
+}
+
+/// The run of a hook function that `event` starts.
+///
+/// # Errors
+/// When the event names no deployment or no execution id. Nobody could be answered then: the function fails, and its
+/// on-failure destination says so.
+pub fn hook_run(event: &LambdaEvent<Value>) -> Result<HookRun, Diagnostic> {
+    let hook = parse_hook(&event.payload).map_err(|error| failed("InvalidEvent", &error))?;
+    Ok(HookRun {
+        deployment: hook.deployment,
+        execution: hook.execution,
+        owner: owner(&event.context).to_owned(),
+        function_ends_at: deadline(&event.context),
+    })
 }
 
 /// A use case's error as the runtime reports it, and one log line with the whole chain of causes.
