@@ -1,14 +1,25 @@
 //! `snapback`: rehearse, watch, explain and operate, from a terminal.
+//!
+//! Exit codes: 0 fine; 1 the answer is "bad"; 2 usage or invalid input; 3 could not tell or could not run.
 
+mod explain;
+mod history;
+mod operate;
+mod output;
+mod policy;
+mod record;
 mod rehearse;
+mod stage;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 /// Bad deployments undo themselves.
+///
+/// Exit codes: 0 fine, 1 the answer is "bad", 2 usage or invalid input, 3 could not tell or could not run.
 #[derive(Debug, Parser)]
-#[command(name = "snapback", version, about, long_about = None)]
+#[command(name = "snapback", version, about, long_about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -17,13 +28,38 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Play scenarios on the embedded AWS with the real function binaries
+    #[command(after_help = "Example: snapback rehearse errors-in-canary")]
     Rehearse(rehearse::Rehearse),
+    /// Keep the embedded AWS running, for the AWS CLI or any SDK
+    #[command(after_help = "Example: snapback stage --port 4566")]
+    Stage(stage::Stage),
+    /// List deployments, newest first, and how they ended
+    #[command(after_help = "Example: snapback history --store target/demo/table.sqlite")]
+    History(history::History),
+    /// Tell the story of one deployment: what was seen, decided and done, and why
+    #[command(after_help = "Example: snapback explain d-A1B2C3D4E --store target/demo/table.sqlite")]
+    Explain(explain::Explain),
+    /// End a bake early: the new version is good enough
+    #[command(after_help = "Example: snapback promote d-A1B2C3D4E --why 'hotfix, checked by hand'")]
+    Promote(operate::Operate),
+    /// Go back to the old version now
+    #[command(after_help = "Example: snapback rollback d-A1B2C3D4E --why 'support sees wrong prices'")]
+    Rollback(operate::Operate),
+    /// Write, check and push the policy file of a service
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
 }
 
-/// Exit codes: 0 fine, 1 the answer is "bad", 2 usage or invalid input, 3 could not tell or could not run.
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match arguments.command {
+    let to_stderr = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN);
+    to_stderr.without_time().with_target(false).init();
+    match Arguments::parse().command {
         Command::Rehearse(command) => command.run(),
+        Command::Stage(command) => command.run(),
+        Command::History(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Promote(command) => command.run(snapback_core::deployment::Verb::Promote),
+        Command::Rollback(command) => command.run(snapback_core::deployment::Verb::RollBack),
+        Command::Policy(command) => command.run(),
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::output::{Failure, exit};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -49,7 +50,7 @@ pub(crate) struct Rehearse {
     quiet: bool,
 }
 
-fn minute(text: &str) -> Result<f64, String> {
+pub(crate) fn minute(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.5..=60.0).contains(&seconds) => Ok(seconds),
         Ok(_) | Err(_) => Err("allowed is 0.5 to 60 (seconds)".to_owned()),
@@ -79,11 +80,9 @@ impl Rehearse {
         }
         let folder = match &self.functions {
             Some(folder) => folder.clone(),
-            None => match std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from)) {
-                Some(folder) => folder,
-                None => {
-                    return fail(3, "cannot tell where snapback itself is; name the functions with --functions DIR");
-                }
+            None => match own_folder() {
+                Ok(folder) => folder,
+                Err(failure) => return exit(Err(failure)),
             },
         };
         if let Err(error) = check_binaries(&folder) {
@@ -234,6 +233,12 @@ async fn play_all(scenarios: Vec<Scenario>, how: Play) -> Vec<Report> {
         }
     }
     reports
+}
+
+/// Where `snapback` itself is, and the function binaries beside it.
+pub(crate) fn own_folder() -> Result<PathBuf, Failure> {
+    let exe = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
+    exe.ok_or_else(|| Failure::unable("cannot tell where snapback itself is; name the functions with --functions DIR"))
 }
 
 fn list() -> ExitCode {

@@ -55,3 +55,22 @@ impl Policies for Aws {
         Err(not_understood(LIST, prefix, format!("more than {MAX_PAGES} pages")))
     }
 }
+
+/// Bytes that a standard parameter holds; above it the advanced tier is needed.
+#[cfg(feature = "operator")]
+const STANDARD_TIER: usize = 4 * 1024;
+
+#[cfg(feature = "operator")]
+impl Aws {
+    /// Stores `value` as parameter `name`, replacing what is there; over 4 KB in the advanced tier.
+    ///
+    /// # Errors
+    /// When Parameter Store refuses it or cannot be reached.
+    pub async fn put_parameter(&self, name: &str, value: &str) -> Result<(), CallError> {
+        use aws_sdk_ssm::types::{ParameterTier, ParameterType};
+        let tier = if value.len() > STANDARD_TIER { ParameterTier::Advanced } else { ParameterTier::Standard };
+        let request = self.ssm.put_parameter().name(name).value(value).overwrite(true);
+        let answer = request.r#type(ParameterType::String).tier(tier).send().await;
+        answer.map(drop).map_err(|error| call_error("ssm:PutParameter", name, &error))
+    }
+}

@@ -1,0 +1,234 @@
+//! `snapback explain`: the story of one deployment.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+use snapback_app::ports::Records;
+use snapback_core::deployment::{Evidence, Record};
+use snapback_core::notice::Delivery;
+use snapback_core::rollback::{Rollback, RollbackResult};
+use snapback_core::{DeploymentId, LifecycleEvent, Timestamp};
+
+use crate::history::outcome;
+use crate::output::{Failure, block_on, exit, human, print_json};
+use crate::record::Source;
+
+/// Arguments of `snapback explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Deployment id
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    id: DeploymentId,
+    #[command(flatten)]
+    source: Source,
+    /// Print one JSON document; times are milliseconds since 1970 (UTC)
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn parse_id(text: &str) -> Result<DeploymentId, String> {
+    DeploymentId::parse(text).map_err(|error| error.to_string())
+}
+
+impl Explain {
+    pub(crate) fn run(self) -> ExitCode {
+        exit(block_on(self.tell()))
+    }
+
+    async fn tell(self) -> Result<(), Failure> {
+        let opened = self.source.open().await?;
+        let loaded = opened.aws.load(&self.id).await.map_err(Failure::unable);
+        let story = opened.aws.story(&self.id).await.map_err(Failure::unable);
+        opened.close().await;
+        let Some(record) = loaded? else {
+            return Err(Failure::unable(format!(
+                "deployment {} is not on record: Snapback has not seen it, or its record has expired (snapback history lists \
+                 what there is)",
+                self.id
+            )));
+        };
+        let story = story?;
+        if self.json {
+            return print_json(&document(&record, &story));
+        }
+        print!("{}", text(&record, &story));
+        Ok(())
+    }
+}
+
+/// The whole story for people.
+fn text(record: &Record, story: &[Evidence]) -> String {
+    let deployment = &record.deployment;
+    let target = &deployment.target;
+    let mut out = format!(
+        "Deployment {} of {} ({})\n  {}:{} from version {} to {}, created {}\n  mode {}, bake {}\n  outcome: {}{}\n",
+        deployment.id,
+        deployment.service,
+        deployment.group,
+        target.name,
+        target.alias,
+        target.baseline,
+        target.canary,
+        deployment.created_at,
+        record.policy.mode,
+        human(Some(record.policy.bake)),
+        outcome(deployment.phase).unwrap_or("still running"),
+        match (deployment.cause, deployment.trigger) {
+            (Some(cause), Some(trigger)) => format!(" because of {cause}, by {trigger}"),
+            (_, _) => String::new(),
+        },
+    );
+    out.push_str("\nWhy\n");
+    out.push_str(&why(record));
+    if let Some(rollback) = &record.rollback {
+        out.push_str("\nThe rollback\n");
+        out.push_str(&times(rollback, deployment.created_at));
+    }
+    out.push_str("\nWhat happened\n");
+    for line in story {
+        let at = human(Some(line.at.since(deployment.created_at)));
+        out.push_str(&format!("  {at:>12}  {:<10} {}\n", line.kind.as_str(), line.text));
+    }
+    out.push_str("\nAlarms that watched it\n");
+    for alarm in &deployment.alarms {
+        let state = alarm.last.map_or_else(|| "does not exist".to_owned(), |(state, _)| state.to_string());
+        let signal = alarm.signal.map_or("the group's own", |signal| signal.as_str());
+        let exempt = if alarm.is_exempt { ", exempt: red before traffic" } else { "" };
+        out.push_str(&format!("  {} ({signal}): {state}{exempt}\n", alarm.name));
+    }
+    if deployment.alarms.is_empty() {
+        out.push_str("  none\n");
+    }
+    for lease in &record.leases {
+        let answer = lease.answered.map_or_else(
+            || "not answered yet".to_owned(),
+            |(status, at)| format!("answered {status} after {}", human(Some(at.since(lease.taken_at)))),
+        );
+        out.push_str(&format!("Hook {}: {answer}\n", lease.event));
+    }
+    for notice in &record.notices {
+        let delivery = match &notice.delivery {
+            Delivery::Sent(at) => format!("sent {at}"),
+            Delivery::Pending | Delivery::Claimed(_) => "not sent yet; the sweep sends it".to_owned(),
+        };
+        out.push_str(&format!("Message \"{}\": {delivery}\n", notice.subject));
+    }
+    out
+}
+
+/// The answer in one or two sentences.
+fn why(record: &Record) -> String {
+    let deployment = &record.deployment;
+    let doubts: String = deployment.doubts.iter().map(|doubt| format!("  Doubt: {doubt}\n")).collect();
+    let reason = match (&record.rollback, &deployment.refusal) {
+        (Some(rollback), _) => format!("  {}\n", rollback.why),
+        (None, Some(refusal)) => format!("  Refused before traffic: {}\n", refusal.why),
+        (None, None) if deployment.is_return => {
+            "  It went back to a known good version, so it was let through.\n".to_owned()
+        }
+        (None, None) if deployment.phase.is_closed() => {
+            "  Nothing bad was seen before traffic, while traffic shifted, or in its bake.\n".to_owned()
+        }
+        (None, None) => "  Nothing bad has been seen so far.\n".to_owned(),
+    };
+    reason + &doubts
+}
+
+fn times(rollback: &Rollback, start: Timestamp) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, at: Option<Timestamp>, remark: &str| {
+        if let Some(at) = at {
+            out.push_str(&format!("  {name:<16} {at}  (+{}){remark}\n", human(Some(at.since(start)))));
+        }
+    };
+    let source = if rollback.impact_is_from_alarm { ", oldest breaching datapoint of the alarm" } else { "" };
+    line("impact began", rollback.impact_started_at, source);
+    line("detected", Some(rollback.detected_at), "");
+    line("requested", rollback.requested_at, rollback.call.map_or(", by CodeDeploy itself", |_| ""));
+    line("rolled back", rollback.rolled_back_at, "");
+    line("recovered", rollback.recovered_at, ", the alarm is OK again");
+    if let Some(id) = &rollback.rollback_deployment {
+        out.push_str(&format!("  rollback deployment {id}\n"));
+    }
+    if let RollbackResult::Failed(why) = &rollback.result {
+        out.push_str(&format!("  NOT DONE: {why}\n"));
+    }
+    if let Some((who, why)) = &rollback.asked_by {
+        out.push_str(&format!("  asked for by {who}: {why}\n"));
+    }
+    out
+}
+
+/// The whole story for machines.
+fn document(record: &Record, story: &[Evidence]) -> Value {
+    let deployment = &record.deployment;
+    let ms = |at: Option<Timestamp>| at.map(Timestamp::ms);
+    let hook = |event: LifecycleEvent| {
+        record.lease(event).map(|lease| {
+            json!({
+                "taken_ms": lease.taken_at.ms(),
+                "result": lease.result.as_ref().map(|(status, _)| status.as_str()),
+                "answered": lease.answered.map(|(status, _)| status.as_str()),
+                "answered_ms": lease.answered.map(|(_, at)| at.ms()),
+            })
+        })
+    };
+    json!({
+        "deployment": deployment.id.as_str(),
+        "application": deployment.group.application(),
+        "deployment_group": deployment.group.group(),
+        "service": deployment.service,
+        "target": {
+            "name": deployment.target.name, "alias": deployment.target.alias,
+            "from_version": deployment.target.baseline, "to_version": deployment.target.canary
+        },
+        "mode": record.policy.mode.as_str(),
+        "is_return": deployment.is_return,
+        "created_ms": deployment.created_at.ms(),
+        "shift_started_ms": ms(deployment.shift_started_at),
+        "bake_started_ms": ms(deployment.bake.map(|bake| bake.started_at)),
+        "bake_ends_ms": ms(deployment.bake.map(|bake| bake.ends_at)),
+        "closed_ms": ms(deployment.closed_at),
+        "outcome": outcome(deployment.phase),
+        "cause": deployment.cause.map(|cause| cause.as_str()),
+        "trigger": deployment.trigger.map(|trigger| trigger.as_str()),
+        "why": why(record).trim(),
+        "doubts": deployment.doubts,
+        "weights": deployment.weights.iter().map(|(at, share)| json!({"at_ms": at.ms(), "share": share})).collect::<Vec<_>>(),
+        "alarms": deployment.alarms.iter().map(|alarm| json!({
+            "name": alarm.name.as_str(),
+            "signal": alarm.signal.map(|signal| signal.as_str()),
+            "state": alarm.last.map(|(state, _)| state.as_str()),
+            "since_ms": alarm.last.map(|(_, since)| since.ms()),
+            "exempt": alarm.is_exempt
+        })).collect::<Vec<_>>(),
+        "hooks": {
+            "BeforeAllowTraffic": hook(LifecycleEvent::BeforeAllowTraffic),
+            "AfterAllowTraffic": hook(LifecycleEvent::AfterAllowTraffic)
+        },
+        "rollback": record.rollback.as_ref().map(|rollback| json!({
+            "cause": rollback.cause.as_str(),
+            "trigger": rollback.trigger.as_str(),
+            "why": rollback.why,
+            "alarms": rollback.alarms.iter().map(|alarm| alarm.as_str()).collect::<Vec<_>>(),
+            "impact_started_ms": ms(rollback.impact_started_at),
+            "impact_is_from_alarm": rollback.impact_is_from_alarm,
+            "detected_ms": rollback.detected_at.ms(),
+            "requested_ms": ms(rollback.requested_at),
+            "rolled_back_ms": ms(rollback.rolled_back_at),
+            "recovered_ms": ms(rollback.recovered_at),
+            "rollback_deployment": rollback.rollback_deployment.as_ref().map(DeploymentId::as_str),
+            "asked_by": rollback.asked_by.as_ref().map(|(who, why)| json!({"who": who, "why": why})),
+        })),
+        "notices": record.notices.iter().map(|notice| json!({
+            "kind": notice.kind.as_str(),
+            "subject": notice.subject,
+            "body": notice.body,
+            "sent_ms": if let Delivery::Sent(at) = &notice.delivery { Some(at.ms()) } else { None }
+        })).collect::<Vec<_>>(),
+        "evidence": story.iter().map(|line| json!({
+            "at_ms": line.at.ms(), "kind": line.kind.as_str(), "text": line.text, "details": line.details
+        })).collect::<Vec<_>>()
+    })
+}

@@ -1,0 +1,150 @@
+//! `snapback history`.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use snapback_app::ports::{Listed, Records};
+use snapback_core::lifecycle::Phase;
+use snapback_core::{GroupRef, Timestamp};
+
+use crate::output::{Failure, block_on, exit, human, print_json};
+use crate::record::Source;
+
+/// Arguments of `snapback history`.
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    #[command(flatten)]
+    source: Source,
+    /// How many days back
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=400))]
+    days: u32,
+    /// Only this deployment group
+    #[arg(long, value_name = "APPLICATION/GROUP", value_parser = GroupRef::parse)]
+    group: Option<GroupRef>,
+    /// At most this many deployments
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Print one JSON document; times are milliseconds since 1970 (UTC), durations milliseconds
+    #[arg(long)]
+    json: bool,
+}
+
+/// One deployment of `--json`; null where there is none.
+#[derive(Debug, Serialize)]
+struct Row {
+    deployment: String,
+    application: String,
+    deployment_group: String,
+    service: String,
+    function: String,
+    from_version: String,
+    to_version: String,
+    created_ms: i64,
+    closed_ms: Option<i64>,
+    outcome: Option<&'static str>,
+    cause: Option<&'static str>,
+    trigger: Option<&'static str>,
+    time_to_detect_ms: Option<u64>,
+    time_to_roll_back_ms: Option<u64>,
+    rollback_deployment: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Document {
+    deployments: Vec<Row>,
+}
+
+/// The outcome of a phase, once there is one.
+pub(crate) fn outcome(phase: Phase) -> Option<&'static str> {
+    if let Phase::Closed(outcome) = phase { Some(outcome.as_str()) } else { None }
+}
+
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl History {
+    pub(crate) fn run(self) -> ExitCode {
+        exit(block_on(self.list()))
+    }
+
+    async fn list(self) -> Result<(), Failure> {
+        let opened = self.source.open().await?;
+        let now = now();
+        let from = now - Duration::from_secs(u64::from(self.days) * 86_400);
+        // A clock that is a little behind the functions' must not hide the newest deployment.
+        let to = now + Duration::from_secs(60);
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let fetch = if self.group.is_some() { usize::MAX } else { limit };
+        let listed = opened.aws.list(from, to, fetch).await.map_err(Failure::unable);
+        opened.close().await;
+        let is_wanted = |listed: &Listed| self.group.as_ref().is_none_or(|group| listed.0.group == *group);
+        let listed: Vec<Listed> = listed?.into_iter().filter(is_wanted).take(limit).collect();
+        if self.json {
+            return print_json(&Document { deployments: listed.iter().map(row).collect() });
+        }
+        if listed.is_empty() {
+            println!("No deployments on record in the last {} days.", self.days);
+            return Ok(());
+        }
+        println!("{}", table(&listed));
+        Ok(())
+    }
+}
+
+fn row((deployment, rollback): &Listed) -> Row {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Row {
+        deployment: deployment.id.to_string(),
+        application: deployment.group.application().to_owned(),
+        deployment_group: deployment.group.group().to_owned(),
+        service: deployment.service.clone(),
+        function: deployment.target.name.clone(),
+        from_version: deployment.target.baseline.clone(),
+        to_version: deployment.target.canary.clone(),
+        created_ms: deployment.created_at.ms(),
+        closed_ms: deployment.closed_at.map(Timestamp::ms),
+        outcome: outcome(deployment.phase),
+        cause: deployment.cause.map(|cause| cause.as_str()),
+        trigger: deployment.trigger.map(|trigger| trigger.as_str()),
+        time_to_detect_ms: rollback.as_ref().and_then(|rollback| rollback.time_to_detect()).map(ms),
+        time_to_roll_back_ms: rollback.as_ref().and_then(|rollback| rollback.time_to_roll_back()).map(ms),
+        rollback_deployment: rollback.as_ref().and_then(|it| it.rollback_deployment.as_ref()).map(ToString::to_string),
+    }
+}
+
+fn table(listed: &[Listed]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header([
+        "created (UTC)",
+        "deployment",
+        "service",
+        "version",
+        "outcome",
+        "cause",
+        "by",
+        "detected in",
+        "undone in",
+    ]);
+    for (deployment, rollback) in listed {
+        let word = |word: Option<&'static str>| word.unwrap_or("-").to_owned();
+        let created = deployment.created_at.to_string();
+        table.add_row([
+            created.get(..19).unwrap_or(&created).replace('T', " "),
+            deployment.id.to_string(),
+            deployment.service.clone(),
+            format!("{} -> {}", deployment.target.baseline, deployment.target.canary),
+            outcome(deployment.phase).unwrap_or("running").to_owned(),
+            word(deployment.cause.map(|cause| cause.as_str())),
+            word(deployment.trigger.map(|trigger| trigger.as_str())),
+            human(rollback.as_ref().and_then(|rollback| rollback.time_to_detect())),
+            human(rollback.as_ref().and_then(|rollback| rollback.time_to_roll_back())),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,65 @@
+//! `snapback promote` and `snapback rollback`: verbs of a person, on the same path as the automatic ones.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use snapback_app::error::AppError;
+use snapback_app::operate::operate;
+use snapback_core::DeploymentId;
+use snapback_core::deployment::Verb;
+use snapback_core::lifecycle::Phase;
+
+use crate::explain::parse_id;
+use crate::output::{Failure, block_on, exit};
+use crate::record::Account;
+
+/// Arguments of `snapback promote` and `snapback rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct Operate {
+    /// Deployment id
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    id: DeploymentId,
+    /// Why; it goes on the record
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    why: String,
+    /// Who; it goes on the record
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "somebody", value_parser = reason)]
+    who: String,
+    #[command(flatten)]
+    account: Account,
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > 500 {
+        return Err("allowed are 1 to 500 characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+impl Operate {
+    pub(crate) fn run(self, verb: Verb) -> ExitCode {
+        exit(block_on(self.carry_out(verb)))
+    }
+
+    async fn carry_out(self, verb: Verb) -> Result<(), Failure> {
+        let aws = self.account.open().await?;
+        let record = operate(&aws, &self.id, verb, &self.who, &self.why).await.map_err(|error| match error {
+            AppError::NotNow { .. } => Failure::bad(error),
+            AppError::Call(_)
+            | AppError::Contended { .. }
+            | AppError::Unknown { .. }
+            | AppError::Unsupported { .. }
+            | AppError::NotAnswered { .. } => Failure::unable(error),
+        })?;
+        let said = match record.deployment.phase {
+            Phase::GoingBack(_) => "the rollback is on its way",
+            Phase::Refused => "it is refused before traffic",
+            Phase::InBake => "its bake ends now",
+            Phase::BeforeTraffic | Phase::InShift => "it is on record and takes effect with the next look",
+            Phase::Closed(_) => "it is over",
+        };
+        println!("Deployment {}: {said}. The story: snapback explain {}", self.id, self.id);
+        Ok(())
+    }
+}

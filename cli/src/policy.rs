@@ -1,0 +1,202 @@
+//! `snapback policy`: the policy file of a service.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
+use snapback_core::{GroupRef, Policy};
+use snapback_wire::policy_file::{
+    DEFAULT_PREFIX, parameter_name, parse_policy_json, parse_policy_value, policy_schema,
+};
+
+use crate::output::{Failure, block_on, exit, print_json};
+use crate::record::Account;
+
+/// Largest file that is read; the document itself may have 8 KB.
+const MAX_FILE: usize = 64 * 1024;
+
+/// Subcommands of `snapback policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Print a commented starter
+    #[command(after_help = "Example: snapback policy init --service checkout > snapback.yaml")]
+    Init(Init),
+    /// Check policy files (YAML or JSON)
+    #[command(after_help = "Example: snapback policy check snapback.yaml")]
+    Check(Check),
+    /// Print the JSON schema, for editors
+    Schema,
+    /// Check a policy file and store it in SSM Parameter Store, where Snapback reads it
+    #[command(after_help = "Example: snapback policy push --group checkout-app/checkout-live snapback.yaml")]
+    Push(Push),
+}
+
+/// Arguments of `policy init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Name of the service
+    #[arg(long, default_value = "my-service")]
+    service: String,
+}
+
+/// Arguments of `policy check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Files to check
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `policy push`.
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// Deployment group that the policy is for
+    #[arg(long, value_name = "APPLICATION/GROUP", value_parser = GroupRef::parse)]
+    group: GroupRef,
+    /// Where policies are in Parameter Store
+    #[arg(long, env = "SNAPBACK_POLICY_PREFIX", default_value = DEFAULT_PREFIX)]
+    prefix: String,
+    /// Say what would be stored, and store nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    account: Account,
+    /// Policy file (YAML or JSON)
+    file: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    file: String,
+    ok: bool,
+    error: Option<String>,
+}
+
+impl PolicyCommand {
+    pub(crate) fn run(self) -> ExitCode {
+        exit(match self {
+            Self::Init(init) => init.print(),
+            Self::Check(check) => check.check(),
+            Self::Schema => print_json(&policy_schema()),
+            Self::Push(push) => block_on(push.push()),
+        })
+    }
+}
+
+impl Init {
+    fn print(&self) -> Result<(), Failure> {
+        let service = self.service.trim();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if service.is_empty() || service.len() > 64 || !service.chars().all(is_plain) {
+            return Err(Failure::input("--service is a name of 1 to 64 letters, digits, `-`, `_` or `.`"));
+        }
+        print!("{}", STARTER.replace("my-service", service));
+        Ok(())
+    }
+}
+
+impl Check {
+    fn check(&self) -> Result<(), Failure> {
+        let checked: Vec<Checked> = self
+            .files
+            .iter()
+            .map(|file| {
+                let error = read(file).err();
+                Checked { file: file.display().to_string(), ok: error.is_none(), error }
+            })
+            .collect();
+        if self.json {
+            print_json(&serde_json::json!({"ok": checked.iter().all(|file| file.ok), "files": checked}))?;
+        } else {
+            for file in &checked {
+                println!("{}: {}", file.file, file.error.as_deref().unwrap_or("ok"));
+            }
+        }
+        let wrong = checked.iter().filter(|file| !file.ok).count();
+        if wrong == 0 {
+            Ok(())
+        } else {
+            Err(Failure::input(format!("{wrong} of {} files are not valid", checked.len())))
+        }
+    }
+}
+
+impl Push {
+    async fn push(&self) -> Result<(), Failure> {
+        let (document, policy) =
+            read(&self.file).map_err(|error| Failure::input(format!("{}: {error}", self.file.display())))?;
+        // What is stored is what was written, so that its defaults follow the version that reads it.
+        let text = document.to_string();
+        let stored = parse_policy_json(&text).map_err(Failure::input)?;
+        if stored != policy {
+            return Err(Failure::unable("the document reads differently as JSON; please report this"));
+        }
+        let name = parameter_name(&self.prefix, &self.group);
+        if self.dry_run {
+            println!("would store {} bytes in {name}:\n{text}", text.len());
+            return Ok(());
+        }
+        let aws = self.account.open().await?;
+        aws.put_parameter(&name, &text).await.map_err(Failure::unable)?;
+        println!("stored {} bytes in {name}: mode {} for {}", text.len(), policy.mode, self.group);
+        Ok(())
+    }
+}
+
+/// The document of a file and the policy that it is.
+fn read(file: &Path) -> Result<(Value, Policy), String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))?;
+    if text.len() > MAX_FILE {
+        return Err(format!("has {} bytes, allowed are {MAX_FILE}", text.len()));
+    }
+    // JSON is YAML, too, but its own parser names the place better.
+    let is_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let document: Value = if is_json {
+        serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))?
+    } else {
+        serde_saphyr::from_str(&text).map_err(|error| format!("is not YAML that can be used: {error}"))?
+    };
+    let policy = parse_policy_value(&document).map_err(|error| error.to_string())?;
+    Ok((document, policy))
+}
+
+/// A starter that is a valid policy as it stands.
+const STARTER: &str = "\
+# How Snapback protects my-service. Check it: snapback policy check FILE
+service: my-service
+
+# observe: record only. advise: also tell people what would have been done. rollback: do it.
+# Begin with advise, and change to rollback when its advice has been right for a while.
+mode: advise
+
+before_traffic:
+  deadline: 2m                    # for all checks together, 2s to 14m
+  red_alarms: exempt              # an alarm that is red already: exempt (a fix can ship) or block
+  probes:
+    # Calls of the new version before it gets traffic; each must be good.
+    - invoke: { payload: { path: /health }, expect: { status: 200, within: 800ms }, times: 5 }
+    # - http: { url: https://my-service.example.com/health, expect: { status: 200 } }
+    # - function: { arn: arn:aws:lambda:eu-west-1:123456789012:function:my-check, payload: {}, expect: { status: 200 } }
+
+signals:                          # CloudWatch alarms by the customer impact that they show
+  errors:       { alarms: [my-service-5xx] }
+  latency:      { alarms: [my-service-p99] }
+  # availability: { alarms: [my-service-availability] }
+  # transactions: { alarms: [my-service-payments] }
+
+bake: 10m                         # how long alarms are watched after all traffic has moved, 0s to 55m
+tick: 10s                         # how often the sweep looks
+
+no_evidence:
+  silence: pass-with-warning      # too little to tell: pass-with-warning, hold or fail
+  unreachable: hold               # could not look: pass-with-warning, hold or fail
+at_deadline: fail                 # when a hold reaches its deadline: fail or pass-with-warning
+refuse_for: 24h                   # a version that was rolled back is refused for this long
+
+# notify: { sns: arn:aws:sns:eu-west-1:123456789012:on-call }   # default: the installation's topic
+";
