@@ -295,12 +295,12 @@ fn first_lines(
     for (is_on, event, effect) in warnings {
         if !is_on {
             let text = format!("the group does not roll back on {event}: {effect}");
-            lines.push(Evidence::new(facts.created_at, EvidenceKind::Warning, text));
+            lines.push(Evidence::new(deployment.registered_at, EvidenceKind::Warning, text));
         }
     }
     if let Err(error) = readings {
         lines.push(Evidence::new(
-            facts.created_at,
+            deployment.registered_at,
             EvidenceKind::Warning,
             format!("alarm states not readable: {error}"),
         ));
@@ -317,7 +317,7 @@ fn first_lines(
             }
             Some((state, _)) => format!("alarm {} is {state}", alarm.name),
         };
-        lines.push(Evidence::new(facts.created_at, EvidenceKind::Alarm, text));
+        lines.push(Evidence::new(deployment.registered_at, EvidenceKind::Alarm, text));
     }
     lines
 }

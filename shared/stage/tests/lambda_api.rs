@@ -55,6 +55,18 @@ async fn create(world: &World) -> Answer {
 }
 
 #[tokio::test]
+async fn an_uploaded_package_is_taken_and_has_its_own_identity() {
+    let world = World::new();
+    world.lambda.set_functions_folder(test_function().parent().unwrap());
+    let body = |zip: &str| json!({"FunctionName": "a", "Role": "r", "Code": {"ZipFile": zip}, "ZipFile": zip}).to_string();
+    let created = call(&world, "POST", "/2015-03-31/functions", &[], &body("UEsDBA==")).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    let changed = call(&world, "PUT", "/2015-03-31/functions/a/code", &[], &body("UEsDBQ==")).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    assert_ne!(created.body["CodeSha256"], changed.body["CodeSha256"]);
+}
+
+#[tokio::test]
 async fn each_version_shows_its_own_configuration() {
     let world = World::new();
     let created = create(&world).await;
@@ -206,7 +218,7 @@ async fn bad_requests_are_refused_by_name() {
     create(&world).await;
     let function = "/2015-03-31/functions/checkout";
     let alias = |body: &str| ("POST", format!("{function}/aliases"), body.to_owned());
-    let unknown_code = r#"{"FunctionName":"a","Role":"r","Code":{"ZipFile":"UEsDBA=="}}"#;
+    let no_code = r#"{"FunctionName":"a","Role":"r","Code":{}}"#;
     let missing = r#"{"FunctionName":"a","Role":"r","Code":{"ZipFile":"YmluYXJ5Om5vbmU="}}"#;
     let reserved = r#"{"Environment":{"Variables":{"AWS_REGION":"eu-west-1"}}}"#;
     let large = format!(r#"{{"Environment":{{"Variables":{{"A":"{}"}}}}}}"#, "x".repeat(4096));
@@ -228,7 +240,7 @@ async fn bad_requests_are_refused_by_name() {
             "RequestTooLargeException",
             "6291456",
         ),
-        ("code is a zip", create(unknown_code), 400, "InvalidParameterValueException", "binary:NAME"),
+        ("no code", create(no_code), 400, "InvalidParameterValueException", "source for function code"),
         ("no such binary", create(missing), 400, "InvalidParameterValueException", "none of function a"),
         ("exists", create(again), 409, "ResourceConflictException", "checkout"),
         ("no members", create("{}"), 400, "InvalidRequestContentException", "FunctionName"),

@@ -20,14 +20,17 @@ use crate::parts::{AliasRouting, ApiError};
 /// Status, headers and body of an answer.
 pub type HttpAnswer = (StatusCode, HeaderMap, Bytes);
 
+/// What runs for a package that was really uploaded.
+const DEMO_APP: &str = "demo-app";
+
 impl Lambda {
     /// Answers one request of the REST API, errors included, in Lambda's format.
     ///
     /// Supported: `CreateFunction`, `DeleteFunction`, `GetFunction`, `GetFunctionConfiguration`,
     /// `UpdateFunctionConfiguration`, `UpdateFunctionCode`, `PublishVersion`, `ListVersionsByFunction`, `CreateAlias`, `GetAlias`,
     /// `UpdateAlias`, `Invoke`, `PutFunctionConcurrency`, `PutFunctionEventInvokeConfig`; anything else is
-    /// `UnsupportedOperationException`. No code is taken: `ZipFile` is base64 of the text
-    /// `binary:NAME`, and `NAME` is looked up in the functions folder ([`Lambda::set_functions_folder`]).
+    /// `UnsupportedOperationException`. Uploaded code is never run: a `ZipFile` that is base64 of the text `binary:NAME` runs
+    /// that binary of the functions folder ([`Lambda::set_functions_folder`]), any other package the demo application.
     ///
     /// * `path`: as sent, percent-encoded, without query; `query`: as sent, or empty.
     pub async fn handle_http(
@@ -96,9 +99,10 @@ impl Lambda {
 
     fn create_function_http(&self, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {
         let input: CreateFunction = request.parse()?;
-        let binary = self.binary(&input.code)?;
+        let (binary, package) = self.binary(&input.code)?;
         let access_key = access_key_of(&input.function_name);
         let mut config = FunctionConfig::new(input.function_name, binary, access_key);
+        config.package = package;
         let name = config.name.clone();
         config.description = input.description.unwrap_or_default();
         config.environment = input.environment.map(|environment| environment.variables).unwrap_or_default();
@@ -115,8 +119,8 @@ impl Lambda {
 
     fn update_code_http(&self, name: &str, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {
         let input: UpdateFunctionCode = request.parse()?;
-        let binary = self.binary(&Code { zip_file: input.zip_file })?;
-        self.update_code(name, binary)?;
+        let (binary, package) = self.binary(&input.code)?;
+        self.update_code(name, binary, package)?;
         let document = match input.publish {
             Some(true) => self.publish_http(name, None)?,
             Some(false) | None => {
@@ -126,20 +130,25 @@ impl Lambda {
         Ok(answer(StatusCode::OK, &document))
     }
 
-    /// The binary that an upload names.
-    fn binary(&self, code: &Code) -> Result<PathBuf, ApiError> {
-        let asked = code.zip_file.as_deref().and_then(text_of_base64);
-        let name = asked.as_deref().and_then(|text| text.trim().strip_prefix("binary:"));
-        let name = name.filter(|name| !name.is_empty() && !name.contains('/')).ok_or_else(|| {
-            invalid(
-                "ZipFile must be base64 of `binary:NAME`, a binary in the stage's functions folder: the stage runs no \
-                 uploaded code",
-            )
-        })?;
+    /// The binary that an upload runs, and what its identity is made of when that is not the binary itself.
+    fn binary(&self, code: &Code) -> Result<(PathBuf, Option<Vec<u8>>), ApiError> {
         let folder = self.core.functions_folder().ok_or_else(|| {
             invalid("the stage has no functions folder: start it with one to create functions over HTTP")
         })?;
-        Ok(folder.join(name))
+        let asked = code.zip_file.as_deref().and_then(text_of_base64);
+        let name = asked.as_deref().and_then(|text| text.trim().strip_prefix("binary:"));
+        match (name, &code.zip_file, &code.s3_key) {
+            (Some(name), _, _) if name.is_empty() || name.contains('/') => {
+                Err(invalid(format!("`binary:{name}` names no binary in the stage's functions folder")))
+            }
+            (Some(name), _, _) => Ok((folder.join(name), None)),
+            (None, Some(package), _) => Ok((folder.join(DEMO_APP), Some(package.clone().into_bytes()))),
+            (None, None, Some(key)) => {
+                let place = format!("{}/{key}", code.s3_bucket.as_deref().unwrap_or_default());
+                Ok((folder.join(DEMO_APP), Some(place.into_bytes())))
+            }
+            (None, None, None) => Err(invalid("Please provide a source for function code: ZipFile or S3Key")),
+        }
     }
 
     fn get_function(&self, target: &FunctionRef) -> Result<HttpAnswer, ApiError> {
@@ -290,12 +299,15 @@ struct CreateFunction {
 #[serde(rename_all = "PascalCase")]
 struct Code {
     zip_file: Option<String>,
+    s3_bucket: Option<String>,
+    s3_key: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct UpdateFunctionCode {
-    zip_file: Option<String>,
+    #[serde(flatten)]
+    code: Code,
     publish: Option<bool>,
 }
 

@@ -37,6 +37,8 @@ pub struct FunctionConfig {
     pub name: String,
     /// The binary to run. Version and environment differ between versions, the binary may be the same.
     pub code: PathBuf,
+    /// The uploaded package, of which `CodeSha256` is made; `None`: the binary itself.
+    pub package: Option<Vec<u8>>,
     /// Text for people.
     pub description: String,
     /// The function's own variables, at most 4 KB together; Lambda's are added.
@@ -66,6 +68,7 @@ impl FunctionConfig {
             role: format!("arn:aws:iam::{ACCOUNT}:role/{name}"),
             name,
             code: code.into(),
+            package: None,
             description: String::new(),
             environment: BTreeMap::new(),
             timeout: Duration::from_secs(3),
@@ -157,10 +160,13 @@ impl Version {
     }
 
     /// Reads the binary and remembers its size and SHA-256 (base64, as Lambda says it).
-    pub(super) fn load_code(&mut self, code: PathBuf) -> Result<(), ApiError> {
-        let bytes = std::fs::read(&code).map_err(|error| {
-            invalid(format!("could not read the binary {} of function {}: {error}", code.display(), self.function))
-        })?;
+    pub(super) fn load_code(&mut self, code: PathBuf, package: Option<Vec<u8>>) -> Result<(), ApiError> {
+        let read = || {
+            std::fs::read(&code).map_err(|error| {
+                invalid(format!("could not read the binary {} of function {}: {error}", code.display(), self.function))
+            })
+        };
+        let bytes = package.map_or_else(read, Ok)?;
         self.code_sha256 = super::names::base64(&Sha256::digest(&bytes));
         self.code_size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.code = code;

@@ -53,13 +53,13 @@ impl Lambda {
         })
     }
 
-    /// Gives `$LATEST` another binary.
+    /// Gives `$LATEST` another binary; `package` as in [`FunctionConfig::package`].
     ///
     /// # Errors
     /// `ResourceNotFoundException`, `InvalidParameterValueException` when the binary cannot be read.
-    pub fn update_code(&self, function: &str, code: PathBuf) -> Result<(), ApiError> {
+    pub fn update_code(&self, function: &str, code: PathBuf, package: Option<Vec<u8>>) -> Result<(), ApiError> {
         let now_ms = self.core.clock.now_ms();
-        self.core.with(function, |function| function.change_latest(now_ms, |latest| latest.load_code(code)))
+        self.core.with(function, |function| function.change_latest(now_ms, |latest| latest.load_code(code, package)))
     }
 
     /// Creates an alias.

@@ -103,7 +103,7 @@ impl State {
             revision_id: uuid(),
         };
         latest.check()?;
-        latest.load_code(config.code)?;
+        latest.load_code(config.code, config.package)?;
         let function = Function {
             latest,
             published: BTreeMap::new(),

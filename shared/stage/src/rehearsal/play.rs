@@ -276,7 +276,7 @@ impl Actors<'_> {
             let change = ConfigurationChange { environment: Some(environment), ..ConfigurationChange::default() };
             self.aws.lambda.update_configuration(function, change).map_err(InstallError::api(function))?;
             let code = self.how.functions.join("demo-app");
-            self.aws.lambda.update_code(function, code).map_err(InstallError::api(function))?;
+            self.aws.lambda.update_code(function, code, None).map_err(InstallError::api(function))?;
         }
         Ok(())
     }
