@@ -58,7 +58,8 @@ async fn create(world: &World) -> Answer {
 async fn an_uploaded_package_is_taken_and_has_its_own_identity() {
     let world = World::new();
     world.lambda.set_functions_folder(test_function().parent().unwrap());
-    let body = |zip: &str| json!({"FunctionName": "a", "Role": "r", "Code": {"ZipFile": zip}, "ZipFile": zip}).to_string();
+    let body =
+        |zip: &str| json!({"FunctionName": "a", "Role": "r", "Code": {"ZipFile": zip}, "ZipFile": zip}).to_string();
     let created = call(&world, "POST", "/2015-03-31/functions", &[], &body("UEsDBA==")).await;
     assert_eq!(created.status, 201, "{}", created.body);
     let changed = call(&world, "PUT", "/2015-03-31/functions/a/code", &[], &body("UEsDBQ==")).await;

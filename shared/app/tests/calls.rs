@@ -1,0 +1,112 @@
+//! What the normal path of each function costs, call by call. A new call here is a decision: it adds to the time and the cost of
+//! every deployment, and to the function's role. (The first hook's is in `before_hook.rs`.)
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test helper may panic")]
+
+use snapback_app::after_hook::after_allow_traffic;
+use snapback_app::before_hook::before_allow_traffic;
+use snapback_app::handle_alarm::handle_alarm;
+use snapback_app::record_deployment::record_deployment;
+use snapback_app::sweep::sweep;
+use snapback_app::watchdog::answer_for_hook;
+use snapback_core::alarm::AlarmState;
+use snapback_core::{DeploymentId, LifecycleEvent};
+use snapback_testkit::{World, block_on, policy, run_of};
+use std::collections::BTreeMap;
+
+/// Calls that `act` makes, as `service:Call n` joined by commas.
+fn calls(world: &World, act: impl FnOnce()) -> String {
+    let before = world.counts();
+    act();
+    let added: BTreeMap<&str, u64> = world
+        .counts()
+        .into_iter()
+        .map(|(call, count)| (call, count - before.get(call).copied().unwrap_or(0)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    added.iter().map(|(call, count)| format!("{call} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+fn deployed() -> (World, DeploymentId) {
+    let world = World::new();
+    world.set_policy(policy());
+    let id = world.deploy("2");
+    world.advance(3);
+    (world, id)
+}
+
+fn in_shift() -> (World, DeploymentId) {
+    let (world, id) = deployed();
+    let run = run_of(&world, &id, LifecycleEvent::BeforeAllowTraffic, "before");
+    block_on(&world, before_allow_traffic(&world, &run)).unwrap().unwrap();
+    world.advance(10);
+    (world, id)
+}
+
+#[test]
+fn the_hook_of_the_bake() {
+    let (world, id) = in_shift();
+    world.advance(60);
+    let run = run_of(&world, &id, LifecycleEvent::AfterAllowTraffic, "after");
+    let made = calls(&world, || drop(block_on(&world, after_allow_traffic(&world, &run)).unwrap().unwrap()));
+    assert_eq!(made, AFTER_HOOK);
+}
+
+#[test]
+fn an_alarm_that_rolls_back() {
+    let (world, _) = in_shift();
+    world.set_alarm("checkout-5xx", AlarmState::Alarm);
+    let reading = world.reading("checkout-5xx").unwrap();
+    let made = calls(&world, || drop(block_on(&world, handle_alarm(&world, &reading, "e", "alarm")).unwrap().unwrap()));
+    assert_eq!(made, ALARM_THAT_ROLLS_BACK);
+}
+
+#[test]
+fn an_alarm_that_nobody_watches() {
+    let (world, _) = deployed();
+    world.set_alarm("checkout-5xx", AlarmState::Alarm);
+    let reading = world.reading("checkout-5xx").unwrap();
+    let made = calls(&world, || drop(block_on(&world, handle_alarm(&world, &reading, "e", "alarm")).unwrap().unwrap()));
+    assert_eq!(made, "dynamodb:Query 1");
+}
+
+#[test]
+fn an_event_of_a_deployment_that_is_on_record() {
+    let (world, id) = in_shift();
+    let made = calls(&world, || drop(block_on(&world, record_deployment(&world, &id, "recorder")).unwrap().unwrap()));
+    assert_eq!(made, RECORDED_EVENT);
+}
+
+#[test]
+fn the_watchdog_for_a_hook_that_never_ran() {
+    let (world, id) = deployed();
+    let execution = run_of(&world, &id, LifecycleEvent::BeforeAllowTraffic, "x").execution;
+    let answer = || drop(block_on(&world, answer_for_hook(&world, &id, &execution, "watchdog")).unwrap().unwrap());
+    assert_eq!(calls(&world, answer), WATCHDOG);
+}
+
+#[test]
+fn a_sweep_with_nothing_live() {
+    let world = World::new();
+    world.set_policy(policy());
+    let first = || drop(block_on(&world, sweep(&world, "watcher-1")).unwrap().unwrap());
+    first();
+    let second = || drop(block_on(&world, sweep(&world, "watcher-2")).unwrap().unwrap());
+    assert_eq!(calls(&world, second), IDLE_SWEEP);
+}
+
+const AFTER_HOOK: &str = "\
+    codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, dynamodb:PutItem 1, dynamodb:Query 1, \
+    dynamodb:TransactWriteItems 1, lambda:GetAlias 1, scheduler:CreateSchedule 1";
+const ALARM_THAT_ROLLS_BACK: &str = "\
+    codedeploy:GetDeployment 2, codedeploy:GetDeploymentTarget 2, codedeploy:StopDeployment 1, \
+    dynamodb:Query 2, dynamodb:TransactWriteItems 3, lambda:GetAlias 2";
+const RECORDED_EVENT: &str = "\
+    codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, dynamodb:Query 1, \
+    dynamodb:TransactWriteItems 1, lambda:GetAlias 1";
+const WATCHDOG: &str = "\
+    cloudwatch:DescribeAlarms 1, codedeploy:GetApplicationRevision 1, codedeploy:GetDeployment 2, \
+    codedeploy:GetDeploymentConfig 1, codedeploy:GetDeploymentGroup 1, codedeploy:GetDeploymentTarget 2, \
+    codedeploy:PutLifecycleEventHookExecutionStatus 1, dynamodb:PutItem 3, dynamodb:Query 3, \
+    dynamodb:TransactWriteItems 4, lambda:GetAlias 1, lambda:GetFunctionConfiguration 2, ssm:GetParameter 1";
+const IDLE_SWEEP: &str =
+    "codedeploy:ListDeployments 1, dynamodb:PutItem 2, dynamodb:Query 2, ssm:GetParametersByPath 1";
