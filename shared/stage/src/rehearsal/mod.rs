@@ -16,7 +16,7 @@ pub use install::{
 pub use play::{Play, play};
 pub use report::Report;
 pub use scenario::{
-    CallFault, EventFault, Expect, Fault, FunctionFault, Moment, Scenario, ScenarioError, Shift, Step, VersionFaults,
-    names,
+    CallFault, EventFault, Expect, Fault, FunctionFault, Moment, Scenario, ScenarioError, Shift, Step, Verb,
+    VersionFaults, names,
 };
 pub use timeline::{Audience, Line};

@@ -10,15 +10,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::install::{self, ALIAS, InstallError, SERVICE, SLOW_ABOVE};
 use super::report::{Report, report};
-use super::scenario::{CallFault, EventFault, Fault, FunctionFault, Moment, Scenario, Step};
+use super::scenario::{CallFault, EventFault, Fault, FunctionFault, Moment, Scenario, Step, Verb};
 use super::table;
 use super::timeline::{Audience, Line, Watcher};
 use crate::access::{Effect, Rule};
 use crate::codedeploy::DeploymentTruth;
-use crate::embedded::EmbeddedAws;
+use crate::embedded::{EmbeddedAws, OPERATOR};
 use crate::event_bus::{DeliveryFault, FaultId, FaultMatch};
 use crate::lambda::{self, ConfigurationChange};
-use crate::parts::{AlarmReader, AliasRouting, LambdaControl};
+use crate::parts::{AlarmReader, AliasRouting, LambdaControl, REGION};
 use crate::stage::StageConfig;
 use crate::workload::{Workload, WorkloadConfig};
 
@@ -177,6 +177,7 @@ impl Actors<'_> {
                 let routing = AliasRouting { version, additional: None };
                 self.aws.lambda.route(SERVICE, ALIAS, routing).map_err(InstallError::api("the alias"))?;
             }
+            Step::Operate(verb) => return Ok(self.operate(*verb).await),
             Step::WaitForRed(alarm) => {
                 let names = [alarm.clone()];
                 let is_red = || self.aws.cloudwatch.read(&names).iter().any(|reading| reading.state == "ALARM");
@@ -185,6 +186,31 @@ impl Actors<'_> {
             Step::Calm(seconds) => sleep(Duration::from_secs(u64::from(*seconds))).await,
         }
         Ok(Ok(()))
+    }
+
+    /// Runs the command line as a person would, against the stage.
+    async fn operate(&self, verb: Verb) -> Result<(), String> {
+        let (id, _) = self.last.clone().unwrap_or_default();
+        let verb = match verb {
+            Verb::Promote => "promote",
+            Verb::Rollback => "rollback",
+        };
+        self.say(format!("somebody runs: snapback {verb} {id} --why rehearsal"));
+        let mut command = tokio::process::Command::new(self.how.functions.join("snapback"));
+        command.args([verb, &id, "--why", "rehearsal", "--who", "somebody", "--table", install::TABLE]);
+        command.env("AWS_ENDPOINT_URL", self.aws.stage.endpoint()).env("AWS_REGION", REGION);
+        command.env("AWS_ACCESS_KEY_ID", OPERATOR).env("AWS_SECRET_ACCESS_KEY", "none").env_remove("AWS_PROFILE");
+        command.kill_on_drop(true);
+        let output = timeout(STEP_MAX, command.output()).await;
+        let output = output.map_err(|_| format!("snapback {verb} did not end"))?.map_err(|error| {
+            format!("snapback {verb} did not start ({error}); it is looked for beside the function binaries")
+        })?;
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(format!("snapback {verb} ended with {}: {said}", output.status))
+        }
     }
 
     /// CodeDeploy runs one deployment per group: a new one has to wait for a rollback that is on its way.

@@ -30,6 +30,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("redeploy-refused", include_str!("../../scenarios/redeploy-refused.yaml")),
     ("sns-down", include_str!("../../scenarios/sns-down.yaml")),
     ("table-down", include_str!("../../scenarios/table-down.yaml")),
+    ("operator-promotes", include_str!("../../scenarios/operator-promotes.yaml")),
+    ("operator-rolls-back", include_str!("../../scenarios/operator-rolls-back.yaml")),
     ("stack-return", include_str!("../../scenarios/stack-return.yaml")),
 ];
 
@@ -176,10 +178,22 @@ pub enum Step {
     StopWithoutRollback,
     /// Somebody repairs the alias: all traffic to this version.
     RepairAlias(String),
+    /// A person runs `snapback promote` or `snapback rollback` about the last deployment.
+    Operate(Verb),
     /// Goes on when this raw alarm is red.
     WaitForRed(String),
     /// Lets this many seconds pass, for what must not happen in them.
     Calm(u32),
+}
+
+/// A verb of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// End the bake early.
+    Promote,
+    /// Go back.
+    Rollback,
 }
 
 /// A moment in the life of a deployment, as CodeDeploy, the alias and the table know it.

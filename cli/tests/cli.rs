@@ -1,0 +1,149 @@
+//! The command line as a person meets it: exit codes, messages, documents.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test helper may panic")]
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn snapback(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snapback"));
+    command.args(arguments).env_remove("SNAPBACK_TABLE").env_remove("AWS_ENDPOINT_URL").output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn exit_codes_and_what_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "no database").unwrap();
+    let text = text.to_str().unwrap();
+    let missing = folder.path().join("missing.sqlite");
+    let missing = missing.to_str().unwrap();
+    let table: [(&[&str], i32, &str); 15] = [
+        (&["--version"], 0, "snapback 0."),
+        (&["--help"], 0, "Exit codes"),
+        (&[], 2, "Usage"),
+        (&["rehearse"], 2, "name a scenario"),
+        (&["rehearse", "nope"], 2, "there is no scenario `nope`"),
+        (&["rehearse", "--list"], 0, "errors-in-canary"),
+        (&["rehearse", "healthy", "--minute", "0"], 2, "0.5 to 60"),
+        (&["rehearse", "healthy", "--functions", "/nonexistent"], 3, "cargo build --locked -p"),
+        (&["stage", "--functions", "/nonexistent"], 3, "--bare"),
+        (&["explain", "nonsense"], 2, "not a deployment id"),
+        (&["history", "--store", missing], 3, "cannot read"),
+        (&["history", "--store", text], 3, "not a SQLite file"),
+        (&["promote", "d-A1B2C3D4E"], 2, "--why"),
+        (&["rollback", "d-A1B2C3D4E", "--why", " "], 2, "1 to 500"),
+        (&["policy", "check", missing], 2, "cannot be read"),
+    ];
+    for (arguments, expected, part) in table {
+        let output = snapback(arguments);
+        let said = said(&output);
+        assert_eq!(code(&output), expected, "{arguments:?}: {said}");
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    }
+    assert!(!Path::new(missing).exists(), "reading a store must not make it");
+}
+
+#[test]
+fn a_starter_is_valid_and_a_wrong_policy_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapback.yaml");
+    let starter = snapback(&["policy", "init", "--service", "checkout"]);
+    std::fs::write(&file, &starter.stdout).unwrap();
+    let path = file.to_str().unwrap();
+    let output = snapback(&["policy", "check", path]);
+    assert_eq!((code(&output), said(&output)), (0, format!("{path}: ok\n")));
+    let push = ["policy", "push", "--group", "checkout-app/checkout-live", "--dry-run", path];
+    let output = snapback(&push);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    assert!(said(&output).contains("/snapback/policy/checkout-app/checkout-live"), "{}", said(&output));
+    let table = [
+        ("unknown key", "service: a\nmode: advise\nbakes: 10m\n", "bakes"),
+        ("out of range", "service: a\nmode: advise\nbake: 56m\n", "`bake` is 56m, allowed is 0s to 55m"),
+        ("misspelt word", "service: a\nmode: rollbak\n", "rollbak"),
+        (
+            "of a later version",
+            "service: a\nmode: advise\nsignals: { errors: { against_baseline: {} } }\n",
+            "against_baseline",
+        ),
+        (
+            "plain http",
+            "service: a\nmode: advise\nbefore_traffic: { probes: [ { http: { url: http://a.example } } ] }\n",
+            "https",
+        ),
+        ("twice", "service: a\nservice: b\nmode: advise\n", "service"),
+        ("a list", "- service: a\n", "policy"),
+    ];
+    for (case, text, part) in table {
+        std::fs::write(&file, text).unwrap();
+        let output = snapback(&["policy", "check", path]);
+        assert_eq!(code(&output), 2, "{case}: {}", said(&output));
+        assert!(said(&output).contains(part), "{case}: {}", said(&output));
+        let document: Value = serde_json::from_slice(&snapback(&["policy", "check", "--json", path]).stdout).unwrap();
+        assert_eq!((&document["ok"], &document["files"][0]["ok"]), (&json!(false), &json!(false)), "{case}");
+    }
+}
+
+#[test]
+fn the_schema_is_the_committed_one() {
+    let printed: Value = serde_json::from_slice(&snapback(&["policy", "schema"]).stdout).unwrap();
+    let committed: Value = serde_json::from_str(include_str!("../../shared/wire/policy.schema.json")).unwrap();
+    assert_eq!(printed, committed);
+}
+
+/// Status line and body of one AWS JSON call.
+fn call(endpoint: &str, target: &str) -> (String, String) {
+    let address = endpoint.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {address}\r\nX-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.0\r\n\
+         Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[test]
+fn the_stage_answers_and_ends_when_it_is_told_to() {
+    let mut stage = Command::new(env!("CARGO_BIN_EXE_snapback"))
+        .args(["stage", "--bare"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(stage.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let endpoint = serde_json::from_str::<Value>(&line).unwrap()["endpoint"].as_str().unwrap().to_owned();
+    assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
+    let (status, body) = call(&endpoint, "GraniteServiceVersion20100801.DescribeAlarms");
+    assert!(status.contains("200") && body.contains("MetricAlarms"), "{status} {body}");
+    let (status, body) = call(&endpoint, "CodeDeploy_20141006.DeleteApplication");
+    assert!(status.contains("400") && body.contains("codedeploy:DeleteApplication"), "{status} {body}");
+    let killed = Command::new("kill").args(["-TERM", &stage.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let begun = Instant::now();
+    let ended = loop {
+        if let Some(status) = stage.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "still running 20 s after SIGTERM");
+        std::thread::yield_now();
+    };
+    assert_eq!(ended.code(), Some(0));
+    assert!(TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).is_err(), "the port is still open");
+}
