@@ -24,7 +24,8 @@ const TRAFFIC_EVERY_MS: i64 = 5000;
 pub struct Line {
     /// Milliseconds since the rehearsal's curtain.
     pub at_ms: i64,
-    /// Who or what: `traffic`, `alarm`, `codedeploy`, `alias`, `snapback`, `message`, `rehearsal`.
+    /// Who or what: `traffic`, `alarm`, `codedeploy`, `alias`, `snapback`, `record`,
+    /// `message`, `rehearsal`.
     pub who: &'static str,
     /// What happened.
     pub text: String,
@@ -43,6 +44,8 @@ pub(super) struct Watcher<'a> {
     seen: BTreeSet<String>,
     alias: String,
     traffic_until: i64,
+    /// Lines of the present look, not yet in order.
+    lines: Vec<Line>,
 }
 
 impl<'a> Watcher<'a> {
@@ -63,6 +66,7 @@ impl<'a> Watcher<'a> {
             seen: BTreeSet::new(),
             alias: String::new(),
             traffic_until,
+            lines: Vec::new(),
         }
     }
 
@@ -70,12 +74,16 @@ impl<'a> Watcher<'a> {
     pub(super) async fn run(mut self) {
         loop {
             self.look();
+            self.lines.sort_by_key(|line| line.at_ms);
+            for line in self.lines.drain(..) {
+                (self.audience)(self.scenario, line);
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    fn say(&self, at_ms: i64, who: &'static str, text: String) {
-        (self.audience)(self.scenario, Line { at_ms: at_ms - self.opened_ms, who, text });
+    fn say(&mut self, at_ms: i64, who: &'static str, text: String) {
+        self.lines.push(Line { at_ms: at_ms - self.opened_ms, who, text });
     }
 
     fn once(&mut self, key: String, at_ms: i64, who: &'static str, text: impl FnOnce() -> String) {
@@ -108,7 +116,7 @@ impl<'a> Watcher<'a> {
         }
         for truth in self.aws.stage.codedeploy.truth() {
             for item in table::deployment(&self.aws.stage.dynamodb.database(), &truth.deployment) {
-                self.look_at_item(&item);
+                self.look_at_item(now, &item);
             }
         }
         for (index, message) in self.aws.stage.sns.messages().into_iter().enumerate() {
@@ -174,13 +182,22 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    fn look_at_item(&mut self, item: &serde_json::Map<String, Value>) {
+    fn look_at_item(&mut self, now: i64, item: &serde_json::Map<String, Value>) {
         let text_of = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (pk, sk) = (text_of(attr::PK), text_of(attr::SK));
+        if sk == "ROLLBACK" {
+            let at_ms = item.get(attr::DETECTED_MS).and_then(Value::as_i64).unwrap_or(now);
+            let (cause, trigger) = (text_of(attr::CAUSE), text_of(attr::TRIGGER));
+            self.once(format!("{pk} {sk}"), at_ms, "record", || {
+                format!("the rollback is on record before any call is made: cause {cause}, trigger {trigger}")
+            });
+            return;
+        }
         let mut parts = sk.split('#');
         let (Some("EVENT"), Some(at), Some(kind)) = (parts.next(), parts.next(), parts.next()) else { return };
         if ["verdict", "closed", "check", "order", "phase"].contains(&kind) {
-            let at_ms = at.parse().unwrap_or(self.opened_ms);
+            // A phase is noted when somebody looks, with the time at which it began.
+            let at_ms = if kind == "phase" { now } else { at.parse().unwrap_or(now) };
             self.once(format!("{pk} {sk}"), at_ms, "snapback", || text_of("text"));
         }
     }
