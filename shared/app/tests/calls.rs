@@ -14,9 +14,9 @@ use snapback_testkit::{World, block_on, policy, run_of};
 use std::collections::BTreeMap;
 
 /// Calls that `act` makes, as `service:Call n` joined by commas.
-fn calls(world: &World, act: impl FnOnce()) -> String {
+fn calls<T>(world: &World, act: impl FnOnce() -> T) -> String {
     let before = world.counts();
-    act();
+    let _ended = act();
     let added: BTreeMap<&str, u64> = world
         .counts()
         .into_iter()
@@ -47,7 +47,7 @@ fn the_hook_of_the_bake() {
     let (world, id) = in_shift();
     world.advance(60);
     let run = run_of(&world, &id, LifecycleEvent::AfterAllowTraffic, "after");
-    let made = calls(&world, || drop(block_on(&world, after_allow_traffic(&world, &run)).unwrap().unwrap()));
+    let made = calls(&world, || block_on(&world, after_allow_traffic(&world, &run)).unwrap().unwrap());
     assert_eq!(made, AFTER_HOOK);
 }
 
@@ -56,7 +56,7 @@ fn an_alarm_that_rolls_back() {
     let (world, _) = in_shift();
     world.set_alarm("checkout-5xx", AlarmState::Alarm);
     let reading = world.reading("checkout-5xx").unwrap();
-    let made = calls(&world, || drop(block_on(&world, handle_alarm(&world, &reading, "e", "alarm")).unwrap().unwrap()));
+    let made = calls(&world, || block_on(&world, handle_alarm(&world, &reading, "e", "alarm")).unwrap().unwrap());
     assert_eq!(made, ALARM_THAT_ROLLS_BACK);
 }
 
@@ -65,14 +65,14 @@ fn an_alarm_that_nobody_watches() {
     let (world, _) = deployed();
     world.set_alarm("checkout-5xx", AlarmState::Alarm);
     let reading = world.reading("checkout-5xx").unwrap();
-    let made = calls(&world, || drop(block_on(&world, handle_alarm(&world, &reading, "e", "alarm")).unwrap().unwrap()));
+    let made = calls(&world, || block_on(&world, handle_alarm(&world, &reading, "e", "alarm")).unwrap().unwrap());
     assert_eq!(made, "dynamodb:Query 1");
 }
 
 #[test]
 fn an_event_of_a_deployment_that_is_on_record() {
     let (world, id) = in_shift();
-    let made = calls(&world, || drop(block_on(&world, record_deployment(&world, &id, "recorder")).unwrap().unwrap()));
+    let made = calls(&world, || block_on(&world, record_deployment(&world, &id, "recorder")).unwrap().unwrap());
     assert_eq!(made, RECORDED_EVENT);
 }
 
@@ -80,7 +80,7 @@ fn an_event_of_a_deployment_that_is_on_record() {
 fn the_watchdog_for_a_hook_that_never_ran() {
     let (world, id) = deployed();
     let execution = run_of(&world, &id, LifecycleEvent::BeforeAllowTraffic, "x").execution;
-    let answer = || drop(block_on(&world, answer_for_hook(&world, &id, &execution, "watchdog")).unwrap().unwrap());
+    let answer = || block_on(&world, answer_for_hook(&world, &id, &execution, "watchdog")).unwrap().unwrap();
     assert_eq!(calls(&world, answer), WATCHDOG);
 }
 
@@ -88,9 +88,9 @@ fn the_watchdog_for_a_hook_that_never_ran() {
 fn a_sweep_with_nothing_live() {
     let world = World::new();
     world.set_policy(policy());
-    let first = || drop(block_on(&world, sweep(&world, "watcher-1")).unwrap().unwrap());
-    first();
-    let second = || drop(block_on(&world, sweep(&world, "watcher-2")).unwrap().unwrap());
+    let first = || block_on(&world, sweep(&world, "watcher-1")).unwrap().unwrap();
+    calls(&world, first);
+    let second = || block_on(&world, sweep(&world, "watcher-2")).unwrap().unwrap();
     assert_eq!(calls(&world, second), IDLE_SWEEP);
 }
 
