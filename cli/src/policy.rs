@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -16,6 +17,9 @@ use crate::record::Account;
 
 /// Largest file that is read; the document itself may have 8 KB.
 const MAX_FILE: usize = 64 * 1024;
+
+/// Checks before traffic need this long in an account: cold starts, throttling, a second try.
+const SHORTEST_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Subcommands of `snapback policy`.
 #[derive(Debug, Subcommand)]
@@ -162,6 +166,10 @@ fn read(file: &Path) -> Result<(Value, Policy), String> {
         serde_saphyr::from_str(&text).map_err(|error| format!("is not YAML that can be used: {error}"))?
     };
     let policy = parse_policy_value(&document).map_err(|error| error.to_string())?;
+    if policy.before_traffic.deadline < SHORTEST_DEADLINE {
+        let file = file.display();
+        eprintln!("{file}: warning: `before_traffic.deadline` is below 90s, which is only meant for rehearsals");
+    }
     Ok((document, policy))
 }
 
