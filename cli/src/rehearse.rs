@@ -179,7 +179,8 @@ impl Rehearse {
     }
 
     fn tell(&self, reports: Vec<Report>, scenarios: &[Scenario]) -> ExitCode {
-        let ok = reports.iter().all(|report| report.ok);
+        // A scenario that broke off has no report, and is no success.
+        let ok = reports.len() == scenarios.len() && reports.iter().all(|report| report.ok);
         if self.json {
             let document = Document { ok, scenarios: reports };
             match serde_json::to_string(&document) {
@@ -215,13 +216,18 @@ impl Rehearse {
 
 async fn play_all(scenarios: Vec<Scenario>, how: Play) -> Vec<Report> {
     let slots = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    let is_many = scenarios.len() > 1;
     let tasks: Vec<_> = scenarios
         .into_iter()
         .map(|scenario| {
             let (slots, how) = (slots.clone(), how.clone());
             tokio::spawn(async move {
                 let _slot = slots.acquire_owned().await;
-                play(&scenario, &how).await
+                let report = play(&scenario, &how).await;
+                if is_many {
+                    progress(&report);
+                }
+                report
             })
         })
         .collect();
@@ -233,6 +239,13 @@ async fn play_all(scenarios: Vec<Scenario>, how: Play) -> Vec<Report> {
         }
     }
     reports
+}
+
+/// One line on standard error for each scenario that is over: all of them take minutes.
+fn progress(report: &Report) {
+    let word = if report.ok { "ok" } else { "FAILED" };
+    let outcome = report.outcome.as_deref().unwrap_or("no outcome");
+    eprintln!("{word:<7} {:<22} {outcome} ({} s)", report.name, report.duration_ms / 1000);
 }
 
 /// Where `snapback` itself is, and the function binaries beside it.

@@ -2,7 +2,7 @@
 
 use crate::attend::{AttendPorts, Attended, look_after};
 use crate::error::AppError;
-use crate::ports::{Discovery, Metric, Policies};
+use crate::ports::{CallError, Discovery, Metric, Policies};
 use crate::record_deployment::record_deployment;
 use snapback_core::alarm::AlarmReading;
 use snapback_core::deployment::Record;
@@ -19,6 +19,10 @@ const LEASE_LASTS: Duration = Duration::from_secs(20);
 const DISCOVER_EVERY: Duration = Duration::from_secs(60);
 /// The longest Lambda deployment takes 50 h (48 h of shift, two hooks of an hour).
 const LONGEST_DEPLOYMENT: Duration = Duration::from_secs((50 + 1) * 3600);
+/// Alarms that one DescribeAlarms takes.
+const NAMES_PER_READ: usize = 100;
+/// Between two DescribeAlarms of one tick.
+const BETWEEN_READS: Duration = Duration::from_secs(1);
 /// Tick while nothing says otherwise.
 const DEFAULT_TICK: Duration = Duration::from_secs(10);
 
@@ -187,7 +191,7 @@ async fn read_due<P: SweepPorts>(ports: &P, records: &[Record]) -> BTreeMap<Depl
         return BTreeMap::new();
     }
     let names: Vec<AlarmName> = names.into_iter().collect();
-    let answer = ports.read(&names).await;
+    let answer = read_paced(ports, &names).await;
     let at = ports.now();
     let of = |record: &Record| match &answer {
         Ok(readings) => {
@@ -199,6 +203,18 @@ async fn read_due<P: SweepPorts>(ports: &P, records: &[Record]) -> BTreeMap<Depl
         Err(error) => Readings::Failed(error.to_string()),
     };
     due.into_iter().map(|record| (record.deployment.id.clone(), of(record))).collect()
+}
+
+/// Reads a page at a time, at most one a second: the quota is shared with CodeDeploy's own polling.
+async fn read_paced<P: SweepPorts>(ports: &P, names: &[AlarmName]) -> Result<Vec<AlarmReading>, CallError> {
+    let mut readings = Vec::with_capacity(names.len());
+    for (page, names) in names.chunks(NAMES_PER_READ).enumerate() {
+        if page > 0 {
+            ports.sleep(BETWEEN_READS).await;
+        }
+        readings.extend(ports.read(names).await?);
+    }
+    Ok(readings)
 }
 
 /// What the two alarms of each group need to know.
