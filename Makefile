@@ -37,7 +37,7 @@ sim: ## Seeded simulation; replay one failure with SEED=…, or more seeds with 
 	SIM_SEED="$(SEED)" SIM_RUNS="$(RUNS)" $(CARGO) test --workspace --locked --test simulation -- --nocapture
 
 schema: ## Write the JSON schema of the policy file anew
-	UPDATE_SNAPSHOTS=1 $(CARGO) test --workspace --locked --quiet schema
+	UPDATE_SNAPSHOTS=1 $(CARGO) test --workspace --locked --quiet --lib -- the_committed_schema
 
 conformance: binaries ## Drive `snapback stage` with boto3, answers checked against botocore's service model
 	@tests/conformance/run $(VENV) $(PYTHON)

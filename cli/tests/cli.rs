@@ -68,6 +68,8 @@ fn a_starter_is_valid_and_a_wrong_policy_says_where() {
     let output = snapback(&push);
     assert_eq!(code(&output), 0, "{}", said(&output));
     assert!(said(&output).contains("/snapback/policy/checkout-app/checkout-live"), "{}", said(&output));
+    std::fs::write(&file, "service: a\nmode: observe\nbake: 0\nrefuse_for: 0\n").unwrap();
+    assert_eq!(code(&snapback(&["policy", "check", path])), 0, "0 needs no unit");
     let table = [
         ("unknown key", "service: a\nmode: advise\nbakes: 10m\n", "bakes"),
         ("out of range", "service: a\nmode: advise\nbake: 56m\n", "`bake` is 56m, allowed is 0s to 55m"),

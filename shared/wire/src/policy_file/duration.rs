@@ -12,8 +12,12 @@ pub(super) const FORMS: &str = "a whole number with a unit, such as 250ms, 30s, 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DurationText(pub(super) Duration);
 
-/// Parses `250ms`, `30s`, `10m` or `2h`.
+/// Parses `250ms`, `30s`, `10m`, `2h` or `0`.
 pub(super) fn parse(text: &str) -> Option<Duration> {
+    // Nothing needs no unit.
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = text.split_at(unit_at);
     let ms_per_unit = match unit {
@@ -30,7 +34,9 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        value.as_str().and_then(parse).map(Self).ok_or_else(|| {
+        // YAML reads a bare 0 as a number.
+        let zero = (value.as_u64() == Some(0)).then_some(Duration::ZERO);
+        value.as_str().and_then(parse).or(zero).map(Self).ok_or_else(|| {
             let found = crate::reader::describe(Some(&value));
             de::Error::custom(format!("{found} is no duration, allowed is {FORMS}"))
         })
@@ -51,9 +57,11 @@ impl schemars::JsonSchema for DurationText {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "type": "string",
-            "pattern": "^[0-9]+(ms|s|m|h)$",
-            "description": "A whole number with a unit: 250ms, 30s, 10m or 2h."
+            "anyOf": [
+                { "type": "string", "pattern": "^([0-9]+(ms|s|m|h)|0)$" },
+                { "const": 0 }
+            ],
+            "description": "A whole number with a unit: 250ms, 30s, 10m or 2h; 0 needs none."
         })
     }
 }
@@ -70,6 +78,8 @@ mod tests {
             ("10m", Some(600_000)),
             ("2h", Some(7_200_000)),
             ("0s", Some(0)),
+            ("0", Some(0)),
+            ("00", None),
             ("90", None),
             ("1.5m", None),
             ("-1s", None),
