@@ -11,7 +11,7 @@ use snapback_core::rollback::{Rollback, RollbackResult};
 use snapback_core::{DeploymentId, LifecycleEvent, Timestamp};
 
 use crate::history::outcome;
-use crate::output::{Failure, block_on, exit, human, print_json};
+use crate::output::{Failure, block_on, exit, human, print_json, print_text};
 use crate::record::Source;
 
 /// Arguments of `snapback explain`.
@@ -52,8 +52,7 @@ impl Explain {
         if self.json {
             return print_json(&document(&record, &story));
         }
-        print!("{}", text(&record, &story));
-        Ok(())
+        print_text(&text(&record, &story))
     }
 }
 
@@ -219,6 +218,14 @@ fn document(record: &Record, story: &[Evidence]) -> Value {
             "rolled_back_ms": ms(rollback.rolled_back_at),
             "recovered_ms": ms(rollback.recovered_at),
             "rollback_deployment": rollback.rollback_deployment.as_ref().map(DeploymentId::as_str),
+            "call": rollback.call.map(|call| call.as_str()),
+            "call_error": rollback.call_error,
+            "result": match &rollback.result {
+                RollbackResult::Pending => "pending",
+                RollbackResult::Done => "done",
+                RollbackResult::Failed(_) => "failed",
+            },
+            "not_done_because": if let RollbackResult::Failed(why) = &rollback.result { Some(why) } else { None },
             "asked_by": rollback.asked_by.as_ref().map(|(who, why)| json!({"who": who, "why": why})),
         })),
         "notices": record.notices.iter().map(|notice| json!({

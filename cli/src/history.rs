@@ -10,7 +10,7 @@ use snapback_app::ports::{Listed, Records};
 use snapback_core::lifecycle::Phase;
 use snapback_core::{GroupRef, Timestamp};
 
-use crate::output::{Failure, block_on, exit, human, print_json};
+use crate::output::{Failure, block_on, exit, human, print_json, print_text};
 use crate::record::Source;
 
 /// Arguments of `snapback history`.
@@ -88,11 +88,9 @@ impl History {
             return print_json(&Document { deployments: listed.iter().map(row).collect() });
         }
         if listed.is_empty() {
-            println!("No deployments on record in the last {} days.", self.days);
-            return Ok(());
+            return print_text(&format!("No deployments on record in the last {} days.\n", self.days));
         }
-        println!("{}", table(&listed));
-        Ok(())
+        print_text(&format!("{}\n", table(&listed)))
     }
 }
 

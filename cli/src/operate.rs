@@ -10,7 +10,7 @@ use snapback_core::deployment::Verb;
 use snapback_core::lifecycle::Phase;
 
 use crate::explain::parse_id;
-use crate::output::{Failure, block_on, exit};
+use crate::output::{Failure, block_on, exit, print_text};
 use crate::record::Account;
 
 /// Arguments of `snapback promote` and `snapback rollback`.
@@ -59,7 +59,6 @@ impl Operate {
             Phase::BeforeTraffic | Phase::InShift => "it is on record and takes effect with the next look",
             Phase::Closed(_) => "it is over",
         };
-        println!("Deployment {}: {said}. The story: snapback explain {}", self.id, self.id);
-        Ok(())
+        print_text(&format!("Deployment {}: {said}. The story: snapback explain {}\n", self.id, self.id))
     }
 }

@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 use snapback_core::{GroupRef, Policy};
 use snapback_wire::policy_file::{
-    DEFAULT_PREFIX, parameter_name, parse_policy_json, parse_policy_value, policy_schema,
+    DEFAULT_PREFIX, MAX_DOCUMENT, PolicyError, parameter_name, parse_policy_json, parse_policy_value, policy_schema,
 };
 
-use crate::output::{Failure, block_on, exit, print_json};
+use crate::output::{Failure, block_on, exit, print_json, print_text};
 use crate::record::Account;
 
 /// Largest file that is read; the document itself may have 8 KB.
@@ -99,8 +99,7 @@ impl Init {
         if service.is_empty() || service.len() > 64 || !service.chars().all(is_plain) {
             return Err(Failure::input("--service is a name of 1 to 64 letters, digits, `-`, `_` or `.`"));
         }
-        print!("{}", STARTER.replace("my-service", service));
-        Ok(())
+        print_text(&STARTER.replace("my-service", service))
     }
 }
 
@@ -118,7 +117,7 @@ impl Check {
             print_json(&serde_json::json!({"ok": checked.iter().all(|file| file.ok), "files": checked}))?;
         } else {
             for file in &checked {
-                println!("{}: {}", file.file, file.error.as_deref().unwrap_or("ok"));
+                print_text(&format!("{}: {}\n", file.file, file.error.as_deref().unwrap_or("ok")))?;
             }
         }
         let wrong = checked.iter().filter(|file| !file.ok).count();
@@ -142,13 +141,11 @@ impl Push {
         }
         let name = parameter_name(&self.prefix, &self.group);
         if self.dry_run {
-            println!("would store {} bytes in {name}:\n{text}", text.len());
-            return Ok(());
+            return print_text(&format!("would store {} bytes in {name}:\n{text}\n", text.len()));
         }
         let aws = self.account.open().await?;
         aws.put_parameter(&name, &text).await.map_err(Failure::unable)?;
-        println!("stored {} bytes in {name}: mode {} for {}", text.len(), policy.mode, self.group);
-        Ok(())
+        print_text(&format!("stored {} bytes in {name}: mode {} for {}\n", text.len(), policy.mode, self.group))
     }
 }
 
@@ -163,8 +160,19 @@ fn read(file: &Path) -> Result<(Value, Policy), String> {
     let document: Value = if is_json {
         serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))?
     } else {
-        serde_saphyr::from_str(&text).map_err(|error| format!("is not YAML that can be used: {error}"))?
+        serde_saphyr::from_str(&text).map_err(|error| {
+            let why = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+            format!("is not YAML that can be used: {why}")
+        })?
     };
+    if document.is_null() {
+        return Err("is empty; `snapback policy init` prints a starter".to_owned());
+    }
+    // What Parameter Store cannot hold would only be refused when it is pushed.
+    let bytes = document.to_string().len();
+    if bytes > MAX_DOCUMENT {
+        return Err(PolicyError::TooLarge { bytes, most: MAX_DOCUMENT }.to_string());
+    }
     let policy = parse_policy_value(&document).map_err(|error| error.to_string())?;
     if policy.before_traffic.deadline < SHORTEST_DEADLINE {
         let file = file.display();

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use clap::Args;
 use snapback_aws::Aws;
-use snapback_aws::config::{Environment, Settings, function_config, operator_config};
+use snapback_aws::config::{Environment, ProcessEnvironment, Settings, function_config, operator_config};
 use snapback_stage::embedded::EmbeddedAws;
 use snapback_stage::rehearsal::TABLE;
 use snapback_stage::stage::StageConfig;
 
 use crate::output::Failure;
 
+/// How the definition of the embedded DynamoDB's list of tables begins in its file.
+const ENGINE: &[u8] = b"CREATE TABLE _tables";
+
 /// Which record is read.
 #[derive(Debug, Args)]
 pub(crate) struct Source {
     /// Read this SQLite file, kept by `snapback rehearse --store` or `snapback stage --store`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "region"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "profile", "region"])]
     store: Option<PathBuf>,
     #[command(flatten)]
     account: Account,
@@ -26,9 +29,13 @@ pub(crate) struct Source {
 /// AWS_ENDPOINT_URL is honoured.
 #[derive(Debug, Args)]
 pub(crate) struct Account {
-    /// Name of Snapback's table
-    #[arg(long, value_name = "NAME", env = "SNAPBACK_TABLE", default_value = TABLE)]
-    table: String,
+    /// Name of Snapback's table [env: SNAPBACK_TABLE] [default: snapback]
+    // Not clap's `env`: a variable that is set must not stand in the way of --store.
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+    /// Profile of the AWS configuration [env: AWS_PROFILE]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// AWS Region
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
@@ -50,13 +57,18 @@ impl Opened {
 }
 
 impl Account {
+    fn table(&self) -> String {
+        let named = self.table.clone().or_else(|| ProcessEnvironment.get("SNAPBACK_TABLE"));
+        named.unwrap_or_else(|| TABLE.to_owned())
+    }
+
     /// The account's services.
     pub(crate) async fn open(&self) -> Result<Aws, Failure> {
-        let config = operator_config(self.region.clone(), None).await.map_err(Failure::unable)?;
+        let config = operator_config(self.profile.clone(), self.region.clone()).await.map_err(Failure::unable)?;
         if config.region().is_none() {
             return Err(Failure::input("no AWS Region: give --region, or set AWS_REGION or a profile"));
         }
-        let mut settings = Settings::for_table(&self.table);
+        let mut settings = Settings::for_table(self.table());
         settings.topic_arn = std::env::var("SNAPBACK_TOPIC_ARN").ok();
         Ok(Aws::from_sdk_config(&config, settings))
     }
@@ -73,6 +85,13 @@ impl Source {
         let bytes = std::fs::read(store).map_err(|error| Failure::unable(format!("cannot read {shown}: {error}")))?;
         if !bytes.starts_with(b"SQLite format 3\0") {
             return Err(Failure::unable(format!("{shown} is no record of a rehearsal: it is not a SQLite file")));
+        }
+        // The engine would add its tables to the file of another program. What is written last is in the log beside it.
+        let mut log = store.clone().into_os_string();
+        log.push("-wal");
+        let log = std::fs::read(log).unwrap_or_default();
+        if ![bytes, log].iter().any(|bytes| bytes.windows(ENGINE.len()).any(|part| part == ENGINE)) {
+            return Err(Failure::unable(format!("{shown} is no record of a rehearsal: it has no DynamoDB tables")));
         }
         let config = StageConfig { minute: Duration::from_secs(60), port: None, store: Some(store.clone()) };
         let stage = EmbeddedAws::start(config, PathBuf::new()).await;

@@ -102,7 +102,8 @@ fn greet(aws: &EmbeddedAws, is_bare: bool) -> Result<(), Failure> {
     writeln!(out, "{}", json!({"endpoint": endpoint})).and_then(|()| out.flush()).map_err(Failure::unable)?;
     eprintln!("The embedded AWS is at {endpoint} until Ctrl-C. For the AWS CLI or any SDK:\n");
     eprintln!(
-        "  export AWS_ENDPOINT_URL={endpoint} AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=operator AWS_SECRET_ACCESS_KEY=none\n"
+        "  export AWS_ENDPOINT_URL={endpoint} AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 \\\n         \
+         AWS_ACCESS_KEY_ID=operator AWS_SECRET_ACCESS_KEY=none\n"
     );
     if is_bare {
         return Ok(());

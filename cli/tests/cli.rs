@@ -70,6 +70,7 @@ fn a_starter_is_valid_and_a_wrong_policy_says_where() {
     assert!(said(&output).contains("/snapback/policy/checkout-app/checkout-live"), "{}", said(&output));
     std::fs::write(&file, "service: a\nmode: observe\nbake: 0\nrefuse_for: 0\n").unwrap();
     assert_eq!(code(&snapback(&["policy", "check", path])), 0, "0 needs no unit");
+    let too_large = format!("service: a\nmode: advise\nbake: \"{}\"\n", "x".repeat(9000));
     let table = [
         ("unknown key", "service: a\nmode: advise\nbakes: 10m\n", "bakes"),
         ("out of range", "service: a\nmode: advise\nbake: 56m\n", "`bake` is 56m, allowed is 0s to 55m"),
@@ -84,7 +85,9 @@ fn a_starter_is_valid_and_a_wrong_policy_says_where() {
             "service: a\nmode: advise\nbefore_traffic: { probes: [ { http: { url: http://a.example } } ] }\n",
             "https",
         ),
-        ("twice", "service: a\nservice: b\nmode: advise\n", "service"),
+        ("twice", "service: a\nservice: b\nmode: advise\n", "duplicate mapping key `service`"),
+        ("empty", "# later\n", "policy init"),
+        ("too large for Parameter Store", &too_large, "allowed are 8192"),
         ("a list", "- service: a\n", "policy"),
     ];
     for (case, text, part) in table {
@@ -92,6 +95,7 @@ fn a_starter_is_valid_and_a_wrong_policy_says_where() {
         let output = snapback(&["policy", "check", path]);
         assert_eq!(code(&output), 2, "{case}: {}", said(&output));
         assert!(said(&output).contains(part), "{case}: {}", said(&output));
+        assert!(!said(&output).contains("Options"), "words of a library: {}", said(&output));
         let document: Value = serde_json::from_slice(&snapback(&["policy", "check", "--json", path]).stdout).unwrap();
         assert_eq!((&document["ok"], &document["files"][0]["ok"]), (&json!(false), &json!(false)), "{case}");
     }
@@ -148,4 +152,16 @@ fn the_stage_answers_and_ends_when_it_is_told_to() {
     };
     assert_eq!(ended.code(), Some(0));
     assert!(TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).is_err(), "the port is still open");
+}
+
+/// `snapback … | head -1` closes the pipe early.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    for arguments in [&["policy", "schema"][..], &["policy", "init"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_snapback"));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command.args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((code(&output), said(&output)), (0, String::new()), "{arguments:?}");
+    }
 }

@@ -232,12 +232,12 @@ pub fn function_config(env: &impl Environment) -> Result<SdkConfig, ConfigError>
 }
 
 /// The SDK configuration of the command line: the profiles, SSO and credential processes of a person, what the operating
-/// system trusts, and `AWS_ENDPOINT_URL[_SERVICE]`; `endpoint` wins over these.
+/// system trusts, and `AWS_ENDPOINT_URL[_SERVICE]`; `profile` and `region` win over these.
 ///
 /// # Errors
 /// When the TLS settings are refused.
 #[cfg(feature = "operator")]
-pub async fn operator_config(region: Option<String>, endpoint: Option<String>) -> Result<SdkConfig, ConfigError> {
+pub async fn operator_config(profile: Option<String>, region: Option<String>) -> Result<SdkConfig, ConfigError> {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http_client(TrustStore::default())?)
         .timeout_config(timeouts())
@@ -245,8 +245,8 @@ pub async fn operator_config(region: Option<String>, endpoint: Option<String>) -
     if let Some(region) = region {
         loader = loader.region(Region::new(region));
     }
-    if let Some(endpoint) = endpoint {
-        loader = loader.endpoint_url(endpoint);
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
     }
     Ok(loader.load().await)
 }

@@ -1,0 +1,245 @@
+//! What `history` and `explain` say about a record that is known to the millisecond.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test helper may panic")]
+
+use serde_json::{Value, json};
+use snapback_app::ports::Records;
+use snapback_aws::Aws;
+use snapback_aws::config::{Environment, Settings, function_config};
+use snapback_core::alarm::{AlarmSource, AlarmState, WatchedAlarm};
+use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, HookFunctions, Lease};
+use snapback_core::lifecycle::{Exposure, Phase};
+use snapback_core::notice::{Delivery, Notice, NoticeKind};
+use snapback_core::observed::{AutoRollback, Platform, Target};
+use snapback_core::plan::Write;
+use snapback_core::rollback::{Claim, Rollback, RollbackResult, UndoCall};
+use snapback_core::{
+    AlarmName, Cause, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Outcome, Policy, Signal,
+    Timestamp, Trigger,
+};
+use snapback_stage::embedded::EmbeddedAws;
+use snapback_stage::stage::StageConfig;
+use snapback_wire::record::create_table_request;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+const ID: &str = "d-A1B2C3D4E";
+/// 2126-11-18T11:06:40Z: far ahead, because a record that has expired counts as absent.
+const CREATED_MS: i64 = 4_950_673_600_000;
+
+struct Loopback(String);
+
+impl Environment for Loopback {
+    fn get(&self, name: &str) -> Option<String> {
+        match name {
+            "AWS_ENDPOINT_URL" => Some(self.0.clone()),
+            "AWS_REGION" => Some("us-east-1".to_owned()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("operator".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn alarm(name: &str, signal: Signal, state: AlarmState, since: Timestamp, is_exempt: bool) -> WatchedAlarm {
+    WatchedAlarm {
+        name: AlarmName::parse(name).unwrap(),
+        signal: Some(signal),
+        source: AlarmSource::Group,
+        last: Some((state, since)),
+        is_exempt,
+    }
+}
+
+/// A deployment whose version 42 failed requests 2 s after its creation and was gone 11 s later.
+fn deployment(created_at: Timestamp) -> Deployment {
+    let after = |ms| created_at + Duration::from_millis(ms);
+    Deployment {
+        id: DeploymentId::parse(ID).unwrap(),
+        group: GroupRef::parse("shop/live").unwrap(),
+        service: "checkout".to_owned(),
+        platform: Platform::Lambda,
+        target: Target {
+            name: "checkout-fn".to_owned(),
+            alias: "live".to_owned(),
+            baseline: "41".to_owned(),
+            canary: "42".to_owned(),
+        },
+        canary_revision: None,
+        baseline_revision: None,
+        hooks: HookFunctions::default(),
+        creator: "user".to_owned(),
+        is_return: false,
+        auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: false },
+        created_at,
+        registered_at: created_at,
+        phase: Phase::Closed(Outcome::RolledBackInShift),
+        alarms: vec![
+            alarm("checkout-5xx", Signal::Errors, AlarmState::Alarm, after(12_000), false),
+            alarm("checkout-p99", Signal::Latency, AlarmState::Alarm, created_at, true),
+        ],
+        shift_started_at: Some(after(1_000)),
+        weights: vec![(after(1_000), 0.1), (after(13_000), 0.0)],
+        bake: None,
+        alarms_read_at: None,
+        unreadable_since: None,
+        doubts: vec!["the alias could not be read once".to_owned()],
+        was_held: false,
+        refusal: None,
+        order: None,
+        closed_at: Some(after(13_500)),
+        cause: Some(Cause::Errors),
+        trigger: Some(Trigger::Alarm),
+        is_settled: false,
+    }
+}
+
+fn rollback(created_at: Timestamp) -> Rollback {
+    let after = |ms| created_at + Duration::from_millis(ms);
+    Rollback {
+        cause: Cause::Errors,
+        trigger: Trigger::Alarm,
+        exposure: Exposure::Shift,
+        why: "alarm checkout-5xx went red: 7.75 was greater than 3.0".to_owned(),
+        alarms: vec![AlarmName::parse("checkout-5xx").unwrap()],
+        asked_by: None,
+        impact_started_at: Some(after(2_000)),
+        impact_is_from_alarm: true,
+        detected_at: after(12_000),
+        claim: Claim { owner: "run-1".to_owned(), until: after(32_000) },
+        tried_at: Some(after(12_100)),
+        call_error: None,
+        requested_at: Some(after(12_100)),
+        call: Some(UndoCall::StopDeployment),
+        rollback_deployment: Some(DeploymentId::parse("d-F6G7H8I9J").unwrap()),
+        rolled_back_at: Some(after(13_000)),
+        recovered_at: None,
+        result: RollbackResult::Done,
+    }
+}
+
+/// Keeps the table in `store`, with the deployment when there is one.
+async fn keep(store: &Path, created_at: Option<Timestamp>) {
+    let config = StageConfig { minute: Duration::from_secs(60), port: None, store: Some(store.to_path_buf()) };
+    let stage = EmbeddedAws::start(config, Default::default()).await.unwrap();
+    let table = create_table_request("snapback");
+    stage.call(&*stage.stage.dynamodb, "dynamodb", "CreateTable", table).await.unwrap();
+    if let Some(created_at) = created_at {
+        let config = function_config(&Loopback(stage.stage.endpoint())).unwrap();
+        fill(&Aws::from_sdk_config(&config, Settings::for_table("snapback")), created_at).await;
+    }
+    stage.shutdown().await;
+}
+
+async fn fill(aws: &Aws, created_at: Timestamp) {
+    let after = |ms| created_at + Duration::from_millis(ms);
+    let deployment = deployment(created_at);
+    let line = |ms, kind, text: &str| Evidence::new(after(ms), kind, text);
+    let evidence = [line(1_000, EvidenceKind::Phase, "version 42 gets traffic")];
+    assert!(aws.register(&deployment, &Policy::without_parameter("checkout"), &evidence).await.unwrap());
+    let lease = Lease {
+        event: LifecycleEvent::BeforeAllowTraffic,
+        execution_id: ExecutionId::parse("execution-1").unwrap(),
+        owner: "run-1".to_owned(),
+        taken_at: after(100),
+        deadline: after(120_000),
+        result: Some((HookStatus::Succeeded, "all checks passed".to_owned())),
+        answered: Some((HookStatus::Succeeded, after(600))),
+    };
+    aws.take_lease(&deployment.id, &lease).await.unwrap();
+    let mut notice =
+        Notice::new(NoticeKind::Rollback, after(13_500), "Rolled back: checkout version 42", "x".to_owned());
+    notice.delivery = Delivery::Sent(after(13_600));
+    let writes = [
+        Write::Rollback(rollback(created_at)),
+        Write::Notice(notice),
+        Write::Evidence(line(12_000, EvidenceKind::Verdict, "roll back: alarm checkout-5xx went red")),
+        Write::Evidence(line(12_100, EvidenceKind::Call, "StopDeployment: accepted")),
+    ];
+    aws.commit(&deployment, 1, &writes).await.unwrap();
+}
+
+fn snapback(arguments: &[&str], store: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snapback"));
+    // A table that is named for everyday use must not stand in the way of a file.
+    command.args(arguments).arg("--store").arg(store).env("SNAPBACK_TABLE", "production").output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn the_story_of_a_rollback() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("table.sqlite");
+    keep(&store, Some(Timestamp::from_ms(CREATED_MS))).await;
+    let text = stdout(&snapback(&["explain", ID], &store));
+    assert_eq!(text, GOLDEN, "{text}");
+
+    let document: Value = serde_json::from_str(&stdout(&snapback(&["explain", ID, "--json"], &store))).unwrap();
+    let times = ["impact_started_ms", "detected_ms", "requested_ms", "rolled_back_ms"];
+    let times = times.map(|name| document["rollback"][name].as_i64().unwrap() - CREATED_MS);
+    assert_eq!(times, [2_000, 12_000, 12_100, 13_000]);
+    let rollback = &document["rollback"];
+    assert_eq!((&rollback["result"], &rollback["call"]), (&json!("done"), &json!("StopDeployment")));
+    assert_eq!(document["outcome"], "rolled-back-in-shift");
+    assert_eq!(document["evidence"].as_array().unwrap().len(), 3);
+    assert_eq!(document["hooks"]["BeforeAllowTraffic"]["answered_ms"], CREATED_MS + 600);
+    assert_eq!(document["alarms"][1]["exempt"], true);
+}
+
+#[tokio::test]
+async fn the_list_has_what_a_person_looks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("table.sqlite");
+    let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    // Only the last 30 days are listed.
+    let created_ms = i64::try_from(now_ms).unwrap() - 3_600_000;
+    keep(&store, Some(Timestamp::from_ms(created_ms))).await;
+    let text = stdout(&snapback(&["history"], &store));
+    let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().skip(2).collect();
+    let expected = "d-A1B2C3D4E checkout 41 -> 42 rolled-back-in-shift errors alarm 10.0 s 1.0 s";
+    assert_eq!(row.join(" "), expected, "{text}");
+
+    let document: Value = serde_json::from_str(&stdout(&snapback(&["history", "--json"], &store))).unwrap();
+    let expected = json!({"deployments": [{
+        "deployment": ID, "application": "shop", "deployment_group": "live", "service": "checkout",
+        "function": "checkout-fn", "from_version": "41", "to_version": "42", "created_ms": created_ms,
+        "closed_ms": created_ms + 13_500, "outcome": "rolled-back-in-shift", "cause": "errors", "trigger": "alarm",
+        "time_to_detect_ms": 10_000, "time_to_roll_back_ms": 1_000, "rollback_deployment": "d-F6G7H8I9J"
+    }]});
+    assert_eq!(document, expected);
+    for (group, count) in [("shop/live", 1), ("shop/other", 0)] {
+        let listed = stdout(&snapback(&["history", "--json", "--group", group], &store));
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        assert_eq!(listed["deployments"].as_array().unwrap().len(), count, "{group}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("table.sqlite");
+    keep(&store, None).await;
+    let output = snapback(&["explain", ID], &store);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is not on record"));
+    assert_eq!(stdout(&snapback(&["history"], &store)), "No deployments on record in the last 30 days.\n");
+}
+
+#[test]
+fn a_file_of_another_program_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("mine.sqlite");
+    let before = [b"SQLite format 3\0".as_slice(), &[0; 4096]].concat();
+    std::fs::write(&store, &before).unwrap();
+    let output = snapback(&["history"], &store);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("no DynamoDB tables"), "{said}");
+    assert_eq!(std::fs::read(&store).unwrap(), before);
+}
+
+/// Reviewed like code: change it together with the words.
+const GOLDEN: &str = include_str!("golden/explain.txt");
