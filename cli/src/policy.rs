@@ -155,16 +155,15 @@ fn read(file: &Path) -> Result<(Value, Policy), String> {
     if text.len() > MAX_FILE {
         return Err(format!("has {} bytes, allowed are {MAX_FILE}", text.len()));
     }
-    // JSON is YAML, too, but its own parser names the place better.
+    // JSON is YAML, too, but its own parser names the place of a slip better; it would let a repeated key win silently.
     let is_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let document: Value = if is_json {
-        serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))?
-    } else {
-        serde_saphyr::from_str(&text).map_err(|error| {
-            let why = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
-            format!("is not YAML that can be used: {why}")
-        })?
-    };
+    if is_json {
+        serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(|error| format!("is not JSON: {error}"))?;
+    }
+    let document: Value = serde_saphyr::from_str(&text).map_err(|error| {
+        let why = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+        format!("cannot be used: {why}")
+    })?;
     if document.is_null() {
         return Err("is empty; `snapback policy init` prints a starter".to_owned());
     }

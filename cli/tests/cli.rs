@@ -102,6 +102,23 @@ fn a_starter_is_valid_and_a_wrong_policy_says_where() {
 }
 
 #[test]
+fn a_repeated_key_in_json_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapback.json");
+    let table = [
+        (r#"{"service":"a","mode":"advise"}"#, 0, "ok"),
+        (r#"{"service":"a","mode":"advise","mode":"rollback"}"#, 2, "duplicate mapping key `mode`"),
+        (r#"{"service":"a","#, 2, "not JSON"),
+    ];
+    for (text, expected, part) in table {
+        std::fs::write(&file, text).unwrap();
+        let output = snapback(&["policy", "check", file.to_str().unwrap()]);
+        assert_eq!(code(&output), expected, "{text}: {}", said(&output));
+        assert!(said(&output).contains(part), "{text}: {}", said(&output));
+    }
+}
+
+#[test]
 fn the_schema_is_the_committed_one() {
     let printed: Value = serde_json::from_slice(&snapback(&["policy", "schema"]).stdout).unwrap();
     let committed: Value = serde_json::from_str(include_str!("../../shared/wire/policy.schema.json")).unwrap();
