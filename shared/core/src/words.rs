@@ -194,6 +194,50 @@ words!(
     }
 );
 
+words!(
+    /// The signals that the detector compares, in the order of its weight table.
+    Metric, "metric", {
+        /// 5xx answers and function errors, of the requests.
+        E5 => "e5",
+        /// Failed transactions, of the transactions.
+        Tx => "tx",
+        /// Requests slower than the baseline's median.
+        Q50 => "q50",
+        /// Requests slower than the baseline's 90th percentile.
+        Q90 => "q90",
+        /// Requests slower than the baseline's 99th percentile.
+        Q99 => "q99",
+        /// 4xx answers, of the requests.
+        E4 => "e4",
+        /// Requests that arrive: too few is bad.
+        Traffic => "traffic",
+    }
+);
+
+words!(
+    /// What the detector says about the new version.
+    Verdict, "verdict", {
+        /// Nothing decided yet.
+        Continue => "continue",
+        /// Worse than the old version.
+        Rollback => "rollback",
+        /// Watched to the end, and a much worse version would have been seen.
+        Pass => "pass",
+        /// Watched to the end, and there was too little to tell.
+        Inconclusive => "inconclusive",
+    }
+);
+
+words!(
+    /// What the new version is compared with.
+    Comparison, "comparison", {
+        /// The old version at the same time.
+        Concurrent => "concurrent",
+        /// The old version before the shift.
+        BeforeAfter => "before-after",
+    }
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
