@@ -42,6 +42,7 @@ mod histogram;
 mod judgement;
 mod mixture;
 mod reference;
+mod sentences;
 mod settings;
 mod state;
 
@@ -51,5 +52,6 @@ pub use course::{Course, InvalidCourse, MAX_END_S, MAX_STEPS};
 pub use histogram::{Edges, Histogram, InvalidEdges, Thresholds};
 pub use judgement::{Judgement, MetricEvidence};
 pub use reference::{RateReference, TrafficReference};
+pub use sentences::headline;
 pub use settings::{InvalidSetting, Margin, RateValues, Ratio, Settings, TrafficValues, Values};
 pub use state::{Evidence, HalfSeen, InvalidState, RateState, State, Total, TrafficState};

@@ -214,6 +214,23 @@ words!(
     }
 );
 
+impl From<Metric> for Signal {
+    fn from(metric: Metric) -> Self {
+        match metric {
+            Metric::E5 | Metric::E4 => Self::Errors,
+            Metric::Q50 | Metric::Q90 | Metric::Q99 => Self::Latency,
+            Metric::Tx => Self::Transactions,
+            Metric::Traffic => Self::Availability,
+        }
+    }
+}
+
+impl From<Metric> for Cause {
+    fn from(metric: Metric) -> Self {
+        Signal::from(metric).into()
+    }
+}
+
 words!(
     /// What the detector says about the new version.
     Verdict, "verdict", {
