@@ -1,0 +1,17 @@
+//! Time of the detector: one poll that judges a bucket, and 1,000 deployments from their history to their end.
+//!
+//! `make bench-judge` runs it, with the cfg that its dependency needs. A poll that judges a bucket should take less than
+//! 20 µs on one core.
+#![cfg_attr(criterion, allow(missing_docs, reason = "criterion's macros make functions without"))]
+
+#[cfg(criterion)]
+#[path = "detector/measure.rs"]
+mod measure;
+
+#[cfg(criterion)]
+criterion::criterion_main!(measure::benches);
+
+#[cfg(not(criterion))]
+fn main() {
+    println!("nothing measured: `make bench-judge` measures");
+}
