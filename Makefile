@@ -55,4 +55,4 @@ build: ## Package the functions for Lambda with cargo-lambda (arm64 where that t
 .PHONY: bench-judge
 # A target folder of its own: the flag would make cargo build everything else in `target` anew.
 bench-judge: ## Time of one step of the detector, and of 1,000 deployments
-	CARGO_TARGET_DIR=target/bench RUSTFLAGS="--cfg criterion" $(CARGO) bench -p snapback-core --locked
+	CARGO_TARGET_DIR=$(CURDIR)/target/bench RUSTFLAGS="--cfg criterion" $(CARGO) bench -p snapback-core --locked
