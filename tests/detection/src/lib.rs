@@ -1,0 +1,11 @@
+//! The scoreboard: seeded deployments, Snapback and other people's detectors on the same ones, and what they cost.
+//!
+//! [`generate`] makes a deployment, [`judge`] says what a detector is, [`rivals`] are the others, [`score`] counts.
+
+pub mod generate;
+pub mod judge;
+pub mod latency;
+pub mod math;
+pub mod rivals;
+pub mod sample;
+pub mod trace;
