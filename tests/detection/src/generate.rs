@@ -7,7 +7,7 @@
 
 use crate::math::{exp, ln, normal_below, pow, sin};
 use crate::sample::Sampler;
-use crate::trace::{Bucket, Class, Deployment, EDGES, POLL_S, Plan, Spec, Version, edges_ms};
+use crate::trace::{Bucket, Class, Deployment, POLL_S, Plan, Spec, Version, edges_ms};
 use std::collections::BTreeMap;
 
 /// Share of failed requests that the caller tries again.
@@ -484,7 +484,7 @@ fn next_poll_s(second: f64) -> i64 {
 mod tests {
     use super::*;
     use crate::latency::Latencies;
-    use crate::trace::{DRAIN_S, RATES};
+    use crate::trace::{DRAIN_S, EDGES, RATES};
 
     fn spec(class: Class, rate: f64) -> Spec {
         Spec { seed: 1, class, rate, plan: Plan::Canary10Percent5Minutes, bucket_s: 60, index: 0 }

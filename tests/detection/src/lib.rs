@@ -7,5 +7,8 @@ pub mod judge;
 pub mod latency;
 pub mod math;
 pub mod rivals;
+pub mod run;
 pub mod sample;
+pub mod score;
+pub mod targets;
 pub mod trace;

@@ -1,8 +1,8 @@
 //! CloudWatch alarms on a `CodeDeploy` deployment group: one red alarm, and the deployment is rolled back. An alarm that was
 //! red before the deployment stops it at once, as `CodeDeploy` does.
 
-use super::minutes::{MINUTE_S, Minute, Minutes, Tally};
-use crate::judge::{Contestant, Course, Judge, Source, Verdict};
+use super::minutes::{MINUTE_S, Minute, Minutes};
+use crate::judge::{Contestant, Judge, Source, Verdict};
 use crate::trace::Bucket;
 use std::collections::BTreeMap;
 
@@ -14,6 +14,15 @@ const RECOMMENDED_ALARMS: Source = Source {
     title: "Recommended alarms - Amazon CloudWatch",
     url: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
 };
+
+const LOW_SAMPLES: Source = Source {
+    title: "Percentile-based alarms and low data samples - Amazon CloudWatch",
+    url: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/percentiles-with-low-samples.html",
+};
+
+/// Samples in a period from which a percentile is evaluated (`EvaluateLowSampleCountPercentile: ignore`): 10/(1 − percentile).
+const ENOUGH_FOR_P90: u64 = 100;
+const ENOUGH_FOR_P99: u64 = 1000;
 
 /// The two alarms of SAM's guide to safe deployments.
 pub(super) const SAM: Contestant = Contestant {
@@ -44,9 +53,9 @@ pub(super) const RECOMMENDED: Contestant = Contestant {
 pub(super) const TUNED: Contestant = Contestant {
     name: "CloudWatch tuned",
     method: "The same kinds of alarms with thresholds from the hour before, as the recommendation advises: 5xx, 4xx and failed \
-             transactions above twice their rate and at least 1 point above it in 2 of 3 minutes, p90 and p99 latency above \
-             1.5 times theirs in 2 of 3, requests below half of the quietest minute in 3 of 3.",
-    sources: &[RECOMMENDED_ALARMS, MISSING_DATA],
+             transactions (at least 1 %), p90 and p99 latency above 1.25 times their worst minute in 2 of 3 minutes, requests \
+             below half of the quietest minute in 3 of 3. Percentiles of too few samples are ignored.",
+    sources: &[RECOMMENDED_ALARMS, LOW_SAMPLES, MISSING_DATA],
     start: |_| Box::new(AlarmJudge::new(tuned)),
 };
 
@@ -174,16 +183,20 @@ fn client_error_rate(minute: &Minute) -> Option<f64> {
     minute.alias()?.client_error_rate()
 }
 
-fn failed_transaction_rate(minute: &Minute) -> Option<f64> {
-    minute.alias()?.failed_transaction_rate()
-}
-
 fn p90(minute: &Minute) -> Option<f64> {
     minute.alias()?.latency.quantile_ms(0.9)
 }
 
-fn p99(minute: &Minute) -> Option<f64> {
-    minute.alias()?.latency.quantile_ms(0.99)
+fn failed_transaction_rate(minute: &Minute) -> Option<f64> {
+    minute.alias()?.failed_transaction_rate()
+}
+
+fn sound_p90(minute: &Minute) -> Option<f64> {
+    minute.alias().filter(|alias| alias.requests >= ENOUGH_FOR_P90)?.latency.quantile_ms(0.9)
+}
+
+fn sound_p99(minute: &Minute) -> Option<f64> {
+    minute.alias().filter(|alias| alias.requests >= ENOUGH_FOR_P99)?.latency.quantile_ms(0.99)
 }
 
 fn requests(minute: &Minute) -> Option<f64> {
@@ -213,16 +226,17 @@ fn half_of_quietest(minutes: &Minutes) -> f64 {
 }
 
 fn tuned(minutes: &Minutes) -> Vec<Alarm> {
-    let before = minutes.before_start();
-    let twice = |rate: Option<f64>| Breach::Above(rate.map_or(0.01, |rate| (2.0 * rate).max(rate + 0.01)));
-    let slower = |share| Breach::Above(before.latency.quantile_ms(share).map_or(f64::INFINITY, |usual| 1.5 * usual));
-    let two_of_three = |series: Series, breach| Alarm::new(series, breach, (2, 3), Missing::Missing);
+    let two_of_three = |series: Series, least: f64| {
+        let before = minutes.range(i64::MIN, 0).filter_map(|(_, minute)| series(minute));
+        let threshold = before.fold(least, |worst, value| worst.max(value * 1.25));
+        Alarm::new(series, Breach::Above(threshold), (2, 3), Missing::Missing)
+    };
     vec![
-        two_of_three(error_rate, twice(before.error_rate())),
-        two_of_three(client_error_rate, twice(Tally::client_error_rate(&before))),
-        two_of_three(failed_transaction_rate, twice(before.failed_transaction_rate())),
-        two_of_three(p90, slower(0.9)),
-        two_of_three(p99, slower(0.99)),
+        two_of_three(error_rate, 0.01),
+        two_of_three(client_error_rate, 0.01),
+        two_of_three(failed_transaction_rate, 0.01),
+        two_of_three(sound_p90, 0.0),
+        two_of_three(sound_p99, 0.0),
         Alarm::new(requests, Breach::Below(half_of_quietest(minutes)), (3, 3), Missing::Breaching),
     ]
 }
@@ -307,8 +321,9 @@ mod tests {
         assert_eq!(run(&TUNED, &quiet, usual), Err(Verdict::Pass));
         assert_eq!(run(&TUNED, &quiet, failing(0.3)), Ok(150), "3 % of all is above 1 %");
         assert_eq!(run(&TUNED, &quiet, failing(0.09)), Ok(450), "9 % after the shift");
-        let failing_before = hour(|bucket| bucket.errors = 100);
-        assert_eq!(run(&TUNED, &failing_before, failing(0.15)), Err(Verdict::Pass), "less than twice 10 %");
+        let failing_before = hour(|bucket| bucket.errors = if bucket.start_s == -600 { 100 } else { 20 });
+        assert_eq!(run(&TUNED, &failing_before, failing(0.12)), Err(Verdict::Pass), "the worst minute had 10 %");
+        assert_eq!(run(&TUNED, &failing_before, failing(0.13)), Ok(450));
         let slow = |index, version| {
             let mut bucket = usual(index, version)?;
             if version == Version::New {

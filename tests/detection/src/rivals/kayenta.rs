@@ -11,8 +11,9 @@ pub(super) const KAYENTA: Contestant = Contestant {
     name: "Kayenta",
     method: "NetflixACAJudge-v1.0: Mann-Whitney at 98 % with a tolerance of a quarter of the Hodges-Lehmann estimate, direction \
              increase, on one point a minute. Groups of equal weight: errors (5xx, critical), client errors, latency (p50, p90, \
-             p99), transactions. Judged every 5 minutes over all data so far; below 75 rolls back, as does less than 95 at the \
-             end. Baseline: the old version while both run; as nothing is left to compare with at 100 %, the hour before too.",
+             p99), transactions. Judged every 5 minutes over all data since the start (lookback growing); a score below 75 \
+             rolls back, as does one below 95 at the end. Baseline: the old version as long as it has traffic, as the \
+             documentation advises (with the hour before as baseline too it rolled back more healthy deployments).",
     sources: &[
         Source { title: "How canary judgment works (Spinnaker)", url: "https://spinnaker.io/guides/user/canary/judge" },
         Source {
@@ -84,8 +85,6 @@ fn score(groups: &[Vec<Label>]) -> f64 {
 
 struct Kayenta {
     minutes: Minutes,
-    /// The first minute in which the new version has all traffic.
-    alone_from: i64,
     last_minute: i64,
     /// The minute before which the next judgement looks.
     next: i64,
@@ -96,7 +95,6 @@ impl Kayenta {
     fn new(course: &Course) -> Kayenta {
         Kayenta {
             minutes: Minutes::default(),
-            alone_from: course.plan.last_step_s() / MINUTE_S,
             last_minute: course.plan.end_s() / MINUTE_S,
             next: INTERVAL_MINUTES,
             score: 0.0,
@@ -104,14 +102,12 @@ impl Kayenta {
     }
 
     fn judge(&self, before: i64) -> f64 {
-        let from = if before > self.alone_from { i64::MIN } else { 0 };
-        let old = |minute: &Minute| minute.old.clone();
-        let new = |minute: &Minute| minute.new.clone();
-        let baseline: Vec<Tally> = self.minutes.range(from, before).filter_map(|(_, minute)| old(minute)).collect();
-        let canary: Vec<Tally> = self.minutes.range(0, before).filter_map(|(_, minute)| new(minute)).collect();
+        let seen: Vec<&Minute> = self.minutes.range(0, before).map(|(_, minute)| minute).collect();
         let label = |metric: &Metric| {
-            let values = |side: &[Tally]| side.iter().filter_map(metric).collect::<Vec<f64>>();
-            classify(&values(&baseline), &values(&canary))
+            let values = |side: fn(&Minute) -> Option<&Tally>| -> Vec<f64> {
+                seen.iter().copied().filter_map(side).filter_map(metric).collect()
+            };
+            classify(&values(|minute| minute.old.as_ref()), &values(|minute| minute.new.as_ref()))
         };
         score(&GROUPS.map(|group| group.iter().map(label).collect()))
     }
@@ -185,8 +181,8 @@ mod tests {
         let quiet = hour(|_| {});
         assert_eq!(run(&KAYENTA, &quiet, usual), Err(Verdict::Pass));
         assert_eq!(run(&KAYENTA, &quiet, failing(0.1)), Ok(360), "five points a side are enough when all differ");
-        let late = |index, version| if index < 6 { usual(index, version) } else { failing(0.1)(index, version) };
-        assert_eq!(run(&KAYENTA, &quiet, late), Ok(1260), "9 bad minutes of 15 are not enough, 14 of 20 are");
+        let late = |index, version| if index < 3 { usual(index, version) } else { failing(0.1)(index, version) };
+        assert_eq!(run(&KAYENTA, &quiet, late), Ok(1260), "12 of 15 bad minutes are not enough, 17 of 20 are");
         let gone = |index, version| usual(index, version).filter(|_| version == Version::Old);
         assert_eq!(run(&KAYENTA, &quiet, gone), Ok(360), "no data");
     }
