@@ -2,13 +2,17 @@
 //!
 //! [`generate`] makes a deployment, [`judge`] says what a detector is, [`rivals`] are the others, [`score`] counts.
 
+pub mod board;
 pub mod generate;
 pub mod judge;
 pub mod latency;
 pub mod math;
+pub mod plots;
+pub mod report;
 pub mod rivals;
 pub mod run;
 pub mod sample;
 pub mod score;
+pub mod svg;
 pub mod targets;
 pub mod trace;
