@@ -4,6 +4,7 @@
 
 mod explain;
 mod history;
+mod judge;
 mod operate;
 mod output;
 mod policy;
@@ -45,6 +46,9 @@ enum Command {
     /// Go back to the old version now
     #[command(after_help = "Example: snapback rollback d-A1B2C3D4E --why 'support sees wrong prices'")]
     Rollback(operate::Operate),
+    /// Judge deployment traces: is the new version worse than the old one?
+    #[command(after_help = "Example: snapback judge --explain < deployments.trace.jsonl > deployments.verdict.jsonl")]
+    Judge(judge::Judge),
     /// Write, check and push the policy file of a service
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Promote(command) => command.run(snapback_core::deployment::Verb::Promote),
         Command::Rollback(command) => command.run(snapback_core::deployment::Verb::RollBack),
+        Command::Judge(command) => command.run(),
         Command::Policy(command) => command.run(),
     }
 }

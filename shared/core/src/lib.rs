@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod alarm;
+pub mod canary;
 pub mod check;
 pub mod deployment;
 pub mod id;

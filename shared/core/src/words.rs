@@ -194,6 +194,67 @@ words!(
     }
 );
 
+words!(
+    /// The signals that the detector compares, in the order of its weight table.
+    Metric, "metric", {
+        /// 5xx answers and function errors, of the requests.
+        E5 => "e5",
+        /// Failed transactions, of the transactions.
+        Tx => "tx",
+        /// Requests slower than the baseline's median.
+        Q50 => "q50",
+        /// Requests slower than the baseline's 90th percentile.
+        Q90 => "q90",
+        /// Requests slower than the baseline's 99th percentile.
+        Q99 => "q99",
+        /// 4xx answers, of the requests.
+        E4 => "e4",
+        /// Requests that arrive: too few is bad.
+        Traffic => "traffic",
+    }
+);
+
+impl From<Metric> for Signal {
+    fn from(metric: Metric) -> Self {
+        match metric {
+            Metric::E5 | Metric::E4 => Self::Errors,
+            Metric::Q50 | Metric::Q90 | Metric::Q99 => Self::Latency,
+            Metric::Tx => Self::Transactions,
+            Metric::Traffic => Self::Availability,
+        }
+    }
+}
+
+impl From<Metric> for Cause {
+    fn from(metric: Metric) -> Self {
+        Signal::from(metric).into()
+    }
+}
+
+words!(
+    /// What the detector says about the new version.
+    Verdict, "verdict", {
+        /// Nothing decided yet.
+        Continue => "continue",
+        /// Worse than the old version.
+        Rollback => "rollback",
+        /// Watched to the end, and a much worse version would have been seen.
+        Pass => "pass",
+        /// Watched to the end, and there was too little to tell.
+        Inconclusive => "inconclusive",
+    }
+);
+
+words!(
+    /// What the new version is compared with.
+    Comparison, "comparison", {
+        /// The old version at the same time.
+        Concurrent => "concurrent",
+        /// The old version before the shift.
+        BeforeAfter => "before-after",
+    }
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,3 +14,4 @@ pub mod record;
 pub mod revision;
 pub mod sns;
 pub mod time;
+pub mod trace;

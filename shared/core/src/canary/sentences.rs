@@ -1,0 +1,180 @@
+//! What the detector says, in words for a person on call.
+
+use super::bucket::number;
+use super::judgement::{Judgement, MetricEvidence};
+use super::settings::Settings;
+use super::state::{State, Total};
+use crate::words::{Comparison, Metric, Verdict};
+
+/// Odds above this are said as "more than".
+const ODDS_MAX: f64 = 1e6;
+
+/// The judgement in one line.
+#[must_use]
+pub fn headline(settings: &Settings, state: &State, judgement: &Judgement) -> String {
+    let enough = odds(-settings.alpha.ln());
+    let information = format!("{:.1} of the {:.1} needed", state.information, settings.information_needed);
+    let ratio = settings.information_ratio;
+    match judgement.verdict {
+        Verdict::Continue => format!("undecided: {}; {enough} is a rollback", against(judgement.log_e)),
+        Verdict::Rollback => {
+            let reason = judgement.reason.map_or("nothing", Metric::as_str);
+            format!("rollback because of {reason}: {}; {enough} is enough", against(judgement.log_e))
+        }
+        Verdict::Pass => {
+            let against = against(judgement.log_e);
+            format!("pass: {ratio} times the tolerated errors would have shown ({information}); {against}")
+        }
+        Verdict::Inconclusive => {
+            format!("inconclusive: too few requests to notice {ratio} times the tolerated errors ({information})")
+        }
+    }
+}
+
+impl MetricEvidence {
+    /// What this metric says, in one sentence or two.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let what = match self.metric {
+            Metric::E5 => "5xx answers and function errors",
+            Metric::Tx => "failed transactions",
+            Metric::Q50 => "requests slower than the old version's median",
+            Metric::Q90 => "requests slower than the old version's 90th percentile",
+            Metric::Q99 => "requests slower than the old version's 99th percentile",
+            Metric::E4 => "4xx answers",
+            Metric::Traffic => "requests that arrive",
+        };
+        if self.log_e.is_none() {
+            return format!("{what}: not seen yet, or not measured.");
+        }
+        let numbers = match self.metric {
+            Metric::Traffic if self.canary.all == 0 => "nothing to compare".to_owned(),
+            Metric::Traffic => format!("new version {}, due by its weight {}", self.canary.bad, self.canary.all),
+            Metric::E5 | Metric::Tx | Metric::Q50 | Metric::Q90 | Metric::Q99 | Metric::E4 => self.rates(),
+        };
+        let mut text = format!("{what}: {numbers}. {}", capital(&against(self.log_e)));
+        if self.log_e.is_some_and(|log_e| log_e > 0.0) {
+            match self.how {
+                Some(Comparison::Concurrent) => text.push_str(", most of it from comparing both at the same time"),
+                Some(Comparison::BeforeAfter) => text.push_str(", most of it from comparing with the time before"),
+                None => {}
+            }
+            if let Some(first_bad_s) = self.first_bad_s {
+                text.push_str(&format!("; bad since {first_bad_s} s"));
+            }
+        }
+        text + "."
+    }
+
+    fn rates(&self) -> String {
+        let mut parts = Vec::new();
+        if self.canary.all > 0 {
+            parts.push(format!("new version {}", share(self.canary)));
+        }
+        if self.baseline.all > 0 {
+            parts.push(format!("old version at the same time {}", share(self.baseline)));
+        }
+        if let Some(reference) = self.reference {
+            parts.push(format!("old version before {}", percent(reference)));
+        }
+        if self.canary.all == 0 { "nothing to compare".to_owned() } else { parts.join(", ") }
+    }
+}
+
+fn share(total: Total) -> String {
+    format!("{} of {} ({})", total.bad, total.all, percent(number(total.bad) / number(total.all)))
+}
+
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent >= 10.0 { format!("{percent:.1} %") } else { format!("{percent:.2} %") }
+}
+
+/// Evidence as odds; at even odds or less there is none.
+fn against(log_e: Option<f64>) -> String {
+    match log_e {
+        Some(log_e) if log_e > 0.0 => format!("evidence {} against the new version", odds(log_e)),
+        Some(_) | None => "no evidence against the new version".to_owned(),
+    }
+}
+
+fn odds(log_e: f64) -> String {
+    let odds = log_e.exp();
+    if odds > ODDS_MAX {
+        format!("more than {ODDS_MAX}:1")
+    } else if odds >= 10.0 {
+        format!("{odds:.0}:1")
+    } else {
+        format!("{odds:.1}:1")
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(metric: Metric, log_e: Option<f64>, baseline: (u64, u64), canary: (u64, u64)) -> MetricEvidence {
+        let total = |(bad, all)| Total { bad, all };
+        MetricEvidence {
+            metric,
+            log_e,
+            baseline: total(baseline),
+            canary: total(canary),
+            reference: Some(0.002),
+            how: Some(Comparison::Concurrent),
+            first_bad_s: Some(60),
+        }
+    }
+
+    #[test]
+    fn a_sentence_has_the_numbers_that_count() {
+        let table = [
+            (
+                evidence(Metric::E5, Some(5.0), (4, 1890), (83, 210)),
+                "5xx answers and function errors: new version 83 of 210 (39.5 %), old version at the same time 4 of 1890 \
+                 (0.21 %), old version before 0.20 %. Evidence 148:1 against the new version, most of it from comparing \
+                 both at the same time; bad since 60 s.",
+            ),
+            (
+                evidence(Metric::Q50, Some(-2.0), (0, 0), (40, 100)),
+                "requests slower than the old version's median: new version 40 of 100 (40.0 %), old version before 0.20 %. \
+                 No evidence against the new version.",
+            ),
+            (
+                evidence(Metric::Traffic, Some(-0.1), (900, 1000), (100, 100)),
+                "requests that arrive: new version 100, due by its weight 100. No evidence against the new version.",
+            ),
+            (
+                evidence(Metric::Tx, Some(-0.1), (0, 0), (0, 0)),
+                "failed transactions: nothing to compare. No evidence against the new version.",
+            ),
+            (evidence(Metric::E4, None, (0, 0), (0, 0)), "4xx answers: not seen yet, or not measured."),
+        ];
+        for (evidence, expected) in table {
+            assert_eq!(evidence.sentence(), expected);
+        }
+    }
+
+    #[test]
+    fn a_headline_says_what_would_be_enough() {
+        let settings = Settings::default_method();
+        let course = super::super::Course::new(60, vec![(0.0, 1.0)], 1200.0, 120.0).unwrap();
+        let mut state = State::begin(&settings, &course, 0.0, &[]);
+        let judgement = State::finish(&settings, &state);
+        let text = headline(&settings, &state, &judgement);
+        assert_eq!(
+            text,
+            "inconclusive: too few requests to notice 5 times the tolerated errors (0.0 of the 6.0 needed)"
+        );
+        state.rolled_back = Some(Metric::Tx);
+        let judgement = Judgement { log_e: Some(30.0), ..State::finish(&settings, &state) };
+        let text = headline(&settings, &state, &judgement);
+        let expected = "rollback because of tx: evidence more than 1000000:1 against the new version; 20:1 is enough";
+        assert_eq!(text, expected);
+    }
+}
