@@ -13,6 +13,7 @@ pub mod rivals;
 pub mod run;
 pub mod sample;
 pub mod score;
+pub mod snapback;
 pub mod svg;
 pub mod targets;
 pub mod trace;

@@ -1,8 +1,10 @@
 //! `bench-detection`: plays simulated deployments to all detectors and writes tables and plots.
 
 use snapback_detection::board::{Board, Row};
+use snapback_detection::judge::Contestant;
 use snapback_detection::rivals::RIVALS;
 use snapback_detection::run::{Series, play_all};
+use snapback_detection::snapback::SNAPBACK;
 use snapback_detection::{plots, report};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -103,7 +105,7 @@ fn play(arguments: &Arguments) -> Board {
             eprintln!("{done} of {total} deployments");
         }
     };
-    let contestants = RIVALS;
+    let contestants: Vec<Contestant> = std::iter::once(SNAPBACK).chain(RIVALS).collect();
     let columns = play_all(&specs, &contestants, &progress);
     let rows = contestants.into_iter().zip(columns).map(|(contestant, outcomes)| Row { contestant, outcomes }).collect();
     Board { series, rows }

@@ -39,7 +39,7 @@ pub struct Bucket {
     pub failed_transactions: u64,
     /// Requests per latency bin, in order of the bin, without empty bins. Bin 0 is below the first edge, bin i lies between
     /// edges i−1 and i, bin [`EDGES`] is the rest.
-    pub latency: Vec<(usize, u64)>,
+    pub latency: Vec<(u32, u64)>,
 }
 
 /// Upper edges of the latency bins in milliseconds: 2^(i/8) for i from 0 to 128.
