@@ -533,17 +533,26 @@ mod tests {
                 for rate in [0.3, 100.0] {
                     let deployment = generate(&Spec { bucket_s, ..spec(class, rate) });
                     let mut seen = std::collections::BTreeSet::new();
-                    for (visible_s, bucket) in deployment.polls().flat_map(|(now, list)| list.iter().map(move |b| (now, b))) {
+                    for (visible_s, bucket) in
+                        deployment.polls().flat_map(|(now, list)| list.iter().map(move |b| (now, b)))
+                    {
                         let case = format!("{} {bucket:?}", deployment.spec.id());
                         assert!(seen.insert((bucket.version, bucket.start_s)), "twice: {case}");
                         assert!(bucket.requests > 0 && bucket.start_s % bucket_s == 0, "{case}");
                         assert!(bucket.errors + bucket.client_errors <= bucket.requests, "{case}");
                         assert!(bucket.transactions <= bucket.requests, "{case}");
                         assert!(bucket.failed_transactions <= bucket.transactions, "{case}");
-                        assert_eq!(bucket.latency.iter().map(|(_, count)| count).sum::<u64>(), bucket.requests, "{case}");
+                        assert_eq!(
+                            bucket.latency.iter().map(|(_, count)| count).sum::<u64>(),
+                            bucket.requests,
+                            "{case}"
+                        );
                         assert!(bucket.latency.windows(2).all(|pair| pair[0].0 < pair[1].0), "{case}");
                         assert!(bucket.latency.iter().all(|(bin, count)| *bin <= 129 && *count > 0), "{case}");
-                        assert!(bucket.start_s < 0 || visible_s >= bucket.start_s + bucket_s, "from the future: {case}");
+                        assert!(
+                            bucket.start_s < 0 || visible_s >= bucket.start_s + bucket_s,
+                            "from the future: {case}"
+                        );
                         assert!(bucket.version == Version::Old || bucket.start_s >= 0, "{case}");
                     }
                     let end = deployment.spec.plan.end_s();
@@ -561,7 +570,10 @@ mod tests {
             let [old, ..] = after_shift(Class::Healthy, rate, Version::Old);
             let [new, ..] = after_shift(Class::Healthy, rate, Version::New);
             let (old_rate, new_rate) = (old / (30.0 * 3600.0), new / (30.0 * 840.0));
-            assert!((old_rate / rate - 1.0).abs() < 0.15 && (new_rate / rate - 1.0).abs() < 0.15, "{old_rate} {new_rate}");
+            assert!(
+                (old_rate / rate - 1.0).abs() < 0.15 && (new_rate / rate - 1.0).abs() < 0.15,
+                "{old_rate} {new_rate}"
+            );
         }
     }
 

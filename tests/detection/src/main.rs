@@ -99,15 +99,16 @@ fn play(arguments: &Arguments) -> Board {
     let total = specs.len();
     let is_terminal = std::io::stderr().is_terminal();
     let progress = |done: usize| {
-        if is_terminal && (done % 20 == 0 || done == total) {
+        if is_terminal && (done.is_multiple_of(20) || done == total) {
             eprint!("\r{done} of {total} deployments{}", if done == total { "\n" } else { "" });
-        } else if !is_terminal && (done % 500 == 0 || done == total) {
+        } else if !is_terminal && (done.is_multiple_of(500) || done == total) {
             eprintln!("{done} of {total} deployments");
         }
     };
     let contestants: Vec<Contestant> = std::iter::once(SNAPBACK).chain(RIVALS).collect();
     let columns = play_all(&specs, &contestants, &progress);
-    let rows = contestants.into_iter().zip(columns).map(|(contestant, outcomes)| Row { contestant, outcomes }).collect();
+    let rows =
+        contestants.into_iter().zip(columns).map(|(contestant, outcomes)| Row { contestant, outcomes }).collect();
     Board { series, rows }
 }
 

@@ -1,6 +1,7 @@
 //! The plots of the scoreboard.
 
 use crate::board::{Board, Row, minutes, per_cent, per_thousand};
+use crate::score::Cell;
 use crate::svg::{Anchor, GRID, HAIR, Picture, SMALL, Stroke, Style, TEXT, TITLE};
 use crate::trace::Class;
 
@@ -90,13 +91,14 @@ const COLUMNS: [Column; 4] = [
 /// Four columns of bars, one row for each detector.
 #[must_use]
 pub fn overview(board: &Board) -> String {
-    const LEFT: f64 = 190.0;
+    const LEFT: f64 = 215.0;
     const WIDTH: f64 = 165.0;
-    const GAP: f64 = 100.0;
+    const GAP: f64 = 105.0;
     const TOP: f64 = 60.0;
     const ROW: f64 = 30.0;
     let height = TOP + ROW * board.rows.len() as f64 + 16.0;
-    let mut picture = Picture::new(LEFT + 4.0 * (WIDTH + GAP), height, "False rollbacks, detection, delay and harm by detector");
+    let mut picture =
+        Picture::new(LEFT + 4.0 * (WIDTH + GAP), height, "False rollbacks, detection, delay and harm by detector");
     for (index, row) in board.rows.iter().enumerate() {
         let y = TOP + ROW * index as f64;
         picture.text(LEFT - 14.0, y + 20.0, &at(Anchor::End, name_style(index)), row.contestant.name);
@@ -139,7 +141,7 @@ pub fn trade_off(board: &Board) -> String {
     }
     let caption = "false rollbacks per 1,000 healthy deployments (square root scale)";
     picture.text(LEFT + SIZE.0 / 2.0, TOP + SIZE.1 + 42.0, &at(Anchor::Middle, TEXT), caption);
-    picture.upright_text(20.0, TOP + SIZE.1 / 2.0, &TEXT, "bad deployments detected");
+    picture.upright_text(20.0, TOP + SIZE.1 / 2.0, &at(Anchor::Middle, TEXT), "bad deployments detected");
     let mut taken: Vec<(f64, f64)> = Vec::new();
     for (index, row) in board.rows.iter().enumerate() {
         let (dot_x, dot_y) = (x(row.healthy().share()), y(row.bad().share()));
@@ -155,6 +157,9 @@ pub fn trade_off(board: &Board) -> String {
     picture.finish()
 }
 
+/// Some of a detector's outcomes, put together.
+type Part = fn(&Row) -> Cell;
+
 /// Share rolled back over time, bad deployments on the left, healthy ones on the right.
 #[must_use]
 pub fn over_time(board: &Board) -> String {
@@ -164,9 +169,9 @@ pub fn over_time(board: &Board) -> String {
     const GAP: f64 = 60.0;
     const SHOWN_S: f64 = 1560.0;
     let legend = LEFT + 2.0 * SIZE.0 + GAP + 24.0;
-    let mut picture = Picture::new(legend + 210.0, TOP + SIZE.1 + 56.0, "Share rolled back over time");
-    let panels: [(&str, fn(&Row) -> crate::score::Cell); 2] =
-        [("Bad deployments: the higher and sooner the better", Row::bad), ("Healthy deployments: the lower the better", Row::healthy)];
+    let mut picture = Picture::new(legend + 225.0, TOP + SIZE.1 + 56.0, "Share rolled back over time");
+    let panels: [(&str, Part); 2] =
+        [("Bad deployments: high and early is good", Row::bad), ("Healthy deployments: low is good", Row::healthy)];
     for ((title, cell), left) in panels.into_iter().zip([LEFT, LEFT + SIZE.0 + GAP]) {
         let x = |seconds: f64| left + seconds / SHOWN_S * SIZE.0;
         let y = |share: f64| TOP + (1.0 - share) * SIZE.1;
@@ -176,7 +181,7 @@ pub fn over_time(board: &Board) -> String {
             picture.text(left - 8.0, y(tick) + 4.0, &at(Anchor::End, SMALL), &format!("{} %", per_cent(tick)));
         }
         for minute in [0.0, 5.0, 10.0, 15.0, 20.0, 25.0] {
-            picture.line(&[(x(minute * 60.0), TOP + SIZE.1), (x(minute * 60.0), TOP + SIZE.1 + 5.0)], &HAIR);
+            picture.line(&[(x(minute * 60.0), TOP + SIZE.1), (x(minute * 60.0), TOP + SIZE.1 + 6.0)], &HAIR);
             picture.text(x(minute * 60.0), TOP + SIZE.1 + 19.0, &at(Anchor::Middle, SMALL), &format!("{minute:.0}"));
         }
         picture.text(left + SIZE.0 / 2.0, TOP + SIZE.1 + 42.0, &at(Anchor::Middle, TEXT), "minutes since the start");
@@ -189,7 +194,7 @@ pub fn over_time(board: &Board) -> String {
             picture.line(&points, &stroke(index));
         }
     }
-    picture.upright_text(16.0, TOP + SIZE.1 / 2.0, &TEXT, "rolled back");
+    picture.upright_text(16.0, TOP + SIZE.1 / 2.0, &at(Anchor::Middle, TEXT), "rolled back");
     for (index, row) in board.rows.iter().enumerate() {
         let y = TOP + 14.0 + 24.0 * index as f64;
         picture.line(&[(legend, y), (legend + 28.0, y)], &stroke(index));
@@ -201,8 +206,8 @@ pub fn over_time(board: &Board) -> String {
 /// Detection and false rollbacks of each class, as a table in colours.
 #[must_use]
 pub fn by_class(board: &Board) -> String {
-    const LEFT: f64 = 190.0;
-    const TOP: f64 = 132.0;
+    const LEFT: f64 = 215.0;
+    const TOP: f64 = 124.0;
     const CELL: (f64, f64) = (50.0, 30.0);
     const GAP: f64 = 30.0;
     let height = TOP + CELL.1 * board.rows.len() as f64 + 16.0;
@@ -211,22 +216,28 @@ pub fn by_class(board: &Board) -> String {
     picture.text(LEFT + 8.0 * CELL.0 + GAP, 24.0, &TITLE, "Healthy: rolled back, per 1,000");
     let x = |index: usize| LEFT + CELL.0 * index as f64 + if index < 8 { 0.0 } else { GAP };
     for (index, class) in Class::ALL.into_iter().enumerate() {
-        picture.upright_text(x(index) + CELL.0 / 2.0 + 4.0, (TOP + 30.0) / 2.0, &SMALL, class.name());
+        picture.upright_text(x(index) + CELL.0 / 2.0 + 4.0, TOP - 8.0, &SMALL, class.name());
     }
     for (line, row) in board.rows.iter().enumerate() {
         let y = TOP + CELL.1 * line as f64;
         picture.text(LEFT - 14.0, y + 20.0, &at(Anchor::End, name_style(line)), row.contestant.name);
         for (index, class) in Class::ALL.into_iter().enumerate() {
             let share = row.class(class).share();
-            let (colour, text) =
-                if class.is_bad() { (shade(share, BLUE), per_cent(share)) } else { (shade(share.sqrt(), RED), per_thousand(share)) };
+            let (colour, text) = if class.is_bad() {
+                (shade(share, BLUE), per_cent(share))
+            } else {
+                (shade(share.sqrt(), RED), per_thousand(share))
+            };
             picture.area((x(index), y), (CELL.0 - 2.0, CELL.1 - 2.0), &colour);
             let ink = if share > 0.55 { "#ffffff" } else { "#24292f" };
             let style = Style { colour: ink, anchor: Anchor::Middle, ..name_style(line) };
             picture.text(x(index) + CELL.0 / 2.0 - 1.0, y + 19.0, &style, &text);
         }
     }
-    picture.line(&[(LEFT - 180.0, TOP + CELL.1 - 1.0), (x(15) + CELL.0, TOP + CELL.1 - 1.0)], &Stroke { colour: GRID, ..HAIR });
+    picture.line(
+        &[(LEFT - 200.0, TOP + CELL.1 - 1.0), (x(15) + CELL.0, TOP + CELL.1 - 1.0)],
+        &Stroke { colour: GRID, ..HAIR },
+    );
     picture.finish()
 }
 

@@ -6,7 +6,7 @@ use crate::trace::Class;
 use std::fmt::Write as _;
 
 /// A rival counts as comparable when it rolls back at most this share of healthy deployments.
-const COMPARABLE_FALSE: f64 = 0.05;
+const COMPARABLE_FALSE: f64 = 0.1;
 /// Shares this close are equal, and delays in seconds.
 const SAME_SHARE: f64 = 0.02;
 const SAME_DELAY_S: f64 = 15.0;
@@ -29,7 +29,8 @@ pub fn csv(board: &Board) -> String {
 }
 
 fn line(text: &mut String, row: &Row, class: Class, rate: &str, cell: &Cell) {
-    let number = |value: Option<f64>, decimals: usize| value.map_or(String::new(), |value| format!("{value:.decimals$}"));
+    let number =
+        |value: Option<f64>, decimals: usize| value.map_or(String::new(), |value| format!("{value:.decimals$}"));
     let columns = [
         row.contestant.name.replace(',', ""),
         class.name().to_owned(),
@@ -85,6 +86,7 @@ fn write_page(text: &mut String, board: &Board, command: &str) -> std::fmt::Resu
     better(text, own, rivals)?;
     worse(text, board, own, rivals)?;
     writeln!(text, "## By class\n\n![By class](by-class.svg)\n")?;
+    meanings(text, board)?;
     class_tables(text, board)?;
     who(text, board)?;
     caveats(text)
@@ -101,7 +103,7 @@ fn seconds_or_dash(seconds: Option<f64>) -> String {
 fn overview_table(text: &mut String, board: &Board) -> std::fmt::Result {
     writeln!(
         text,
-        "| detector | false rollbacks per 1,000 healthy deployments (95 % at most) | bad ones detected | delay, median | delay, \
+        "| detector | false rollbacks per 1,000 healthy deployments (95 % upper bound) | bad ones detected | delay, median | delay, \
          p95 | median, misses counted to the end | harmed |\n|---|---:|---:|---:|---:|---:|---:|"
     )?;
     for row in &board.rows {
@@ -140,33 +142,33 @@ fn better(text: &mut String, own: &Row, rivals: &[Row]) -> std::fmt::Result {
     let name = own.contestant.name;
     writeln!(text, "## Where {name} is better\n")?;
     let rows = comparable(own, rivals);
-    let list: Vec<String> =
-        rows.iter().map(|row| format!("{} {} %", row.contestant.name, per_cent(row.bad().share()))).collect();
-    if list.is_empty() {
-        writeln!(text, "- No other detector rolls back 50 or fewer of 1,000 healthy deployments.")?;
-    } else {
-        writeln!(
-            text,
-            "- Among the detectors that roll back at most 50 of 1,000 healthy deployments, {name} detects {} % of the bad ones; \
-             the others: {}.",
-            per_cent(own.bad().share()),
-            list.join(", ")
-        )?;
-    }
+    let most = per_thousand(own.healthy().share().max(COMPARABLE_FALSE));
+    let list = |what: &dyn Fn(&Row) -> String| -> String {
+        let parts: Vec<String> = rows.iter().map(|row| format!("{} {}", row.contestant.name, what(row))).collect();
+        joined(&parts)
+    };
+    let detected = |row: &Row| format!("{} %", per_cent(row.bad().share()));
+    let median = |row: &Row| seconds_or_dash(row.bad().delay_capped_median_s());
+    let harmed = |row: &Row| format!("{} %", per_cent(row.bad().harmed_share().unwrap_or(0.0)));
+    writeln!(text, "Against the detectors that roll back at most {most} of 1,000 healthy deployments:\n")?;
+    writeln!(text, "- detected: {name} {}; {}", detected(own), list(&detected))?;
+    writeln!(text, "- median delay, misses counted to the end: {name} {}; {}", median(own), list(&median))?;
+    writeln!(text, "- harmed: {name} {}; {}\n", harmed(own), list(&harmed))?;
     let lower = |class: &Class| {
         let own_share = own.class(*class).share();
         let higher = rivals.iter().filter(|row| row.class(*class).share() > own_share + SAME_SHARE).count();
-        (!class.is_bad() && higher > 0).then(|| format!("{} ({higher} of {})", class.name(), rivals.len()))
+        (!class.is_bad() && higher > 0).then(|| format!("`{}` {higher}", class.name()))
     };
     let healthy: Vec<String> = Class::ALL.iter().filter_map(lower).collect();
-    writeln!(text, "- Fewer false rollbacks than others (than how many of them): {}.", joined(&healthy))?;
+    let of = rivals.len();
+    writeln!(text, "How many of all {of} roll back more healthy deployments than {name}: {}.\n", joined(&healthy))?;
     let ahead = |class: &Class| {
         let behind = |row: &&Row| row.class(*class).share() < own.class(*class).share() - SAME_SHARE;
         let count = rivals.iter().filter(behind).count();
-        (class.is_bad() && count > 0).then(|| format!("{} ({count} of {})", class.name(), rivals.len()))
+        (class.is_bad() && count > 0).then(|| format!("`{}` {count}", class.name()))
     };
     let bad: Vec<String> = Class::ALL.iter().filter_map(ahead).collect();
-    writeln!(text, "- Detects more than others (than how many of them): {}.\n", joined(&bad))
+    writeln!(text, "How many of all {of} detect fewer bad ones: {}.\n", joined(&bad))
 }
 
 fn joined(parts: &[String]) -> String {
@@ -175,52 +177,58 @@ fn joined(parts: &[String]) -> String {
 
 fn worse(text: &mut String, board: &Board, own: &Row, rivals: &[Row]) -> std::fmt::Result {
     let name = own.contestant.name;
-    writeln!(text, "## Where {name} is worse\n\nIn brackets: what that detector rolls back of 1,000 healthy deployments.\n")?;
-    let with_false = |row: &Row, what: String| {
-        format!("{} {what} ({})", row.contestant.name, per_thousand(row.healthy().share()))
-    };
+    let mut calm: Vec<&Row> = rivals.iter().collect();
+    calm.sort_by(|one, other| one.healthy().share().total_cmp(&other.healthy().share()));
+    writeln!(
+        text,
+        "## Where {name} is worse\n\nIn brackets: how many of 1,000 healthy deployments that detector rolls back. One that rolls \
+         back most of everything detects a lot.\n\n| class | {name} detects | these detect more | {name}'s median delay, misses \
+         counted | these are sooner |\n|---|---:|---|---:|---|"
+    )?;
     for class in Class::ALL.into_iter().filter(|class| class.is_bad()) {
-        let cell = own.class(class);
-        let more: Vec<String> = rivals
-            .iter()
-            .filter(|row| row.class(class).share() > cell.share() + SAME_SHARE)
-            .map(|row| with_false(row, format!("{} %", per_cent(row.class(class).share()))))
-            .collect();
-        if !more.is_empty() {
-            let own_share = per_cent(cell.share());
-            writeln!(text, "- `{}`: {name} detects {own_share} %. More: {}.", class.name(), more.join(", "))?;
-        }
+        let share = |row: &Row| row.class(class).share();
         let median = |row: &Row| row.class(class).delay_capped_median_s().unwrap_or(f64::INFINITY);
-        let sooner: Vec<String> = rivals
-            .iter()
-            .filter(|row| median(row) < median(own) - SAME_DELAY_S)
-            .map(|row| with_false(row, minutes(median(row))))
-            .collect();
-        if !sooner.is_empty() {
-            let own_median = minutes(median(own));
-            writeln!(text, "- `{}`: {name} takes {own_median} (median, misses counted). Sooner: {}.", class.name(), sooner.join(", "))?;
-        }
+        let list = |ahead: &dyn Fn(&Row) -> Option<String>| -> String {
+            let one = |row: &&Row| {
+                let what = ahead(row)?;
+                Some(format!("{} {what} ({})", row.contestant.name, per_thousand(row.healthy().share())))
+            };
+            joined(&calm.iter().filter_map(one).collect::<Vec<String>>())
+        };
+        let more = |row: &Row| (share(row) > share(own) + SAME_SHARE).then(|| format!("{} %", per_cent(share(row))));
+        let sooner = |row: &Row| (median(row) < median(own) - SAME_DELAY_S).then(|| minutes(median(row)));
+        let (own_share, own_median) = (per_cent(share(own)), minutes(median(own)));
+        writeln!(text, "| {} | {own_share} % | {} | {own_median} | {} |", class.name(), list(&more), list(&sooner))?;
     }
-    let calmer: Vec<String> = rivals
+    let calmer: Vec<String> = calm
         .iter()
         .filter(|row| row.healthy().share() < own.healthy().share())
         .map(|row| format!("{} {}", row.contestant.name, per_thousand(row.healthy().share())))
         .collect();
     let fewer = per_thousand(own.healthy().share());
-    writeln!(text, "- False rollbacks: {name} {fewer} of 1,000. Fewer: {}.", joined(&calmer))?;
-    for class in Class::ALL.into_iter().filter(|class| !class.is_bad()) {
-        let cell = own.class(class);
-        if cell.rolled_back > 0 {
-            writeln!(text, "- `{}`: {name} rolls back {} of {} healthy deployments.", class.name(), cell.rolled_back, cell.count)?;
-        }
-    }
-    writeln!(text, "- Small services are hard. {name} by requests per second:\n")?;
-    writeln!(text, "  | requests/s | detected | false rollbacks per 1,000 | too little to tell, of the healthy |\n  |---:|---:|---:|---:|")?;
+    writeln!(text, "\nFalse rollbacks: {name} {fewer} of 1,000. Fewer: {}.", joined(&calmer))?;
+    let wrong = |class: &Class| {
+        let cell = own.class(*class);
+        let said = format!("{} of {} `{}`", cell.rolled_back, cell.count, class.name());
+        (!class.is_bad() && cell.rolled_back > 0).then_some(said)
+    };
+    let wrong: Vec<String> = Class::ALL.iter().filter_map(wrong).collect();
+    writeln!(text, "Healthy deployments that {name} rolled back: {}.\n", joined(&wrong))?;
+    by_rate(text, board, own)
+}
+
+fn by_rate(text: &mut String, board: &Board, own: &Row) -> std::fmt::Result {
+    writeln!(
+        text,
+        "Small services are hard. {} by requests per second:\n\n| requests/s | detected | false rollbacks per 1,000 | too little \
+         to tell, of the healthy |\n|---:|---:|---:|---:|",
+        own.contestant.name
+    )?;
     for rate in &board.series.rates {
         let (bad, healthy) = (own.at_rate(true, *rate), own.at_rate(false, *rate));
         writeln!(
             text,
-            "  | {rate} | {} % | {} | {} % |",
+            "| {rate} | {} % | {} | {} % |",
             per_cent(bad.share()),
             per_thousand(healthy.share()),
             per_cent(healthy.inconclusive_share())
@@ -229,9 +237,21 @@ fn worse(text: &mut String, board: &Board, own: &Row, rivals: &[Row]) -> std::fm
     writeln!(text)
 }
 
+fn meanings(text: &mut String, board: &Board) -> std::fmt::Result {
+    for (title, is_bad) in [("Bad", true), ("Healthy", false)] {
+        let classes = board.series.classes.iter().filter(|class| class.is_bad() == is_bad);
+        let parts: Vec<String> = classes.map(|class| format!("`{}` {}", class.name(), class.meaning())).collect();
+        writeln!(text, "{title}: {}.\n", parts.join("; "))?;
+    }
+    Ok(())
+}
+
+/// How one figure of a cell is written.
+type Figure = fn(&Cell) -> String;
+
 fn class_tables(text: &mut String, board: &Board) -> std::fmt::Result {
     let names: Vec<&str> = board.rows.iter().map(|row| row.contestant.name).collect();
-    let tables: [(&str, bool, fn(&Cell) -> String); 3] = [
+    let tables: [(&str, bool, Figure); 3] = [
         ("Detected, %", true, |cell| per_cent(cell.share())),
         ("Median delay, misses counted to the end, min:s", true, |cell| seconds_or_dash(cell.delay_capped_median_s())),
         ("False rollbacks per 1,000", false, |cell| per_thousand(cell.share())),
@@ -271,4 +291,86 @@ fn caveats(text: &mut String) -> std::fmt::Result {
          data from a baseline of the same size. Here they stand for what a detector of that kind can do in a quarter of an \
          hour on Lambda."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::{Contestant, Verdict};
+    use crate::rivals::RIVALS;
+    use crate::run::Series;
+    use crate::score::Outcome;
+    use crate::snapback::SNAPBACK;
+    use crate::trace::{Deployment, Spec};
+
+    /// A board on which each detector rolls back the first so many of ten bad and of ten healthy deployments, after so long.
+    fn board() -> Board {
+        let classes = vec![Class::ErrorsSmall, Class::WarmUp];
+        let series =
+            Series { classes, rates: vec![5.0], plans: vec![crate::trace::Plan::ALL[0]], ..Series::full(7, 10, 60) };
+        let row = |contestant: &Contestant, bad: u64, healthy: u64, at_s: i64| {
+            let outcome = |spec: &Spec| {
+                let harmed = if spec.class.is_bad() { vec![1.0; 20] } else { vec![0.0; 20] };
+                let deployment = Deployment { spec: *spec, arrivals: std::collections::BTreeMap::new(), harmed };
+                let rolls_back = spec.index < if spec.class.is_bad() { bad } else { healthy };
+                Outcome::of(&deployment, rolls_back.then_some(at_s), Verdict::Inconclusive)
+            };
+            Row { contestant: *contestant, outcomes: series.specs().iter().map(outcome).collect() }
+        };
+        let rows = vec![row(&SNAPBACK, 7, 1, 240), row(&RIVALS[0], 10, 9, 60), row(&RIVALS[5], 4, 0, 600)];
+        Board { series, rows }
+    }
+
+    #[test]
+    fn the_page_names_wins_and_losses() {
+        let text = page(&board(), "make it");
+        let wanted = [
+            "Written by `make it`; do not edit.",
+            "the same 20 simulated deployments: 2 classes",
+            "| Snapback | 100 (404) | 70 % | 4:00 | 4:00 | 4:00 | 44 % |",
+            "- detected: Snapback 70 %; Kayenta 40 %",
+            "| errors_small | 70 % | SAM alarms 100 % (900) | 4:00 | SAM alarms 1:00 (900) |",
+            "False rollbacks: Snapback 100 of 1,000. Fewer: Kayenta 0.",
+            "Healthy deployments that Snapback rolled back: 1 of 10 `warm_up`.",
+            "| 5 | 70 % | 100 | 100 % |",
+            "| errors_small | 70 | 100 | 40 |",
+            "| warm_up | 100 | 900 | 0 |",
+        ];
+        for part in wanted {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+        for row in board().rows {
+            for source in row.contestant.sources {
+                assert!(text.contains(source.url), "{} is not cited", source.url);
+            }
+        }
+        assert_eq!(text, page(&board(), "make it"), "the same bytes again");
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_every_cell() {
+        let text = csv(&board());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 1 + 3 * 2 * 2);
+        assert!(
+            lines.contains(&"Snapback,errors_small,all,1,10,0.7000,0.8922,240.0,240.0,240.0,0.4400,1.0000"),
+            "{text}"
+        );
+        assert!(lines.contains(&"Kayenta,warm_up,5,0,10,0.0000,0.2775,,,1320.0,,1.0000"), "{text}");
+        let columns = lines[0].matches(',').count();
+        assert!(lines.iter().all(|line| line.matches(',').count() == columns));
+    }
+
+    #[test]
+    fn every_plot_shows_every_detector() {
+        let board = board();
+        let plots = [crate::plots::overview, crate::plots::trade_off, crate::plots::over_time, crate::plots::by_class]
+            .map(|plot| plot(&board));
+        for text in plots {
+            for row in &board.rows {
+                assert_eq!(text.matches(&format!(">{}</text>", row.contestant.name)).count(), 1, "{text}");
+            }
+            assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+        }
+    }
 }

@@ -116,7 +116,8 @@ mod tests {
         }
     }
 
-    const THIRD: Contestant = Contestant { name: "third", method: "", sources: &[], start: |_| Box::new(Third(0, false)) };
+    const THIRD: Contestant =
+        Contestant { name: "third", method: "", sources: &[], start: |_| Box::new(Third(0, false)) };
     const NEVER: Contestant = Contestant { start: |_| Box::new(Third(0, false)), ..THIRD };
 
     #[test]

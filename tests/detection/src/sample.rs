@@ -274,7 +274,10 @@ mod tests {
                 let ways = ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k);
                 let chance = (ways + k as f64 * p.ln() + (n - k) as f64 * (1.0 - p).ln()).exp();
                 let expected = chance * f64::from(DRAWS);
-                assert!((f64::from(*drawn) - expected).abs() <= 5.0 * expected.sqrt() + 2.0, "{n} {p}: {k} came {drawn}");
+                assert!(
+                    (f64::from(*drawn) - expected).abs() <= 5.0 * expected.sqrt() + 2.0,
+                    "{n} {p}: {k} came {drawn}"
+                );
             }
         }
     }
@@ -299,7 +302,9 @@ mod tests {
         check("uniform", 5.0, 9.0 / 12.0, |sampler| sampler.uniform(3.5, 6.5));
         check("chance", 0.2, 0.16, |sampler| f64::from(u8::from(sampler.chance(0.2))));
         let ratio: f64 = 16.0;
-        check("log uniform", ratio.ln() / 2.0, ratio.ln().powi(2) / 12.0, |sampler| sampler.log_uniform(1.0, ratio).ln());
+        check("log uniform", ratio.ln() / 2.0, ratio.ln().powi(2) / 12.0, |sampler| {
+            sampler.log_uniform(1.0, ratio).ln()
+        });
     }
 
     #[test]
@@ -313,9 +318,12 @@ mod tests {
         }
         for (index, weight) in weights.iter().enumerate() {
             let share = weight / 10.0;
-            check(&format!("multinomial, class {index}"), 5_000.0 * share, 5_000.0 * share * (1.0 - share), |sampler| {
-                sampler.multinomial(5_000, &weights)[index] as f64
-            });
+            check(
+                &format!("multinomial, class {index}"),
+                5_000.0 * share,
+                5_000.0 * share * (1.0 - share),
+                |sampler| sampler.multinomial(5_000, &weights)[index] as f64,
+            );
         }
     }
 

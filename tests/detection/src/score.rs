@@ -26,7 +26,8 @@ impl Outcome {
     pub fn of(deployment: &Deployment, rolled_back_s: Option<i64>, ending: Verdict) -> Outcome {
         let bucket_s = deployment.spec.bucket_s as f64;
         let until = rolled_back_s.map_or(f64::INFINITY, |at_s| at_s as f64 / bucket_s);
-        let harmed = deployment.harmed.iter().enumerate().map(|(k, hurt)| hurt * (until - k as f64).clamp(0.0, 1.0)).sum();
+        let harmed =
+            deployment.harmed.iter().enumerate().map(|(k, hurt)| hurt * (until - k as f64).clamp(0.0, 1.0)).sum();
         Outcome { spec: deployment.spec, rolled_back_s, ending, harmed, harmed_without: deployment.harmed.iter().sum() }
     }
 }
@@ -157,7 +158,8 @@ mod tests {
     fn harm_stops_at_the_rollback() {
         let bad = deployment(vec![10.0, 20.0, 30.0]);
         // (rolled back at, harmed)
-        let table = [(None, 60.0), (Some(0), 0.0), (Some(30), 5.0), (Some(60), 10.0), (Some(150), 45.0), (Some(900), 60.0)];
+        let table =
+            [(None, 60.0), (Some(0), 0.0), (Some(30), 5.0), (Some(60), 10.0), (Some(150), 45.0), (Some(900), 60.0)];
         for (at_s, wanted) in table {
             let outcome = Outcome::of(&bad, at_s, Verdict::RollBack);
             assert!((outcome.harmed - wanted).abs() < 1e-12, "{at_s:?}: {}", outcome.harmed);
@@ -202,7 +204,11 @@ mod tests {
     fn wilsons_interval_has_its_known_values() {
         // (part, whole, upper end at z = 1.96)
         for (part, whole, upper) in [(0, 40, 0.087_62), (1, 40, 0.128_81), (5, 10, 0.763_41), (40, 40, 1.0)] {
-            assert!((wilson_upper(part, whole) - upper).abs() < 5e-5, "{part} of {whole}: {}", wilson_upper(part, whole));
+            assert!(
+                (wilson_upper(part, whole) - upper).abs() < 5e-5,
+                "{part} of {whole}: {}",
+                wilson_upper(part, whole)
+            );
         }
     }
 }

@@ -13,6 +13,16 @@ pub enum Anchor {
     End,
 }
 
+impl Anchor {
+    fn name(self) -> &'static str {
+        match self {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        }
+    }
+}
+
 /// How a text looks.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
@@ -72,11 +82,7 @@ impl Picture {
 
     /// A text whose baseline is at (x, y).
     pub fn text(&mut self, x: f64, y: f64, style: &Style, text: &str) {
-        let anchor = match style.anchor {
-            Anchor::Start => "start",
-            Anchor::Middle => "middle",
-            Anchor::End => "end",
-        };
+        let anchor = style.anchor.name();
         let weight = if style.bold { "600" } else { "400" };
         let (size, colour, text) = (style.size, style.colour, escaped(text));
         self.element(format_args!(
@@ -84,11 +90,11 @@ impl Picture {
         ));
     }
 
-    /// A text turned by a quarter to the left, its middle at (x, y).
+    /// A text that runs upwards from (x, y).
     pub fn upright_text(&mut self, x: f64, y: f64, style: &Style, text: &str) {
-        let (size, colour, text) = (style.size, style.colour, escaped(text));
+        let (anchor, size, colour, text) = (style.anchor.name(), style.size, style.colour, escaped(text));
         self.element(format_args!(
-            r#"<text transform="translate({x:.1} {y:.1}) rotate(-90)" font-size="{size}" fill="{colour}" text-anchor="middle">{text}</text>"#
+            r#"<text transform="translate({x:.1} {y:.1}) rotate(-90)" font-size="{size}" fill="{colour}" text-anchor="{anchor}">{text}</text>"#
         ));
     }
 
@@ -152,7 +158,9 @@ mod tests {
         picture.dot(1.0, 1.0, 2.0, "#000");
         let text = picture.finish();
         assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"), "{text}");
-        for part in ["<title>less &lt; more &amp; more</title>", ">a &lt; b</text>", "0.0,0.0 1.2,2.0", r#"dasharray="4 2""#] {
+        for part in
+            ["<title>less &lt; more &amp; more</title>", ">a &lt; b</text>", "0.0,0.0 1.2,2.0", r#"dasharray="4 2""#]
+        {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
         assert_eq!(text.matches('<').count(), text.matches('>').count());

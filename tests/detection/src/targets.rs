@@ -53,7 +53,12 @@ impl Targets {
         let mut checked = Checked::default();
         let healthy = Cell::of(outcomes.iter().filter(|outcome| !outcome.spec.class.is_bad()));
         if healthy.count > 0 {
-            checked.note("healthy", "mean false rollback", healthy.share() <= self.false_rollback_mean_max, healthy.share());
+            checked.note(
+                "healthy",
+                "mean false rollback",
+                healthy.share() <= self.false_rollback_mean_max,
+                healthy.share(),
+            );
         }
         for target in &self.cells {
             let of_cell = |outcome: &&Outcome| {

@@ -55,27 +55,27 @@ pub fn edges_ms() -> Vec<f64> {
 pub enum Class {
     /// Bad: 10 to 60 % more errors.
     ErrorsLarge,
-    /// Bad: two to six times the errors, at least 0.4 points more.
+    /// Bad: three to six times the errors, at least 0.4 points more.
     ErrorsSmall,
-    /// Bad: errors grow from nothing to 3 to 10 % and more.
+    /// Bad: errors that grow from nothing to 3 to 10 % in a quarter of an hour.
     ErrorsRamp,
     /// Bad: every request takes 1.25 to 2.2 times as long.
     LatencyShift,
-    /// Bad: 2 to 6 % of the requests take about seven times as long.
+    /// Bad: 2 to 6 % of the requests take seven times as long.
     LatencyTail,
-    /// Bad: at least 97 % of the requests never arrive.
+    /// Bad: at least 97 % of the requests do not arrive.
     Silent,
     /// Bad: 2 to 8 % more transactions fail.
     Transactions,
     /// Bad: three to six times the 4xx.
     ClientErrors,
-    /// Healthy: the new version is as good as the old one.
+    /// Healthy: as good as the old version.
     Healthy,
-    /// Healthy: errors come in clumps and rates wander.
+    /// Healthy: errors in clumps, rates that wander.
     HealthyBursty,
-    /// Healthy: an incident hits both versions for some minutes.
+    /// Healthy: some minutes of an incident that hits both versions.
     IncidentBoth,
-    /// Healthy: slower in its first minute, more cold starts.
+    /// Healthy: slower at first, more cold starts.
     WarmUp,
     /// Healthy: 2 to 10 % errors before and after.
     AlreadyBad,
@@ -83,7 +83,7 @@ pub enum Class {
     SpikyTraffic,
     /// Healthy: differs by less than anybody minds.
     Negligible,
-    /// Healthy: many records are late or lost.
+    /// Healthy: many records late or lost.
     MetricLoss,
 }
 
@@ -128,6 +128,29 @@ impl Class {
             Class::SpikyTraffic => "spiky_traffic",
             Class::Negligible => "negligible",
             Class::MetricLoss => "metric_loss",
+        }
+    }
+
+    /// What happens, in a few words.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Class::ErrorsLarge => "10 to 60 % more errors",
+            Class::ErrorsSmall => "three to six times the errors, at least 0.4 points more",
+            Class::ErrorsRamp => "errors that grow from nothing to 3 to 10 % in a quarter of an hour",
+            Class::LatencyShift => "every request takes 1.25 to 2.2 times as long",
+            Class::LatencyTail => "2 to 6 % of the requests take seven times as long",
+            Class::Silent => "at least 97 % of the requests do not arrive",
+            Class::Transactions => "2 to 8 % more transactions fail",
+            Class::ClientErrors => "three to six times the 4xx",
+            Class::Healthy => "as good as the old version",
+            Class::HealthyBursty => "errors in clumps, rates that wander",
+            Class::IncidentBoth => "some minutes of an incident that hits both versions",
+            Class::WarmUp => "slower at first, more cold starts",
+            Class::AlreadyBad => "2 to 10 % errors before and after",
+            Class::SpikyTraffic => "traffic jumps",
+            Class::Negligible => "differs by less than anybody minds",
+            Class::MetricLoss => "many records late or lost",
         }
     }
 

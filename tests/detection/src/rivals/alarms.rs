@@ -221,7 +221,8 @@ fn recommended(minutes: &Minutes) -> Vec<Alarm> {
 
 /// Half of the requests in the quietest minute of the hour before.
 fn half_of_quietest(minutes: &Minutes) -> f64 {
-    let quietest = minutes.range(i64::MIN, 0).filter_map(|(_, minute)| minute.alias()).map(|alias| alias.requests).min();
+    let quietest =
+        minutes.range(i64::MIN, 0).filter_map(|(_, minute)| minute.alias()).map(|alias| alias.requests).min();
     quietest.unwrap_or(0) as f64 / 2.0
 }
 

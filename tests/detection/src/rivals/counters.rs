@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn flagger_rolls_back_at_the_fifth_failed_minute() {
         let quiet = hour(|_| {});
-        let every_third = |index: i64, version| if index % 3 == 0 { failing(0.02)(index, version) } else { usual(index, version) };
+        let every_third =
+            |index: i64, version| if index % 3 == 0 { failing(0.02)(index, version) } else { usual(index, version) };
         assert_eq!(run(&FLAGGER, &quiet, usual), Err(Verdict::Pass));
         assert_eq!(run(&FLAGGER, &quiet, failing(0.01)), Err(Verdict::Pass), "99 % is enough");
         assert_eq!(run(&FLAGGER, &quiet, failing(0.02)), Ok(330));

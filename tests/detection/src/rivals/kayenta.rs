@@ -12,8 +12,8 @@ pub(super) const KAYENTA: Contestant = Contestant {
     method: "NetflixACAJudge-v1.0: Mann-Whitney at 98 % with a tolerance of a quarter of the Hodges-Lehmann estimate, direction \
              increase, on one point a minute. Groups of equal weight: errors (5xx, critical), client errors, latency (p50, p90, \
              p99), transactions. Judged every 5 minutes over all data since the start (lookback growing); a score below 75 \
-             rolls back, as does one below 95 at the end. Baseline: the old version as long as it has traffic, as the \
-             documentation advises (with the hour before as baseline too it rolled back more healthy deployments).",
+             rolls back, as does one below 95 at the end. Baseline: the old version as long as it has traffic, at the same time, as the documentation \
+             advises (with the hour before as well it detects more and rolls back more healthy deployments).",
     sources: &[
         Source { title: "How canary judgment works (Spinnaker)", url: "https://spinnaker.io/guides/user/canary/judge" },
         Source {
@@ -64,7 +64,11 @@ type Metric = fn(&Tally) -> Option<f64>;
 const GROUPS: [&[Metric]; 4] = [
     &[Tally::error_rate],
     &[Tally::client_error_rate],
-    &[|tally| tally.latency.quantile_ms(0.5), |tally| tally.latency.quantile_ms(0.9), |tally| tally.latency.quantile_ms(0.99)],
+    &[
+        |tally| tally.latency.quantile_ms(0.5),
+        |tally| tally.latency.quantile_ms(0.9),
+        |tally| tally.latency.quantile_ms(0.99),
+    ],
     &[Tally::failed_transaction_rate],
 ];
 
