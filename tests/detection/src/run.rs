@@ -69,15 +69,13 @@ pub fn play_all(specs: &[Spec], contestants: &[Contestant], progress: &(dyn Fn(u
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
         let mut outcomes = Vec::new();
-        while let Some((index, spec)) = {
+        loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            specs.get(index).map(|spec| (index, spec))
-        } {
+            let Some(spec) = specs.get(index) else { return outcomes };
             let deployment = generate(spec);
             outcomes.push((index, contestants.iter().map(|one| play(&deployment, one)).collect::<Vec<Outcome>>()));
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
         }
-        outcomes
     };
     let mut all: Vec<(usize, Vec<Outcome>)> = std::thread::scope(|scope| {
         let helpers: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
