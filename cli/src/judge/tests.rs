@@ -77,10 +77,7 @@ fn verdicts_of_one_small_trace_and_what_they_rest_on() {
     let headlines: Vec<&str> = explanations.lines().filter(|line| line.starts_with("d-1")).collect();
     assert_eq!(headlines.len(), 2, "at the change and at the end: {explanations}");
     assert!(headlines[0].starts_with("d-1 at 70 s: rollback because of e5: evidence "), "{explanations}");
-    assert!(
-        explanations.contains("new version 200 of 300 (66.7 %), old version at the same time 0 of 300"),
-        "{explanations}"
-    );
+    assert!(explanations.contains("new version 200 of 300 (66.7 %), beside it the old one 0 of 300"), "{explanations}");
 }
 
 #[test]

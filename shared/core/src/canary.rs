@@ -45,6 +45,8 @@ mod reference;
 mod sentences;
 mod settings;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use crate::words::{Comparison, Metric, Verdict};
 pub use counts::{BucketRecord, Counts, InvalidCount, MAX_COUNT, SHIFTS, Share, Side, Slow};

@@ -1,7 +1,7 @@
 //! One poll: takes in records, judges the buckets that are due, says what it all adds up to.
 
 use super::bucket::{Bucket, number, seconds, shares};
-use super::counts::{BucketRecord, Counts};
+use super::counts::{BucketRecord, Counts, Share};
 use super::course::Course;
 use super::evidence::{self, Bet};
 use super::judgement::{Judgement, MetricEvidence};
@@ -232,10 +232,7 @@ impl Step<'_> {
             if let Some(bet) = bet {
                 let canary = if is_concurrent { side_by_side } else { alone };
                 if let Some(canary) = canary {
-                    state.evidence.canary.add(canary.bad(), canary.all());
-                }
-                if let (true, Some(usual)) = (is_concurrent, usual) {
-                    state.evidence.baseline.add(usual.bad(), usual.all());
+                    state.evidence.add(usual.filter(|_| is_concurrent), canary);
                 }
                 if metric == Metric::E5 {
                     information += bet.information(settings.information_ratio).min(settings.information_cap);
@@ -251,9 +248,12 @@ impl Step<'_> {
         if let Some(bet) = bet {
             let requests = |counts: Option<Counts>| counts.map_or(0, |counts| counts.requests);
             let (baseline, canary) = (requests(self.bucket.baseline), requests(self.bucket.canary));
-            traffic.evidence.canary.add(canary, whole(bet.due));
+            let due = whole(bet.due);
+            traffic.evidence.canary.add(canary, due);
             if bet.is_concurrent {
                 traffic.evidence.baseline.add(baseline, baseline.saturating_add(canary));
+            } else {
+                traffic.evidence.alone.add(canary, due);
             }
         }
         self.accumulate(
@@ -289,6 +289,15 @@ impl Evidence {
     fn log_capital(&self, wagers: &[Wager]) -> f64 {
         let Some(capital) = &self.log_capital else { return f64::NEG_INFINITY };
         log_sum(capital.iter().zip(wagers).map(|(log, wager)| log + wager.ln_mass))
+    }
+
+    /// Adds up events that were compared, side by side or else with the baseline's past.
+    fn add(&mut self, beside: Option<Share>, canary: Share) {
+        self.canary.add(canary.bad(), canary.all());
+        match beside {
+            Some(baseline) => self.baseline.add(baseline.bad(), baseline.all()),
+            None => self.alone.add(canary.bad(), canary.all()),
+        }
     }
 
     /// Remembers where evidence came from. The run starts when the sum of gains leaves 0 and ends when it is back there.

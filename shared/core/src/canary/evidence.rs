@@ -162,3 +162,126 @@ pub(super) fn traffic(settings: &Settings, reference: &TrafficReference, bucket:
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::counts::Counts;
+    use super::super::course::Course;
+    use super::*;
+
+    fn bucket(course: &Course, start_s: i64, baseline: Option<u64>, canary: Option<u64>) -> Bucket {
+        let counts = |requests: Option<u64>| requests.map(Counts::of_requests);
+        Bucket::new(&Settings::default_method(), course, start_s, counts(baseline), counts(canary))
+    }
+
+    fn course() -> Course {
+        Course::new(60, vec![(0.0, 0.1), (300.0, 1.0)], 1200.0, 120.0).unwrap()
+    }
+
+    fn reference() -> RateReference {
+        RateReference {
+            bad_long: 9.5,
+            all_long: 500.0,
+            bad_short: 1.0,
+            all_short: 100.0,
+            peak: 0.0,
+            dispersion: 2.0,
+            is_measured: true,
+            rate_at_start: Some(0.01),
+        }
+    }
+
+    fn wager(ratio: f64) -> Wager {
+        Wager { ratio, ln_ratio: ratio.ln(), ln_mass: 0.0 }
+    }
+
+    fn near(found: f64, expected: f64, case: &str) {
+        assert!((found - expected).abs() < 1e-9, "{case}: {found}, expected {expected}");
+    }
+
+    #[test]
+    fn side_by_side_is_the_conditional_binomial() {
+        let settings = Settings::default_method();
+        let bucket = bucket(&course(), 120, Some(900), Some(100));
+        let pair = (Share::new(8, 900).unwrap(), Share::new(4, 100).unwrap());
+        let bet = concurrent(&settings, &settings.rates[0], &reference(), &bucket, pair, 0.0).unwrap();
+        // p = 10 / 1000; margin 1.2 and 0.05 points.
+        let (expected, usual): (f64, f64) = (100.0 * (0.01 * 1.2 + 0.0005), 900.0 * 0.01);
+        let part = expected / (expected + usual);
+        let rate = 1.0 / (2.0 + 0.15 * 0.15 * 12.0 * part * (1.0 - part));
+        let odds = 5.0 * part / (1.0 - part);
+        let other = odds / (1.0 + odds);
+        let ratio = 4.0 * (other / part).ln() + 8.0 * ((1.0 - other) / (1.0 - part)).ln();
+        near(bet.gain(&wager(5.0)), rate * ratio, "gain");
+        near(bet.information(5.0), rate * expected * (5.0 * 5.0_f64.ln() - 4.0) * (1.0 - part), "information");
+        let flood = (Share::new(0, 9).unwrap(), Share::new(9_000, 9_000).unwrap());
+        let bet = concurrent(&settings, &settings.rates[0], &reference(), &bucket, flood, 0.0).unwrap();
+        assert!(bet.gain(&wager(60.0)) <= 6.0, "capped");
+        let none = (Share::new(0, 0).unwrap(), Share::new(4, 100).unwrap());
+        assert!(concurrent(&settings, &settings.rates[0], &reference(), &bucket, none, 0.0).is_none());
+    }
+
+    #[test]
+    fn before_and_after_is_poisson_on_a_doubtful_reference() {
+        let settings = Settings::default_method();
+        let canary = Share::new(40, 1000).unwrap();
+        let alone = bucket(&course(), 600, None, Some(1000));
+        let bet = before_after(&settings, &settings.rates[0], &reference(), &alone, canary, 3.0).unwrap();
+        let upper = (10.0 + 1.3 * 20.0_f64.sqrt()) / 1000.0;
+        let expected = 1000.0 * (upper * 2.0 + 0.002) + 3.0;
+        let rate = 1.0 / (2.0 + 0.4 * 0.4 * expected);
+        near(bet.gain(&wager(1.8)), rate * (40.0 * 1.8_f64.ln() - expected * 0.8), "gain");
+        near(bet.information(5.0), rate * expected * (5.0 * 5.0_f64.ln() - 4.0), "information");
+        let split = bucket(&course(), 120, None, Some(1000));
+        let rates = &settings.rates[0];
+        assert!(before_after(&settings, rates, &reference(), &split, canary, 0.0).is_none(), "not all traffic yet");
+        let unknown = RateReference { is_measured: false, ..reference() };
+        assert!(before_after(&settings, rates, &unknown, &alone, canary, 0.0).is_none(), "nothing to compare with");
+    }
+
+    #[test]
+    fn traffic_is_compared_with_the_weight_and_then_with_the_level() {
+        let settings = Settings::default_method();
+        let reference = TrafficReference { level: 1000.0, lost_chance: 0.01 };
+        let bet = traffic(&settings, &reference, &bucket(&course(), 120, Some(900), Some(20))).unwrap();
+        let part: f64 = 0.05 / 0.95;
+        let rate = 1.0 / (2.0 + 0.25 * 920.0 * part * (1.0 - part));
+        let odds = 0.1 * part / (1.0 - part);
+        let other = odds / (1.0 + odds);
+        let ratio = 20.0 * (other / part).ln() + 900.0 * ((1.0 - other) / (1.0 - part)).ln();
+        near(bet.bet.gain(&wager(0.1)), (rate * ratio).min(4.5), "side by side");
+        near(bet.due, 92.0, "a tenth of all");
+        let silent = traffic(&settings, &reference, &bucket(&course(), 600, None, None)).unwrap();
+        near(silent.bet.gain(&wager(0.02)), 300.0 * 0.98 / (2.0 + 0.25 * 300.0), "silent");
+        let lossy = TrafficReference { lost_chance: 0.5, ..reference };
+        let silent = traffic(&settings, &lossy, &bucket(&course(), 600, None, None)).unwrap();
+        near(silent.bet.gain(&wager(0.02)), 2.0_f64.ln(), "where data get lost silence says little");
+        // (case, start, baseline, canary, level): nothing can be said.
+        let table = [
+            ("the first bucket of the canary", 0, Some(900), Some(0), 1000.0),
+            ("no baseline beside it", 120, None, Some(20), 1000.0),
+            ("right after the last step", 300, None, None, 1000.0),
+            ("too little traffic", 600, None, None, 10.0),
+        ];
+        for (case, start_s, baseline, canary, level) in table {
+            let reference = TrafficReference { level, ..reference };
+            let bet = traffic(&settings, &reference, &bucket(&course(), start_s, baseline, canary));
+            assert!(bet.is_none(), "{case}");
+        }
+    }
+
+    #[test]
+    fn young_traffic_is_forgiven_more() {
+        let settings = Settings::default_method();
+        // (start, young share, edges side by side, edges before and after)
+        let table = [(0, 1.0, 4, 4), (60, 0.0, 1, 2), (300, 0.9, 4, 4), (360, 0.0, 1, 2)];
+        for (start_s, young, beside, alone) in table {
+            let bucket = bucket(&course(), start_s, None, None);
+            near(bucket.young, young, &format!("young share at {start_s} s"));
+            assert_eq!(bucket.concurrent_shift(&settings), beside, "at {start_s} s");
+            assert_eq!(bucket.before_after_shift(&settings), alone, "at {start_s} s");
+            near(cold_starts(&settings, &bucket, 1000), young * 25.0, "cold starts");
+            near(cold_starts(&settings, &bucket, 10), young * 3.0, "cold starts of few requests");
+        }
+    }
+}

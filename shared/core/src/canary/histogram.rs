@@ -160,3 +160,70 @@ fn quantile(edges: &Edges, pooled: &[u64], q: f64) -> Option<f64> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edges() -> Edges {
+        Edges::new((0..=24).map(|step| 2.0_f64.powf(f64::from(step) / 2.0)).collect()).unwrap()
+    }
+
+    #[test]
+    fn edges_must_ascend() {
+        let table = [
+            ("none", vec![], "0 edges"),
+            ("too many", (1..=10_001).map(f64::from).collect(), "10001 edges"),
+            ("zero", vec![0.0, 1.0], "edge 0 is 0 ms"),
+            ("equal", vec![1.0, 1.0], "edge 1 is 1 ms"),
+            ("falling", vec![1.0, 2.0, 1.5], "edge 2 is 1.5 ms"),
+            ("NaN", vec![1.0, f64::NAN], "edge 1 is NaN ms"),
+            ("infinite", vec![1.0, f64::INFINITY], "edge 1 is inf ms"),
+        ];
+        for (case, edges, expected) in table {
+            let message = Edges::new(edges).unwrap_err().to_string();
+            assert!(message.contains(expected), "{case}: {message}");
+        }
+    }
+
+    #[test]
+    fn quantiles_lie_within_their_bin_by_ratio() {
+        let edges = Edges::new(vec![1.0, 2.0, 4.0]).unwrap();
+        // (bins: below 1, 1 to 2, 2 to 4, rest; q; expected in ms)
+        let table = [
+            ("half of one bin", [0, 0, 10, 0], 0.5, 2.0 * 2.0_f64.sqrt()),
+            ("the end of a bin", [0, 5, 5, 0], 0.5, 2.0),
+            ("the first bin begins at half its end", [4, 0, 0, 0], 0.5, 0.5 * 2.0_f64.sqrt()),
+            ("the last bin ends at 1.5 times its begin", [0, 0, 0, 4], 0.5, 4.0 * 1.5_f64.sqrt()),
+        ];
+        for (case, pooled, q, expected) in table {
+            let found = quantile(&edges, &pooled, q).unwrap();
+            assert!((found - expected).abs() < 1e-12, "{case}: {found}, expected {expected}");
+        }
+        assert_eq!(quantile(&edges, &[0; 4], 0.5), None, "no history");
+    }
+
+    #[test]
+    fn thresholds_are_edges_and_the_lower_one_of_two_equally_near() {
+        let edges = edges();
+        assert_eq!(edges.nearest(1.0), 0);
+        assert_eq!(edges.nearest(0.001), 0, "below all");
+        assert_eq!(edges.nearest(1e9), 24, "above all");
+        assert_eq!(Edges::new(vec![1.0, 4.0]).unwrap().nearest(2.0), 0, "a tie");
+        let none = Thresholds::of_history(&edges, std::iter::empty());
+        assert!(none.ms(&edges).iter().all(|ms| (ms - 1024.0).abs() < 1e-9), "1000 ms without history");
+    }
+
+    #[test]
+    fn slow_is_above_the_threshold_and_its_shifts_stop_at_the_last_edge() {
+        let edges = Edges::new(vec![1.0, 2.0, 4.0, 8.0, 16.0]).unwrap();
+        let history = [(1, 50), (2, 45), (4, 5)];
+        let thresholds = Thresholds::of_history(&edges, [history.as_slice()].into_iter());
+        assert_eq!(thresholds.ms(&edges), [2.0, 4.0, 16.0]);
+        let [q50, q90, q99] = thresholds.slow(&[(0, 1), (2, 10), (3, 20), (4, 30), (5, 40)]).unwrap();
+        assert_eq!(q50, Slow { all: 101, above: [Some(100), Some(90), Some(70), Some(40)] });
+        assert_eq!(q90, Slow { all: 101, above: [Some(90), Some(70), Some(40), Some(40)] });
+        assert_eq!(q99, Slow { all: 101, above: [Some(40); 4] });
+        assert!(thresholds.slow(&[(0, u64::MAX), (1, u64::MAX)]).is_err(), "more than a count may say");
+    }
+}

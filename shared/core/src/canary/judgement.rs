@@ -29,6 +29,8 @@ pub struct MetricEvidence {
     /// The canary's bad events among all in the buckets that were compared. Traffic: its requests, and how many it should
     /// have got by its weight.
     pub canary: Total,
+    /// Of these, what was compared with the baseline's past.
+    pub alone: Total,
     /// The baseline's rate at the start of the shift, a share of all events. Traffic: requests per bucket, of now.
     pub reference: Option<f64>,
     /// Which comparison gave most evidence; `None` when nothing speaks against the canary.
@@ -46,7 +48,7 @@ impl MetricEvidence {
         } else {
             Some(Comparison::BeforeAfter)
         };
-        let (baseline, canary) = (evidence.baseline, evidence.canary);
-        Self { metric, log_e, baseline, canary, reference, how, first_bad_s: evidence.first_bad_s }
+        let Evidence { baseline, canary, alone, first_bad_s, .. } = *evidence;
+        Self { metric, log_e, baseline, canary, alone, reference, how, first_bad_s }
     }
 }

@@ -215,3 +215,86 @@ impl TrafficReference {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn course() -> Course {
+        Course::new(60, vec![(0.0, 0.1)], 1200.0, 120.0).unwrap()
+    }
+
+    fn record(slot: i64, bad: u64, all: u64) -> BucketRecord {
+        let counts = Counts { e5: Some(Share::new(bad, all).unwrap()), ..Counts::of_requests(all) };
+        BucketRecord { side: Side::Baseline, start_s: slot * 60, counts }
+    }
+
+    fn of(history: &[BucketRecord], history_s: f64) -> (RateReference, TrafficReference) {
+        let ([e5, ..], traffic) = begin(&Settings::default_method(), &course(), history_s, history);
+        (e5, traffic)
+    }
+
+    fn near(found: f64, expected: f64, case: &str) {
+        assert!((found - expected).abs() < 1e-9, "{case}: {found}, expected {expected}");
+    }
+
+    #[test]
+    fn sums_fade_with_their_half_lives() {
+        // 30 slots of a minute are one long half-life, 3 a short one, 10 one of the peak.
+        let (e5, traffic) = of(&[record(-31, 8, 800), record(-1, 1, 100)], 3600.0);
+        near(e5.bad_long, 1.0 + 4.0, "X long");
+        near(e5.all_long, 100.0 + 400.0, "N long");
+        near(e5.bad_short, 1.0 + 8.0 / 1024.0, "X short");
+        near(e5.all_short, 100.0 + 800.0 / 1024.0, "N short");
+        near(e5.peak, 8.5 / 801.5 / 8.0, "peak; one event is none");
+        near(e5.rate_at_start.unwrap(), 5.5 / 1000.0, "p");
+        near(traffic.level, (100.0 + 800.0 / 1024.0) / (1.0 + 1.0 / 1024.0), "level");
+        near(traffic.lost_chance, 58.5 / 70.0, "58 of 60 slots are missing");
+    }
+
+    #[test]
+    fn dispersion_is_that_of_adjacent_buckets() {
+        // One pair: 12 events, half of them expected in each; (9 - 6)² / 3 = 3. Prior: 16 over 10.
+        let (e5, _) = of(&[record(-2, 3, 1000), record(-1, 9, 1000)], 120.0);
+        near(e5.dispersion, 19.0 / 11.0, "one pair");
+        let (e5, _) = of(&[record(-3, 3, 1000), record(-1, 9, 1000)], 180.0);
+        near(e5.dispersion, 1.6, "not adjacent");
+        let (e5, _) = of(&[record(-2, 0, 1000), record(-1, 100, 1000)], 120.0);
+        near(e5.dispersion, 41.0 / 11.0, "a residual counts 25 at most");
+        let even: Vec<BucketRecord> = (-60..0).map(|slot| record(slot, 500, 1000)).collect();
+        let (e5, _) = of(&even, 3600.0);
+        assert!(e5.dispersion < 0.6 && e5.dispersion >= 0.4, "no clumps at all: {}", e5.dispersion);
+    }
+
+    #[test]
+    fn little_or_no_history_is_a_weak_reference() {
+        let settings = Settings::default_method();
+        let (e5, traffic) = of(&[], 3600.0);
+        assert_eq!(e5.rate_at_start, None);
+        assert!(e5.is_measured, "nothing says that the signal is not there");
+        near(e5.rate(&settings, &settings.rates[0]), 0.5 / 500.0, "the prior");
+        near(traffic.level, 0.0, "level");
+        near(traffic.lost_chance, 0.5 / 70.0, "without traffic missing slots are no lost data");
+        let without = BucketRecord { counts: Counts::of_requests(100), ..record(-1, 0, 0) };
+        let (e5, _) = of(&[without], 3600.0);
+        assert!(!e5.is_measured, "buckets came, all without the signal");
+        let (e5, _) = of(&[BucketRecord { side: Side::Canary, ..record(-1, 50, 100) }, record(0, 50, 100)], 60.0);
+        near(e5.all_long, 0.0, "only the baseline before the shift is history");
+    }
+
+    #[test]
+    fn a_judged_bucket_becomes_reference() {
+        let settings = Settings::default_method();
+        let fading = Fading::after(&settings, 60, 1.0);
+        let (mut e5, _) = of(&[record(-1, 10, 100)], 60.0);
+        let before = e5;
+        e5.update(&settings, fading, None);
+        near(e5.peak, before.peak * 0.5_f64.powf(0.1), "the peak fades without a record too");
+        near(e5.all_long, before.all_long, "the sums do not");
+        e5.update(&settings, fading, Some(Share::new(40, 100).unwrap()));
+        near(e5.peak, 40.5 / 101.5, "a new peak");
+        near(e5.bad_long, 10.0 * 0.5_f64.powf(1.0 / 30.0) + 40.0, "X long");
+        near(e5.all_short, 100.0 * 0.5_f64.powf(1.0 / 3.0) + 100.0, "N short");
+        near(before.upper_rate(&settings, &settings.rates[0]), 10.5 / 101.5, "the peak was highest");
+    }
+}

@@ -38,9 +38,9 @@ impl MetricEvidence {
         let what = match self.metric {
             Metric::E5 => "5xx answers and function errors",
             Metric::Tx => "failed transactions",
-            Metric::Q50 => "requests slower than the old version's median",
-            Metric::Q90 => "requests slower than the old version's 90th percentile",
-            Metric::Q99 => "requests slower than the old version's 99th percentile",
+            Metric::Q50 => "requests slower than the old version's median (the new one's by a margin)",
+            Metric::Q90 => "requests slower than the old version's 90th percentile (the new one's by a margin)",
+            Metric::Q99 => "requests slower than the old version's 99th percentile (the new one's by a margin)",
             Metric::E4 => "4xx answers",
             Metric::Traffic => "requests that arrive",
         };
@@ -67,22 +67,27 @@ impl MetricEvidence {
     }
 
     fn rates(&self) -> String {
+        let beside = Total {
+            bad: self.canary.bad.saturating_sub(self.alone.bad),
+            all: self.canary.all.saturating_sub(self.alone.all),
+        };
         let mut parts = Vec::new();
-        if self.canary.all > 0 {
-            parts.push(format!("new version {}", share(self.canary)));
+        if beside.all > 0 {
+            parts.push(format!("new version {}, beside it the old one {}", share(beside), share(self.baseline)));
         }
-        if self.baseline.all > 0 {
-            parts.push(format!("old version at the same time {}", share(self.baseline)));
+        if self.alone.all > 0 {
+            parts.push(format!("new version alone {}", share(self.alone)));
         }
-        if let Some(reference) = self.reference {
-            parts.push(format!("old version before {}", percent(reference)));
+        if parts.is_empty() {
+            return "nothing to compare".to_owned();
         }
-        if self.canary.all == 0 { "nothing to compare".to_owned() } else { parts.join(", ") }
+        parts.extend(self.reference.map(|reference| format!("old version before the shift {}", percent(reference))));
+        parts.join("; ")
     }
 }
 
 fn share(total: Total) -> String {
-    format!("{} of {} ({})", total.bad, total.all, percent(number(total.bad) / number(total.all)))
+    format!("{} of {} ({})", total.bad, total.all, percent(number(total.bad) / number(total.all.max(1))))
 }
 
 fn percent(share: f64) -> String {
@@ -118,42 +123,41 @@ fn capital(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn evidence(metric: Metric, log_e: Option<f64>, baseline: (u64, u64), canary: (u64, u64)) -> MetricEvidence {
-        let total = |(bad, all)| Total { bad, all };
-        MetricEvidence {
-            metric,
-            log_e,
-            baseline: total(baseline),
-            canary: total(canary),
-            reference: Some(0.002),
-            how: Some(Comparison::Concurrent),
-            first_bad_s: Some(60),
-        }
+    fn evidence(metric: Metric, log_e: Option<f64>, totals: [(u64, u64); 3]) -> MetricEvidence {
+        let [baseline, canary, alone] = totals.map(|(bad, all)| Total { bad, all });
+        let (how, first_bad_s) = (Some(Comparison::Concurrent), Some(60));
+        MetricEvidence { metric, log_e, baseline, canary, alone, reference: Some(0.002), how, first_bad_s }
     }
 
     #[test]
     fn a_sentence_has_the_numbers_that_count() {
         let table = [
             (
-                evidence(Metric::E5, Some(5.0), (4, 1890), (83, 210)),
-                "5xx answers and function errors: new version 83 of 210 (39.5 %), old version at the same time 4 of 1890 \
-                 (0.21 %), old version before 0.20 %. Evidence 148:1 against the new version, most of it from comparing \
-                 both at the same time; bad since 60 s.",
+                evidence(Metric::E5, Some(5.0), [(4, 1890), (83, 210), (0, 0)]),
+                "5xx answers and function errors: new version 83 of 210 (39.5 %), beside it the old one 4 of 1890 \
+                 (0.21 %); old version before the shift 0.20 %. Evidence 148:1 against the new version, most of it from \
+                 comparing both at the same time; bad since 60 s.",
             ),
             (
-                evidence(Metric::Q50, Some(-2.0), (0, 0), (40, 100)),
-                "requests slower than the old version's median: new version 40 of 100 (40.0 %), old version before 0.20 %. \
-                 No evidence against the new version.",
+                evidence(Metric::Q50, Some(-2.0), [(0, 0), (40, 100), (40, 100)]),
+                "requests slower than the old version's median (the new one's by a margin): new version alone 40 of 100 \
+                 (40.0 %); old version before the shift 0.20 %. No evidence against the new version.",
             ),
             (
-                evidence(Metric::Traffic, Some(-0.1), (900, 1000), (100, 100)),
+                evidence(Metric::E4, Some(0.5), [(1, 100), (12, 300), (2, 200)]),
+                "4xx answers: new version 10 of 100 (10.0 %), beside it the old one 1 of 100 (1.00 %); new version alone \
+                 2 of 200 (1.00 %); old version before the shift 0.20 %. Evidence 1.6:1 against the new version, most of \
+                 it from comparing both at the same time; bad since 60 s.",
+            ),
+            (
+                evidence(Metric::Traffic, Some(-0.1), [(900, 1000), (100, 100), (0, 0)]),
                 "requests that arrive: new version 100, due by its weight 100. No evidence against the new version.",
             ),
             (
-                evidence(Metric::Tx, Some(-0.1), (0, 0), (0, 0)),
+                evidence(Metric::Tx, Some(-0.1), [(0, 0); 3]),
                 "failed transactions: nothing to compare. No evidence against the new version.",
             ),
-            (evidence(Metric::E4, None, (0, 0), (0, 0)), "4xx answers: not seen yet, or not measured."),
+            (evidence(Metric::E4, None, [(0, 0); 3]), "4xx answers: not seen yet, or not measured."),
         ];
         for (evidence, expected) in table {
             assert_eq!(evidence.sentence(), expected);

@@ -82,6 +82,8 @@ pub struct Evidence {
     pub baseline: Total,
     /// The canary's events in all buckets that were compared.
     pub canary: Total,
+    /// Of these, the events in buckets that were compared with the baseline's past.
+    pub alone: Total,
     /// Log-evidence from comparisons with the baseline at the same time.
     pub concurrent: f64,
     /// Log-evidence from comparisons with the baseline's past.
@@ -98,6 +100,7 @@ impl Evidence {
             log_capital: None,
             baseline: Total { bad: 0, all: 0 },
             canary: Total { bad: 0, all: 0 },
+            alone: Total { bad: 0, all: 0 },
             concurrent: 0.0,
             before_after: 0.0,
             run: 0.0,
