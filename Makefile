@@ -7,10 +7,10 @@ FUNCTIONS := before-allow-traffic after-allow-traffic alarm-handler deployment-r
 VENV := target/conformance-venv
 PYTHON ?= python3
 
-.PHONY: help binaries build demo test rehearse check lint sim schema conformance
+.PHONY: help binaries build demo test rehearse check lint sim schema conformance bench-detection
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # The whole workspace at once, also where one binary would do: another selection of packages has other features, and the AWS
 # SDK would be compiled twice.
@@ -41,6 +41,10 @@ schema: ## Write the JSON schema of the policy file anew
 
 conformance: binaries ## Drive `snapback stage` with boto3, answers checked against botocore's service model
 	@tests/conformance/run $(VENV) $(PYTHON)
+
+# A profile of its own and no AWS SDK in the tree: this compiles in half a minute.
+bench-detection: ## Score the detector and others on simulated deployments, and write docs/detection (options: ARGS='--n 5')
+	$(CARGO) run --release --locked -p snapback-detection -- $(ARGS)
 
 check: lint test demo ## What CI runs
 

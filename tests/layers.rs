@@ -45,6 +45,7 @@ fn each_crate_imports_only_the_layers_below_it() {
         ("snapback-stage", vec!["snapback-wire"]),
         ("snapback-cli", vec!["snapback-app", "snapback-aws", "snapback-core", "snapback-stage", "snapback-wire"]),
         ("snapback-tests", vec![]),
+        ("snapback-detection", vec!["snapback-core"]),
         ("demo-app", vec![]),
     ]);
     for (package, dependencies) in dependencies() {
