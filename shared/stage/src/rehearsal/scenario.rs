@@ -296,6 +296,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_file_is_a_scenario() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let mut files = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy();
+            let scenario = Scenario::parse(&name, &std::fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(scenario.name, name, "a file's name is that of its scenario");
+            files += 1;
+        }
+        assert!(files >= names().len());
+    }
+
     fn with(line: &str) -> String {
         format!("{{about: a, expect: {{outcome: promoted}}, steps: [{{deploy: live}}], {line}}}")
     }
