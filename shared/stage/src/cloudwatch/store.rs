@@ -8,7 +8,7 @@ use super::statistic::{Datapoint, Sample, Statistic};
 /// How long CloudWatch keeps points below one minute; the stage keeps nothing longer.
 pub(super) const RETENTION_MS: i64 = 3 * 3600 * 1000;
 /// Bounds of memory: what is beyond is dropped and counted.
-const MAX_SERIES: usize = 10_000;
+const MAX_SERIES: usize = 50_000;
 const MAX_OBSERVATIONS: usize = 4_000_000;
 const SECOND_MS: i64 = 1000;
 
