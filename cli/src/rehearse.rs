@@ -264,7 +264,7 @@ fn room_of(scenario: &Scenario) -> usize {
 fn progress(report: &Report) {
     let word = if report.ok { "ok" } else { "FAILED" };
     let outcome = report.outcome.as_deref().unwrap_or("no outcome");
-    eprintln!("{word:<7} {:<22} {outcome} ({} s)", report.name, report.duration_ms / 1000);
+    eprintln!("{word:<7} {:<24} {outcome} ({} s)", report.name, report.duration_ms / 1000);
 }
 
 /// Where `snapback` itself is, and the function binaries beside it.
@@ -276,7 +276,7 @@ pub(crate) fn own_folder() -> Result<PathBuf, Failure> {
 fn list() -> ExitCode {
     for name in names() {
         if let Ok(scenario) = Scenario::built_in(name) {
-            println!("{name:<22} {:<24} {}", scenario.expect.outcome, scenario.about);
+            println!("{name:<24} {:<24} {}", scenario.expect.outcome, scenario.about);
         }
     }
     ExitCode::SUCCESS
@@ -284,7 +284,7 @@ fn list() -> ExitCode {
 
 fn timeline_line(scenario: Option<&str>, at_ms: i64, line: &Line, colours: bool) -> String {
     let seconds = format!("{:>4}.{} s", at_ms / 1000, at_ms % 1000 / 100);
-    let scenario = scenario.map(|name| format!("{name:<20} ")).unwrap_or_default();
+    let scenario = scenario.map(|name| format!("{name:<24} ")).unwrap_or_default();
     let who = format!("{:<10}", line.who);
     let text: String = line.text.replace('\n', " ");
     if !colours {
