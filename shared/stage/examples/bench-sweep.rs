@@ -43,6 +43,8 @@ const PRINCIPAL: &str = "watcher";
 const MINUTE: Duration = Duration::from_secs(60);
 /// Minutes within which all deployments must be on record.
 const REGISTRATION_MINUTES_MAX: u32 = 10;
+/// Log lines of the watcher that are shown when they are not.
+const LOG_LINES: usize = 10;
 /// History that is there before the deployments, in minutes: the hour that a policy looks back by default.
 const HISTORY_MINUTES: i64 = 62;
 /// Requests a second of each service.
@@ -366,7 +368,10 @@ async fn sweep(options: &Options, aws: &EmbeddedAws) -> Result<Calls, Failure> {
     while on_record(aws).await? < options.deployments {
         if registering == REGISTRATION_MINUTES_MAX {
             let found = on_record(aws).await?;
-            return Err(format!("only {found} deployments are on record after {registering} minutes").into());
+            let log = aws.lambda.log(WATCHER);
+            let last: Vec<&str> = log.iter().rev().take(LOG_LINES).rev().map(|line| line.text.as_str()).collect();
+            let said = last.join("\n");
+            return Err(format!("only {found} deployments are on record after {registering} minutes:\n{said}").into());
         }
         registering += 1;
         eprintln!("minute {registering}: the watcher puts the deployments on record ...");
