@@ -36,6 +36,19 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("operator-promotes", include_str!("../../scenarios/operator-promotes.yaml")),
     ("operator-rolls-back", include_str!("../../scenarios/operator-rolls-back.yaml")),
     ("stack-return", include_str!("../../scenarios/stack-return.yaml")),
+    ("slow-leak", include_str!("../../scenarios/slow-leak.yaml")),
+    ("tail-latency", include_str!("../../scenarios/tail-latency.yaml")),
+    ("handled-5xx-in-canary", include_str!("../../scenarios/handled-5xx-in-canary.yaml")),
+    ("hangs-until-timeout", include_str!("../../scenarios/hangs-until-timeout.yaml")),
+    ("silent-outage", include_str!("../../scenarios/silent-outage.yaml")),
+    ("shared-incident", include_str!("../../scenarios/shared-incident.yaml")),
+    ("shared-incident-in-bake", include_str!("../../scenarios/shared-incident-in-bake.yaml")),
+    ("cold-start", include_str!("../../scenarios/cold-start.yaml")),
+    ("bad-baseline", include_str!("../../scenarios/bad-baseline.yaml")),
+    ("tiny-traffic", include_str!("../../scenarios/tiny-traffic.yaml")),
+    ("metrics-late", include_str!("../../scenarios/metrics-late.yaml")),
+    ("metrics-denied", include_str!("../../scenarios/metrics-denied.yaml")),
+    ("one-deployment-stuck", include_str!("../../scenarios/one-deployment-stuck.yaml")),
 ];
 
 /// A scenario that cannot be read.
@@ -286,6 +299,7 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_built_in_scenario_is_valid() {
@@ -299,15 +313,15 @@ mod tests {
     #[test]
     fn every_file_is_a_scenario() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let mut files = 0;
+        let mut files = BTreeSet::new();
         for file in std::fs::read_dir(folder).unwrap() {
             let path = file.unwrap().path();
             let name = path.file_stem().unwrap().to_string_lossy();
             let scenario = Scenario::parse(&name, &std::fs::read_to_string(&path).unwrap()).unwrap();
             assert_eq!(scenario.name, name, "a file's name is that of its scenario");
-            files += 1;
+            files.insert(scenario.name);
         }
-        assert!(files >= names().len());
+        assert_eq!(files, names().into_iter().map(str::to_owned).collect(), "every file is built in");
     }
 
     fn with(line: &str) -> String {
