@@ -7,7 +7,7 @@ FUNCTIONS := before-allow-traffic after-allow-traffic alarm-handler deployment-r
 VENV := target/conformance-venv
 PYTHON ?= python3
 
-.PHONY: help binaries build demo test rehearse check lint sim schema conformance bench-detection
+.PHONY: help binaries build demo test rehearse check lint sim schema conformance bench-detection bench-sweep
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -45,6 +45,11 @@ conformance: binaries ## Drive `snapback stage` with boto3, answers checked agai
 # A profile of its own and no AWS SDK in the tree: this compiles in half a minute.
 bench-detection: ## Score the detector and others on simulated deployments, and write docs/detection (options: ARGS='--n 5')
 	$(CARGO) run --release --locked -p snapback-detection -- $(ARGS)
+
+bench-sweep: binaries ## Count what the sweep costs: calls per minute for 100 deployments, memory for 1,000 (10 minutes)
+	@$(CARGO) build --workspace --locked --quiet --example bench-sweep
+	target/debug/examples/bench-sweep --deployments 100 --minutes 3
+	target/debug/examples/bench-sweep --deployments 1000 --minutes 2
 
 check: lint test demo ## What CI runs
 

@@ -13,8 +13,11 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 use snapback_stage::rehearsal::{Audience, Line, Play, Report, Scenario, ScenarioError, check_binaries, names, play};
 
-/// Scenarios that are played at once, at most: two cores carry four.
-const AT_ONCE: usize = 4;
+/// What one core carries at once, in requests a second of all scenarios that are being played. They mostly wait: 600 requests
+/// a second keep a third of one core busy, and the rest is room for functions that start.
+const ROOM_PER_CORE: usize = 300;
+/// What a scenario takes beside its requests: a stage, and six functions that start now and then.
+const ROOM_OF_A_STAGE: f64 = 40.0;
 
 /// Arguments of `snapback rehearse`.
 #[derive(Debug, Args)]
@@ -214,38 +217,54 @@ impl Rehearse {
     }
 }
 
+/// Plays as many at once as there is room for, those with the longest warm-up first, so that none is left for the end. The
+/// reports are in the order of `scenarios`.
 async fn play_all(scenarios: Vec<Scenario>, how: Play) -> Vec<Report> {
-    let slots = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let room_max = ROOM_PER_CORE * cores;
+    let room = Arc::new(tokio::sync::Semaphore::new(room_max));
     let is_many = scenarios.len() > 1;
-    let tasks: Vec<_> = scenarios
-        .into_iter()
-        .map(|scenario| {
-            let (slots, how) = (slots.clone(), how.clone());
-            tokio::spawn(async move {
-                let _slot = slots.acquire_owned().await;
-                let report = play(&scenario, &how).await;
-                if is_many {
-                    progress(&report);
-                }
-                report
-            })
-        })
-        .collect();
-    let mut reports = Vec::new();
+    let mut queue: Vec<(usize, Scenario)> = scenarios.into_iter().enumerate().collect();
+    queue.sort_by_key(|(_, scenario)| std::cmp::Reverse(scenario.warm_up_time()));
+    let mut tasks = Vec::new();
+    for (index, scenario) in queue {
+        let needed = u32::try_from(room_of(&scenario).min(room_max)).unwrap_or(u32::MAX);
+        let taken = room.clone().acquire_many_owned(needed).await;
+        let how = how.clone();
+        tasks.push(tokio::spawn(async move {
+            let report = play(&scenario, &how).await;
+            drop(taken);
+            if is_many {
+                progress(&report);
+            }
+            (index, report)
+        }));
+    }
+    let mut reports = BTreeMap::new();
     for task in tasks {
         match task.await {
-            Ok(report) => reports.push(report),
+            Ok((index, report)) => drop(reports.insert(index, report)),
             Err(error) => eprintln!("snapback: a scenario broke off: {error}"),
         }
     }
-    reports
+    reports.into_values().collect()
+}
+
+/// What a scenario takes of the machine, in requests a second.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a load is 0 to 500, which the scenario's parser checks"
+)]
+fn room_of(scenario: &Scenario) -> usize {
+    (scenario.load + ROOM_OF_A_STAGE).ceil() as usize
 }
 
 /// One line on standard error for each scenario that is over: all of them take minutes.
 fn progress(report: &Report) {
     let word = if report.ok { "ok" } else { "FAILED" };
     let outcome = report.outcome.as_deref().unwrap_or("no outcome");
-    eprintln!("{word:<7} {:<22} {outcome} ({} s)", report.name, report.duration_ms / 1000);
+    eprintln!("{word:<7} {:<24} {outcome} ({} s)", report.name, report.duration_ms / 1000);
 }
 
 /// Where `snapback` itself is, and the function binaries beside it.
@@ -257,7 +276,7 @@ pub(crate) fn own_folder() -> Result<PathBuf, Failure> {
 fn list() -> ExitCode {
     for name in names() {
         if let Ok(scenario) = Scenario::built_in(name) {
-            println!("{name:<22} {:<24} {}", scenario.expect.outcome, scenario.about);
+            println!("{name:<24} {:<24} {}", scenario.expect.outcome, scenario.about);
         }
     }
     ExitCode::SUCCESS
@@ -265,7 +284,7 @@ fn list() -> ExitCode {
 
 fn timeline_line(scenario: Option<&str>, at_ms: i64, line: &Line, colours: bool) -> String {
     let seconds = format!("{:>4}.{} s", at_ms / 1000, at_ms % 1000 / 100);
-    let scenario = scenario.map(|name| format!("{name:<20} ")).unwrap_or_default();
+    let scenario = scenario.map(|name| format!("{name:<24} ")).unwrap_or_default();
     let who = format!("{:<10}", line.who);
     let text: String = line.text.replace('\n', " ");
     if !colours {

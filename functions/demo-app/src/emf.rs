@@ -7,21 +7,27 @@ use serde_json::{Value, json};
 /// Namespace of all metrics of the demo application.
 const NAMESPACE: &str = "Checkout";
 
-/// Prints `Requests` 1 and `Handled5xx` 0 or 1 of one checkout, by `Version` and by `Service` and `Version`.
-pub(crate) fn print_request(version: &str, handled_5xx: bool) {
-    let metrics = [("Requests", 1), ("Handled5xx", u8::from(handled_5xx))];
-    println!("{}", document(version, &json!([["Version"], ["Service", "Version"]]), metrics));
+/// Prints `Requests` 1, `Handled5xx` and `Handled4xx` 0 or 1 of one checkout that was answered with `status` (200 also when
+/// the invocation failed: Lambda counts that), by `Version` and by `Service` and `Version`.
+pub(crate) fn print_request(version: &str, status: u16) {
+    println!("{}", document(version, &json!([["Version"], ["Service", "Version"]]), &request_metrics(status)));
+}
+
+fn request_metrics(status: u16) -> [(&'static str, u8); 3] {
+    let is = |class: u16| u8::from(status / 100 == class);
+    [("Requests", 1), ("Handled5xx", is(5)), ("Handled4xx", is(4))]
 }
 
 /// Prints `TransactionsAttempted` 1 and `TransactionsFailed` 0 or 1 of one checkout that got as far as the payment, by
 /// `Service` and by `Service` and `Version`.
 pub(crate) fn print_transaction(version: &str, failed: bool) {
     let metrics = [("TransactionsAttempted", 1), ("TransactionsFailed", u8::from(failed))];
-    println!("{}", document(version, &json!([["Service"], ["Service", "Version"]]), metrics));
+    println!("{}", document(version, &json!([["Service"], ["Service", "Version"]]), &metrics));
 }
 
-fn document(version: &str, dimensions: &Value, metrics: [(&str, u8); 2]) -> Value {
-    let definitions = metrics.map(|(name, _)| json!({ "Name": name, "Unit": "Count", "StorageResolution": 1 }));
+fn document(version: &str, dimensions: &Value, metrics: &[(&str, u8)]) -> Value {
+    let definition = |name: &str| json!({ "Name": name, "Unit": "Count", "StorageResolution": 1 });
+    let definitions: Vec<Value> = metrics.iter().map(|(name, _)| definition(name)).collect();
     let directive = json!({ "Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": definitions });
     let mut document = json!({
         "_aws": { "Timestamp": now_ms(), "CloudWatchMetrics": [directive] },
@@ -29,7 +35,7 @@ fn document(version: &str, dimensions: &Value, metrics: [(&str, u8); 2]) -> Valu
         "Version": version,
     });
     if let Some(members) = document.as_object_mut() {
-        members.extend(metrics.map(|(name, value)| (name.to_owned(), json!(value))));
+        members.extend(metrics.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
     }
     document
 }
@@ -44,9 +50,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_request_counts_in_its_class() {
+        let table = [(200, [1, 0, 0]), (500, [1, 1, 0]), (503, [1, 1, 0]), (400, [1, 0, 1]), (302, [1, 0, 0])];
+        for (status, expected) in table {
+            assert_eq!(request_metrics(status).map(|(_, value)| value), expected, "{status}");
+        }
+        assert_eq!(request_metrics(200).map(|(name, _)| name), ["Requests", "Handled5xx", "Handled4xx"]);
+    }
+
+    #[test]
     fn a_document_carries_definitions_dimensions_and_values() {
         let metrics = [("TransactionsAttempted", 1), ("TransactionsFailed", 0)];
-        let mut document = document("3", &json!([["Service"], ["Service", "Version"]]), metrics);
+        let mut document = document("3", &json!([["Service"], ["Service", "Version"]]), &metrics);
         assert!(document["_aws"]["Timestamp"].as_u64().is_some_and(|ms| ms > 1_600_000_000_000));
         document["_aws"]["Timestamp"] = json!(0);
         let expected = json!({

@@ -93,6 +93,8 @@ struct State {
     next_id: u64,
     entries: BTreeMap<RuleId, Entry>,
     log: VecDeque<CallRecord>,
+    /// All calls since the start, by principal and action.
+    counts: BTreeMap<(String, String), u64>,
 }
 
 #[derive(Clone)]
@@ -170,6 +172,7 @@ impl Access {
         };
         {
             let mut state = lock(&self.inner.state);
+            *state.counts.entry((record.principal.clone(), record.action.clone())).or_default() += 1;
             if state.log.len() == LOG_MAX {
                 state.log.pop_front();
             }
@@ -183,6 +186,12 @@ impl Access {
     #[must_use]
     pub fn calls(&self) -> Vec<CallRecord> {
         lock(&self.inner.state).log.iter().cloned().collect()
+    }
+
+    /// How many calls came in by now, answered or not, by principal and action; none is forgotten.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<(String, String), u64> {
+        lock(&self.inner.state).counts.clone()
     }
 
     /// Calls from now on.
@@ -377,5 +386,24 @@ mod tests {
         let call = waiting.await.unwrap();
         assert_eq!(call.outcome, Outcome::Error("NotFound".to_owned()));
         assert_eq!(access.calls().len(), 2);
+    }
+
+    #[test]
+    fn calls_are_counted_by_who_and_what_also_when_the_log_forgets_them() {
+        let access = access();
+        for _ in 0..=LOG_MAX {
+            access.record("WATCHER", "dynamodb:Query", Outcome::Ok);
+        }
+        access.record("WATCHER", "sns:Publish", Outcome::Unanswered { carried_out: false });
+        access.record("RECORDER", "sns:Publish", Outcome::Error("NotFound".to_owned()));
+        let counts: Vec<((String, String), u64)> = access.counts().into_iter().collect();
+        let key = |who: &str, what: &str| (who.to_owned(), what.to_owned());
+        let expected = [
+            (key("RECORDER", "sns:Publish"), 1),
+            (key("WATCHER", "dynamodb:Query"), u64::try_from(LOG_MAX).unwrap() + 1),
+            (key("WATCHER", "sns:Publish"), 1),
+        ];
+        assert_eq!(counts, expected);
+        assert_eq!(access.calls().len(), LOG_MAX);
     }
 }

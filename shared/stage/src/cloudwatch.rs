@@ -41,7 +41,7 @@ use alarm::{Alarm, Kind};
 use composite::AlarmRule;
 use registry::Registry;
 use statistic::Sample;
-use store::{Metric, Store};
+use store::{Delay, Metric, Store};
 use throttle::Bucket;
 
 /// How late points become visible unless [`CloudWatch::set_visibility_delay`] says otherwise.
@@ -113,7 +113,18 @@ impl CloudWatch {
     /// Fault "metrics late": points that arrive from now on become visible `delay` after they arrive. `namespace` restricts
     /// it to one; `None` sets the delay of all namespaces that have none of their own.
     pub fn set_visibility_delay(&self, namespace: Option<&str>, delay: Duration) {
-        self.lock().store.set_delay(namespace, delay);
+        self.lock().store.set_delay(namespace, Delay::new(delay, Duration::ZERO));
+    }
+
+    /// As [`CloudWatch::set_visibility_delay`] for one namespace, but points of the same second come one after the other
+    /// within `spread`: the newest period grows while it is read.
+    pub fn set_late(&self, namespace: &str, delay: Duration, spread: Duration) {
+        self.lock().store.set_delay(Some(namespace), Delay::new(delay, spread));
+    }
+
+    /// Ends what [`CloudWatch::set_late`] began, in all namespaces.
+    pub fn end_late(&self) {
+        self.lock().store.clear_namespace_delays();
     }
 
     /// EMF documents that broke the specification, and points that were dropped for age or want of room.

@@ -17,8 +17,8 @@ const STANDARD_BYTES_MAX: usize = 4 * 1024;
 const ADVANCED_BYTES_MAX: usize = 8 * 1024;
 /// Largest page that the API allows.
 const PAGE_MAX: u64 = 10;
-/// Largest page that the stage gives; AWS, too, may give fewer than asked for. Small, so that callers must page.
-const PAGE_GIVEN: usize = 3;
+/// Largest first page that the stage gives; AWS, too, may give fewer than asked for. Small, so that callers must page.
+const FIRST_PAGE: usize = 3;
 
 /// The parameters of one stage.
 pub struct Ssm {
@@ -117,8 +117,9 @@ impl Ssm {
                 ApiFault::new("ValidationException", format!("`MaxResults` is {given}, allowed is 1 to {PAGE_MAX}"))
             })?,
         };
-        let page = usize::try_from(asked).unwrap_or(PAGE_GIVEN).min(PAGE_GIVEN);
+        let asked = usize::try_from(asked).unwrap_or(FIRST_PAGE);
         let after = text(input, "NextToken").unwrap_or_default();
+        let page = if after.is_empty() { asked.min(FIRST_PAGE) } else { asked };
         let parameters = lock(&self.parameters);
         let fitting: Vec<(&String, &Parameter)> = parameters
             .iter()
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn pages_hold_every_parameter_of_a_path_once() {
         let ssm = ssm();
-        for index in 0..7 {
+        for index in 10..25 {
             let name = format!("/snapback/policy/app/group-{index}");
             ssm.dispatch("PutParameter", &json!({"Name": name, "Value": "{}", "Type": "String"})).unwrap();
         }
@@ -223,7 +224,7 @@ mod tests {
             }
         }
         names.dedup();
-        assert_eq!((names.len(), pages), (7, 3), "{names:?}");
+        assert_eq!((names.len(), pages), (15, 3), "{names:?}");
         let flat = ssm.dispatch("GetParametersByPath", &json!({"Path": "/snapback/policy"})).unwrap();
         assert_eq!(flat, json!({"Parameters": []}), "not recursive");
     }

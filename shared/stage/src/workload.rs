@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::lambda::{InvocationResult, Lambda};
+use crate::lambda::{InvocationResult, Lambda, NotRun};
 
 /// Requests in flight at once; above it a request is counted as unsent.
 const IN_FLIGHT_MAX: usize = 256;
@@ -37,7 +37,7 @@ pub struct WorkloadConfig {
 pub struct Sample {
     /// When it was sent, milliseconds since 1970.
     pub at_ms: i64,
-    /// Version that answered; `None` when none was reached.
+    /// Version that answered, or that should have; `None` when the request was sent to none.
     pub version: Option<String>,
     /// From sending to answer.
     pub latency_ms: u64,
@@ -52,6 +52,8 @@ pub enum Outcome {
     Ok,
     /// Lambda did not accept it: throttled, or no such alias.
     Rejected,
+    /// It was sent to a version and never arrived.
+    Lost,
     /// The function failed.
     FunctionError,
     /// The answer's `statusCode` is 500 or more.
@@ -122,7 +124,7 @@ impl Workload {
         self.truth.samples().iter().filter(|sample| sample.at_ms >= at_ms).cloned().collect()
     }
 
-    /// Counts by second (since 1970) and version; requests that reached no version are left out.
+    /// Counts by second (since 1970) and version; requests that were sent to no version are left out.
     #[must_use]
     pub fn per_second(&self) -> BTreeMap<i64, BTreeMap<String, Counts>> {
         let mut seconds: BTreeMap<i64, BTreeMap<String, Counts>> = BTreeMap::new();
@@ -136,13 +138,13 @@ impl Workload {
         seconds
     }
 
-    /// Counts of all requests, those that reached no version too.
+    /// Counts of all requests, those that were sent to no version too.
     #[must_use]
     pub fn total(&self) -> Counts {
         self.truth.counts(|_| true)
     }
 
-    /// Counts of the requests that `version` served.
+    /// Counts of the requests that were sent to `version`.
     #[must_use]
     pub fn by_version(&self, version: &str) -> Counts {
         self.truth.counts(|sample| sample.version.as_deref() == Some(version))
@@ -249,14 +251,15 @@ fn send(lambda: &Lambda, config: &Arc<WorkloadConfig>, truth: &Arc<Truth>, paylo
     let (lambda, config, truth) = (lambda.clone(), Arc::clone(config), Arc::clone(truth));
     tokio::spawn(async move {
         let (at_ms, before) = (now_ms(), Instant::now());
-        let result = lambda.invoke(&config.function, Some(&config.alias), payload).await;
+        let result = lambda.send(&config.function, Some(&config.alias), payload).await;
         let latency = before.elapsed();
         let (version, outcome) = match result {
             Ok(result) => {
                 let outcome = judge(&result, latency > config.slow_above);
                 (Some(result.executed_version), outcome)
             }
-            Err(_) => (None, Outcome::Rejected),
+            Err(NotRun::Lost { version }) => (Some(version), Outcome::Lost),
+            Err(NotRun::Refused(_)) => (None, Outcome::Rejected),
         };
         let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         truth.record(Sample { at_ms, version, latency_ms, outcome });

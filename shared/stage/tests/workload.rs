@@ -95,6 +95,7 @@ async fn each_fault_of_the_demo_app_harms_in_its_own_way() {
         (("DEMO_HANDLED_5XX_RATE", "1"), Outcome::ServerError),
         (("DEMO_FAIL_TRANSACTIONS_RATE", "1"), Outcome::FailedTransaction),
         (("DEMO_CRASH_AT_INIT", "true"), Outcome::FunctionError),
+        (("DEMO_HANDLED_4XX_RATE", "1"), Outcome::Ok),
         (("DEMO_LATENCY_MS", "30"), Outcome::Ok),
     ];
     for (fault, outcome) in table {
@@ -114,6 +115,67 @@ async fn each_fault_of_the_demo_app_harms_in_its_own_way() {
         let expected = if outcome == Outcome::FailedTransaction { samples.len() } else { 0 };
         assert_eq!(failed, expected, "{fault:?}: {printed:?}");
     }
+}
+
+#[tokio::test]
+async fn requests_that_are_lost_harm_without_any_metric() {
+    let world = demo_app(&[]);
+    world.lambda.lose_requests("checkout", "2", 0.75).unwrap();
+    world.lambda.route("checkout", "live", AliasRouting { version: "2".to_owned(), additional: None }).unwrap();
+    let customers = customers(&world, 100.0);
+    within(customers.ended(40)).await;
+    within(customers.stop()).await;
+    let new = customers.by_version("2");
+    assert_eq!(new.harmed, new.requests * 3 / 4, "{new:?}");
+    let arrived = new.requests - new.harmed;
+    let dimensions = ["ExecutedVersion=2", "FunctionName=checkout", "Resource=checkout:live"];
+    let counts = ["Invocations", "Errors"].map(|name| world.sink.sum(name, &dimensions).to_string());
+    assert_eq!(counts, [arrived.to_string(), "0".to_owned()]);
+    let lost = customers.samples_since(0).iter().filter(|sample| sample.outcome == Outcome::Lost).count();
+    assert_eq!(u64::try_from(lost).unwrap(), new.harmed);
+    let probe = within(world.lambda.invoke("checkout", Some("2"), r#"{"path":"/health"}"#)).await;
+    assert_eq!(probe.unwrap().function_error, None, "a probe names the version and arrives");
+}
+
+#[tokio::test]
+async fn the_world_outside_fails_every_version_alike() {
+    let world = demo_app(&[]);
+    let fails = json!({ "dependency": { "fails": 0.5 } });
+    world.lambda.tell_events("checkout", fails.as_object().unwrap().clone()).unwrap();
+    for version in ["1", "2"] {
+        let mut outcomes = Vec::new();
+        for path in ["/checkout", "/checkout", "/health"] {
+            let event = json!({ "path": path, "basket": ["tea"] }).to_string();
+            let result = within(world.lambda.invoke("checkout", Some(version), event)).await.unwrap();
+            let answer = lambda_world::json(&result.payload);
+            outcomes.push((answer["statusCode"].as_u64(), result.error_type));
+        }
+        let failed = (None, Some("Checkout.Dependency".to_owned()));
+        assert_eq!(outcomes, [(Some(200), None), failed, (Some(503), None)], "version {version}");
+    }
+    world.lambda.tell_events("checkout", serde_json::Map::new()).unwrap();
+    let health = within(world.lambda.invoke("checkout", Some("2"), r#"{"path":"/health"}"#)).await.unwrap();
+    assert_eq!(lambda_world::json(&health.payload)["statusCode"], 200, "mended");
+}
+
+#[tokio::test]
+async fn a_hanging_request_ends_at_the_time_out_of_its_version() {
+    let world = World::new();
+    let mut config = FunctionConfig::new("checkout", built("demo-app", "cargo build -p demo-app"), "AKIACHECKOUT");
+    config.timeout = Duration::from_secs(1);
+    config.environment.insert("DEMO_HANG_RATE".to_owned(), "0.5".to_owned());
+    world.lambda.create_function(config).unwrap();
+    world.lambda.publish_version("checkout", None).unwrap();
+    world.lambda.create_alias("checkout", "live", AliasRouting { version: "1".to_owned(), additional: None }).unwrap();
+    let event = r#"{"path":"/checkout"}"#;
+    let answered = within(world.lambda.invoke("checkout", Some("live"), event)).await.unwrap();
+    assert_eq!(answered.error_type, None);
+    let hung = within(world.lambda.invoke("checkout", Some("live"), event)).await.unwrap();
+    assert_eq!(hung.error_type.as_deref(), Some("Sandbox.Timedout"));
+    assert!(hung.duration >= Duration::from_secs(1), "{hung:?}");
+    let dimensions = ["ExecutedVersion=1", "FunctionName=checkout", "Resource=checkout:live"];
+    assert_eq!(world.sink.sum("Errors", &dimensions).to_string(), "1");
+    assert!(world.sink.sum("Duration", &dimensions) >= 1000.0, "the time-out is its duration");
 }
 
 #[tokio::test]

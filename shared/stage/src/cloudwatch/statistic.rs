@@ -34,7 +34,7 @@ enum Kind {
     Maximum,
     /// Per cent, 0 to 100.
     Percentile(f64),
-    /// Observations above `low` and at most `high`.
+    /// Observations above `low` and at most `high`; zero of them is a value too.
     TrimmedCount {
         low: f64,
         high: f64,
@@ -47,8 +47,9 @@ enum Kind {
 }
 
 impl Statistic {
-    /// Reads `Sum`, `p99.9`, `TC(:0.3)` or `PR(100:2000)`; the bounds are absolute, the lower one exclusive, the upper
-    /// one inclusive.
+    /// Reads `Sum`, `p99.9`, `TC(:0.3)` or `PR(100:2000)`: trimmed count and percentile rank with absolute bounds, the lower
+    /// one exclusive, the upper one inclusive, one of them may be left out. Source: "CloudWatch statistics definitions" in the
+    /// CloudWatch user guide. Bounds in per cent, as in `TC(10%:90%)` or `tc90`, are not here.
     pub(super) fn parse(name: &str) -> Result<Self, CloudWatchError> {
         let kind = match name {
             "SampleCount" => Some(Kind::SampleCount),
@@ -60,7 +61,7 @@ impl Statistic {
         };
         let kind = kind.ok_or_else(|| {
             CloudWatchError::validation(format!(
-                "statistic `{name}` is not one of SampleCount, Sum, Average, Minimum, Maximum, p0.0 to p100, TC(a:b), PR(a:b)"
+                "statistic `{name}` is not one of SampleCount, Sum, Average, Minimum, Maximum, p0.0 to p100, TC(a:b), PR(a:b) with absolute bounds, a below b"
             ))
         })?;
         Ok(Self { name: name.to_owned(), kind })
@@ -161,9 +162,12 @@ fn ranged(name: &str) -> Option<Kind> {
     let (function, rest) = name.split_once('(')?;
     let (low, high) = rest.strip_suffix(')')?.split_once(':')?;
     let bound = |text: &str, open: f64| {
-        if text.is_empty() { Some(open) } else { text.parse().ok() }
+        if text.is_empty() { Some(open) } else { text.parse().ok().filter(|bound: &f64| bound.is_finite()) }
     };
     let (low, high) = (bound(low, f64::NEG_INFINITY)?, bound(high, f64::INFINITY)?);
+    if low >= high || (low.is_infinite() && high.is_infinite()) {
+        return None;
+    }
     match function {
         "TC" => Some(Kind::TrimmedCount { low, high }),
         "PR" => Some(Kind::PercentileRank { low, high }),
@@ -196,9 +200,6 @@ mod tests {
             ("p99.1 is the last", "p99.1", &mixed, Some(500.0)),
             ("p100", "p100", &mixed, Some(500.0)),
             ("p0", "p0", &mixed, Some(2.0)),
-            ("trimmed count, upper bound inclusive", "TC(:10)", &mixed, Some(99.0)),
-            ("trimmed count, lower bound exclusive", "TC(2:)", &mixed, Some(99.0)),
-            ("rank", "PR(:10)", &mixed, Some(99.0)),
             ("sum of a set", "Sum", &set, Some(16.0)),
             ("minimum of a set", "Minimum", &set, Some(1.0)),
             ("count of a set", "SampleCount", &set, Some(5.0)),
@@ -213,8 +214,54 @@ mod tests {
     }
 
     #[test]
+    fn counts_and_ranks_within_bounds() {
+        // 100 observations: 2, 98 times 10, 500; and 1 to 4, each once.
+        let mixed = vec![value(10.0, 98.0), value(500.0, 1.0), value(2.0, 1.0)];
+        let four = vec![value(1.0, 1.0), value(2.0, 1.0), value(3.0, 1.0), value(4.0, 1.0)];
+        let flat = vec![Sample::Set { count: 3.0, sum: 21.0, minimum: 7.0, maximum: 7.0 }, value(8.0, 1.0)];
+        let set = vec![Sample::Set { count: 4.0, sum: 10.0, minimum: 1.0, maximum: 4.0 }];
+        // (case, bounds, samples, trimmed count, percentile rank)
+        let table = [
+            ("at most, inclusive", "(:10)", &mixed, Some((99.0, 99.0))),
+            ("above, exclusive", "(10:)", &mixed, Some((1.0, 1.0))),
+            ("just below a value", "(9.99:)", &mixed, Some((99.0, 99.0))),
+            ("between: low is out, high is in", "(2:10)", &mixed, Some((98.0, 98.0))),
+            ("between: both are out", "(1.5:9.5)", &mixed, Some((1.0, 1.0))),
+            ("rank is a share in per cent", "(:3)", &four, Some((3.0, 75.0))),
+            ("of each count", "(1:3)", &four, Some((2.0, 50.0))),
+            ("nothing in range is zero, not missing", "(4:)", &four, Some((0.0, 0.0))),
+            ("nothing below", "(:0.5)", &four, Some((0.0, 0.0))),
+            ("negative bounds", "(-1:1)", &four, Some((1.0, 25.0))),
+            ("a set of one value counts as often", "(:7)", &flat, Some((3.0, 75.0))),
+            ("a set of several values hides them", "(:7)", &set, None),
+            ("no samples", "(:7)", &vec![], None),
+        ];
+        for (case, bounds, samples, expected) in table {
+            let of = |function: &str| {
+                let statistic = Statistic::parse(&format!("{function}{bounds}")).unwrap();
+                statistic.of(samples).map(|point| point.value)
+            };
+            let expected = expected.map_or((None, None), |(count, rank)| (Some(count), Some(rank)));
+            assert_eq!((of("TC"), of("PR")), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_above_a_bound_is_at_most_it() {
+        let samples: Vec<Sample> = (0..200).map(|n| value(f64::from(n % 37), 1.0 + f64::from(n % 3))).collect();
+        let of = |name: &str| Statistic::parse(name).unwrap().of(&samples).unwrap().value;
+        for bound in 0..37 {
+            let both = of(&format!("TC(:{bound})")) + of(&format!("TC({bound}:)"));
+            assert!((both - of("SampleCount")).abs() < 1e-9, "{bound}");
+            let ranks = of(&format!("PR(:{bound})")) + of(&format!("PR({bound}:)"));
+            assert!((ranks - 100.0).abs() < 1e-9, "{bound}");
+        }
+    }
+
+    #[test]
     fn unknown_statistics_are_refused_by_name() {
-        for name in ["sum", "p101", "p", "TM(10%:90%)", "TC(1)", "TC(a:b)", "WM(:1)", ""] {
+        let ranged = ["TC(1)", "TC(a:b)", "TC(:)", "TC(2:1)", "PR(1:1)", "TC(:inf)", "PR(NaN:)", "TC(10%:90%)", "tc90"];
+        for name in ["sum", "p101", "p", "TM(10%:90%)", "WM(:1)", ""].into_iter().chain(ranged) {
             let error = Statistic::parse(name).unwrap_err();
             assert!(error.message.contains(&format!("`{name}`")), "{error}");
         }

@@ -8,7 +8,7 @@ use super::statistic::{Datapoint, Sample, Statistic};
 /// How long CloudWatch keeps points below one minute; the stage keeps nothing longer.
 pub(super) const RETENTION_MS: i64 = 3 * 3600 * 1000;
 /// Bounds of memory: what is beyond is dropped and counted.
-const MAX_SERIES: usize = 10_000;
+const MAX_SERIES: usize = 50_000;
 const MAX_OBSERVATIONS: usize = 4_000_000;
 const SECOND_MS: i64 = 1000;
 
@@ -48,8 +48,30 @@ pub(super) struct Store {
     observations: usize,
     dropped: u64,
     pruned_ms: i64,
-    delay: Duration,
-    namespace_delays: BTreeMap<String, Duration>,
+    delay: Delay,
+    namespace_delays: BTreeMap<String, Delay>,
+}
+
+/// How late points become visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delay {
+    /// The first of them.
+    least: Duration,
+    /// The others come up to so much later, so that a period grows as it does in CloudWatch.
+    spread: Duration,
+}
+
+impl Delay {
+    pub(super) fn new(least: Duration, spread: Duration) -> Self {
+        Self { least, spread }
+    }
+
+    /// Delay of the `number`th observation, in milliseconds: a quarter of the spread more for each of five in turn.
+    fn of(self, number: usize) -> i64 {
+        let step = u32::try_from(number % 5).unwrap_or(0);
+        let delay = self.least + self.spread * step / 4;
+        i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// Observations by second, then in order of arrival.
@@ -69,20 +91,25 @@ impl Store {
             observations: 0,
             dropped: 0,
             pruned_ms: 0,
-            delay: visibility_delay,
+            delay: Delay::new(visibility_delay, Duration::ZERO),
             namespace_delays: BTreeMap::new(),
         }
     }
 
     /// From now on points become visible `delay` after they arrive: everywhere, or in one namespace. What arrived before
     /// keeps its time, so nothing that was seen disappears.
-    pub(super) fn set_delay(&mut self, namespace: Option<&str>, delay: Duration) {
+    pub(super) fn set_delay(&mut self, namespace: Option<&str>, delay: Delay) {
         match namespace {
             None => self.delay = delay,
             Some(namespace) => {
                 self.namespace_delays.insert(namespace.to_owned(), delay);
             }
         }
+    }
+
+    /// Namespaces have no delay of their own any more.
+    pub(super) fn clear_namespace_delays(&mut self) {
+        self.namespace_delays.clear();
     }
 
     /// Stores one sample that belongs to `timestamp_ms` and arrived at `now_ms`.
@@ -96,10 +123,11 @@ impl Store {
             return;
         }
         let delay = self.namespace_delays.get(&metric.namespace).unwrap_or(&self.delay);
-        let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-        let observation = Observation { sample, unit: unit.into(), visible_at_ms: now_ms.saturating_add(delay_ms) };
+        let delay = *delay;
         let second = timestamp_ms.div_euclid(SECOND_MS);
-        self.series.entry(metric).or_default().entry(second).or_default().push(observation);
+        let observations = self.series.entry(metric).or_default().entry(second).or_default();
+        let visible_at_ms = now_ms.saturating_add(delay.of(observations.len()));
+        observations.push(Observation { sample, unit: unit.into(), visible_at_ms });
         self.observations += 1;
     }
 
@@ -203,16 +231,30 @@ mod tests {
     fn a_delay_concerns_what_arrives_after_it_was_set() {
         let mut store = store();
         put(&mut store, "A", NOW, 1.0);
-        store.set_delay(Some("A"), Duration::from_secs(30));
+        store.set_delay(Some("A"), Delay::new(Duration::from_secs(30), Duration::ZERO));
         put(&mut store, "A", NOW, 2.0);
         put(&mut store, "B", NOW, 4.0);
         assert_eq!(sums(&store, "A", None, NOW + 1000), [(0, 1.0)]);
         assert_eq!(sums(&store, "B", None, NOW + 1000), [(0, 4.0)], "other namespaces stay prompt");
         assert_eq!(sums(&store, "A", None, NOW + 30_000), [(0, 3.0)]);
-        store.set_delay(None, Duration::from_secs(5));
+        store.set_delay(None, Delay::new(Duration::from_secs(5), Duration::ZERO));
         put(&mut store, "B", NOW, 8.0);
         assert_eq!(sums(&store, "B", None, NOW + 4999), [(0, 4.0)]);
         assert_eq!(sums(&store, "B", None, NOW + 5000), [(0, 12.0)]);
+    }
+
+    #[test]
+    fn late_points_trickle_in() {
+        let mut store = store();
+        store.set_delay(Some("A"), Delay::new(Duration::from_secs(8), Duration::from_secs(2)));
+        for _ in 0..10 {
+            put(&mut store, "A", NOW, 1.0);
+        }
+        let seen = [7999, 8000, 8500, 9999, 10_000].map(|ms| sums(&store, "A", None, NOW + ms));
+        assert_eq!(seen, [vec![], vec![(0, 2.0)], vec![(0, 4.0)], vec![(0, 8.0)], vec![(0, 10.0)]]);
+        store.clear_namespace_delays();
+        put(&mut store, "A", NOW, 100.0);
+        assert_eq!(sums(&store, "A", None, NOW + 1000), [(0, 100.0)], "prompt again");
     }
 
     #[test]

@@ -10,8 +10,9 @@ use crate::protocol::{ApiFault, required};
 
 /// Most deployments of one BatchGetDeployments.
 const BATCH_MAX: usize = 25;
-/// Ids in one page of ListDeployments. AWS gives more; few, so that callers must page.
-const PAGE: usize = 3;
+/// Ids in a page of ListDeployments; few in the first one, so that callers must page.
+const PAGE: usize = 100;
+const FIRST_PAGE: usize = 3;
 
 impl CodeDeploy {
     pub(super) fn get_deployment(&self, input: &Value) -> Result<Value, ApiFault> {
@@ -69,13 +70,14 @@ impl CodeDeploy {
                     )
                 })?),
             };
+            let page = if after.is_none() { FIRST_PAGE } else { PAGE };
             let newest_first = state.order.iter().take(after.unwrap_or(usize::MAX)).rev();
             let mut ids: Vec<&String> = newest_first
                 .filter(|id| state.deployments.get(*id).is_some_and(|deployment| filter.fits(deployment)))
-                .take(PAGE + 1)
+                .take(page + 1)
                 .collect();
-            let more = ids.len() > PAGE;
-            ids.truncate(PAGE);
+            let more = ids.len() > page;
+            ids.truncate(page);
             let mut output = json!({"deployments": ids});
             if let (true, Some(last), Some(members)) = (more, ids.last(), output.as_object_mut()) {
                 members.insert("nextToken".to_owned(), json!(last));

@@ -83,7 +83,7 @@ impl Lambda {
         let target = request.target(name);
         let kind = request.headers.get("x-amz-invocation-type").and_then(|kind| kind.to_str().ok());
         match kind.unwrap_or("RequestResponse") {
-            "RequestResponse" => Ok(invoked(self.core.invoke(target, request.body).await?)),
+            "RequestResponse" => Ok(invoked(self.core.invoke(target, request.body).await.map_err(ApiError::from)?)),
             "Event" => {
                 let request_id = self.core.accept_event(target, request.body)?;
                 Ok(with_header(empty(StatusCode::ACCEPTED), "x-amzn-requestid", &request_id))

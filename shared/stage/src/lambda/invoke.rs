@@ -12,6 +12,7 @@ use super::events::LambdaEvent;
 use super::faults::Fault;
 use super::metrics::Invoked;
 use super::names::{FunctionRef, timestamp, uuid};
+use super::outside::NotRun;
 use crate::parts::ApiError;
 
 /// Concurrent invocations of a function without reserved concurrency: the default quota of an account.
@@ -50,28 +51,29 @@ struct Lease {
 }
 
 impl Core {
-    /// See [`super::Lambda::invoke`].
+    /// See [`super::Lambda::send`].
     pub(super) async fn invoke(
         self: &Arc<Self>,
         target: FunctionRef,
         payload: Bytes,
-    ) -> Result<InvocationResult, ApiError> {
+    ) -> Result<InvocationResult, NotRun> {
         let payload = check_payload(payload, PAYLOAD_MAX)?;
         let core = Arc::clone(self);
         let attempt = async move { core.attempt(&target, &uuid(), payload, false).await };
         let outcome = self.runtime.spawn(attempt).await;
-        outcome.unwrap_or_else(|_| Err(ApiError::new("ServiceException", "the stage is shutting down")))
+        outcome.unwrap_or_else(|_| Err(ApiError::new("ServiceException", "the stage is shutting down").into()))
     }
 
-    /// Runs a function once; the error is of the API, the function did not run.
+    /// Runs a function once; with an error it did not run.
     pub(super) async fn attempt(
         self: &Arc<Self>,
         target: &FunctionRef,
         request_id: &str,
         payload: Bytes,
         asynchronous: bool,
-    ) -> Result<InvocationResult, ApiError> {
+    ) -> Result<InvocationResult, NotRun> {
         let lease = self.admit(target, asynchronous)?;
+        let payload = self.told(&target.name, payload);
         let qualifier = target.qualifier.as_deref();
         let (started_ms, duration, ending) = lease.run(request_id, qualifier, payload).await;
         let (error_type, payload) = describe(ending, request_id, lease.timeout, self.clock.now_ms());
@@ -94,21 +96,25 @@ impl Core {
     }
 
     /// Routes the request, takes concurrency and an environment for it.
-    fn admit(self: &Arc<Self>, target: &FunctionRef, asynchronous: bool) -> Result<Lease, ApiError> {
+    fn admit(self: &Arc<Self>, target: &FunctionRef, asynchronous: bool) -> Result<Lease, NotRun> {
         if self.is_stopping() {
-            return Err(ApiError::new("ServiceException", "the stage is shutting down"));
+            return Err(ApiError::new("ServiceException", "the stage is shutting down").into());
         }
         let mut state = self.state();
         let function = state.get_mut(&target.name)?;
         let draw = || self.split.lock().unwrap_or_else(PoisonError::into_inner).f64();
         let version = function.resolve(target.qualifier.as_deref(), draw)?.clone();
+        let is_by_alias = target.qualifier.as_ref().is_some_and(|qualifier| function.aliases.contains_key(qualifier));
+        if is_by_alias && !asynchronous && function.outside.loses(&version.version) {
+            return Err(NotRun::Lost { version: version.version });
+        }
         if function.in_flight >= function.reserved_concurrency.unwrap_or(ACCOUNT_CONCURRENCY) {
             drop(state);
             let qualifier = target.qualifier.as_deref();
             let invoked = Invoked { function: &target.name, qualifier, version: &version.version };
             self.metrics.throttle(&invoked, self.clock.now_ms());
             self.tell(LambdaEvent::Throttled { function: target.name.clone(), asynchronous });
-            return Err(ApiError::new("TooManyRequestsException", "Rate Exceeded."));
+            return Err(ApiError::new("TooManyRequestsException", "Rate Exceeded.").into());
         }
         function.in_flight += 1;
         let fails = function.faults.contains(&Fault::FailAll);

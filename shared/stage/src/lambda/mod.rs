@@ -19,6 +19,7 @@ mod invoke;
 mod log;
 mod metrics;
 mod names;
+mod outside;
 mod queue;
 mod reaper;
 mod runtime_api;
@@ -40,6 +41,7 @@ pub use self::faults::Fault;
 pub use self::invoke::InvocationResult;
 pub use self::log::{LogLine, LogSource};
 use self::names::FunctionRef;
+pub use self::outside::NotRun;
 pub use self::state::AliasChange;
 use crate::clock::StageClock;
 use crate::parts::{AliasRouting, ApiError, LambdaControl, MetricSink};
@@ -90,13 +92,26 @@ impl Lambda {
     ///
     /// # Errors
     /// `ResourceNotFoundException`, `TooManyRequestsException` (no concurrency left), `RequestTooLargeException`,
-    /// `InvalidRequestContentException`, or `ServiceException` during shutdown.
+    /// `InvalidRequestContentException`, or `ServiceException` during shutdown and for a request that is lost.
     pub async fn invoke(
         &self,
         function: &str,
         qualifier: Option<&str>,
         payload: impl Into<Bytes>,
     ) -> Result<InvocationResult, ApiError> {
+        Ok(self.send(function, qualifier, payload).await?)
+    }
+
+    /// As [`Lambda::invoke`], for who wants to know which version lost a request.
+    ///
+    /// # Errors
+    /// As [`Lambda::invoke`], and [`NotRun::Lost`] where [`Lambda::lose_requests`] says so.
+    pub async fn send(
+        &self,
+        function: &str,
+        qualifier: Option<&str>,
+        payload: impl Into<Bytes>,
+    ) -> Result<InvocationResult, NotRun> {
         let target = FunctionRef::parse(function).or_qualifier(qualifier);
         self.core.invoke(target, payload.into()).await
     }

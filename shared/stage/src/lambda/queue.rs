@@ -12,6 +12,7 @@ use super::events::LambdaEvent;
 use super::faults::Fault;
 use super::invoke::{InvocationResult, check_payload};
 use super::names::{FunctionRef, LATEST, qualified_arn, timestamp, uuid};
+use super::outside::NotRun;
 use crate::parts::ApiError;
 
 /// Largest payload of an asynchronous invocation.
@@ -139,7 +140,7 @@ async fn follow(core: Arc<Core>, mut event: Event) {
                 event.last = Some(result);
                 next
             }
-            Err(error) if error.code == "TooManyRequestsException" => {
+            Err(NotRun::Refused(error)) if error.code == "TooManyRequestsException" => {
                 let wait = throttle_wait;
                 throttle_wait = (throttle_wait * 2).min(THROTTLE_WAIT.1);
                 Next::Wait(wait)

@@ -10,6 +10,7 @@ use super::config::{AsyncConfig, ConfigurationChange, FunctionConfig, Version, i
 use super::environment::Environment;
 use super::faults::Fault;
 use super::names::{LATEST, qualified_arn, uuid};
+use super::outside::Outside;
 use crate::parts::{AliasRouting, ApiError};
 
 /// All functions by name.
@@ -29,6 +30,7 @@ pub(super) struct Function {
     pub(super) async_config: AsyncConfig,
     pub(super) access_key: String,
     pub(super) faults: BTreeSet<Fault>,
+    pub(super) outside: Outside,
     /// Invocations running now.
     pub(super) in_flight: u32,
     /// Environments with the invocations that each runs now.
@@ -113,6 +115,7 @@ impl State {
             async_config: config.async_config,
             access_key: config.access_key,
             faults: BTreeSet::new(),
+            outside: Outside::default(),
             in_flight: 0,
             environments: Vec::new(),
             changed_since_publish: true,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::scenario::{Scenario, Shift, VersionFaults};
+use super::fault::VersionFaults;
+use super::scenario::{Scenario, Shift};
 use crate::embedded::{EmbeddedAws, OPERATOR};
 use crate::event_bus::{Pattern, RetryPolicy, Target, Trigger};
 use crate::lambda::{AsyncConfig, ConfigurationChange, FunctionConfig};
@@ -24,8 +25,9 @@ pub const GROUP: &str = "checkout-live";
 /// Where policies are.
 pub const POLICY_PREFIX: &str = "/snapback/policy";
 const SCHEDULER_ROLE: &str = "arn:aws:iam::123456789012:role/snapback-scheduler";
-/// A request that takes longer harms its customer. Above a cold start, below the slow versions.
-pub(super) const SLOW_ABOVE: Duration = Duration::from_millis(600);
+/// Time-out of the service's function, and requests that one of its processes serves at once, unless the scenario says so.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(10);
+const SERVICE_CONCURRENCY: u32 = 64;
 /// The hook's function is killed this long after the policy's deadline.
 const HOOK_TIMEOUT_AFTER_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -222,52 +224,6 @@ pub struct Service {
     pub versions: BTreeMap<String, String>,
 }
 
-/// The policy of a scenario: the built-in one with the scenario's members over it.
-#[must_use]
-pub fn policy(scenario: &Scenario, topic: &str) -> Value {
-    let mut policy = json!({
-        "service": SERVICE,
-        "mode": "rollback",
-        "before_traffic": {
-            "deadline": "10s",
-            "probes": [
-                {"invoke": {"payload": {"path": "/health"}, "expect": {"status": 200, "within": "3s"}, "times": 2}}
-            ]
-        },
-        "signals": {
-            "errors": {"alarms": ["checkout-errors"]},
-            "latency": {"alarms": ["checkout-latency"]},
-            "availability": {"alarms": ["checkout-availability"]},
-            "transactions": {"alarms": ["checkout-transactions"]}
-        },
-        "bake": "10s",
-        "tick": "2s",
-        "notify": {"sns": topic}
-    });
-    merge(&mut policy, &scenario.policy);
-    policy
-}
-
-/// JSON merge patch (RFC 7396).
-fn merge(into: &mut Value, patch: &Value) {
-    match patch {
-        Value::Object(members) => {
-            if !into.is_object() {
-                *into = json!({});
-            }
-            for (name, value) in members {
-                match (value, into.as_object_mut()) {
-                    (_, None) => {}
-                    (Value::Null, Some(object)) => drop(object.remove(name)),
-                    (value, Some(object)) => merge(object.entry(name.clone()).or_insert(Value::Null), value),
-                }
-            }
-        }
-        Value::Null => {}
-        other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => other.clone_into(into),
-    }
-}
-
 /// Puts the service on the stage; its versions beside `live` are published but get no traffic.
 ///
 /// # Errors
@@ -280,8 +236,8 @@ pub async fn service(
 ) -> Result<Service, InstallError> {
     let mut versions = BTreeMap::new();
     let mut config = FunctionConfig::new(SERVICE, folder.join("demo-app"), SERVICE);
-    config.timeout = Duration::from_secs(10);
-    config.max_concurrency_per_environment = 64;
+    config.timeout = scenario.service_timeout.map_or(SERVICE_TIMEOUT, |span| span.0);
+    config.max_concurrency_per_environment = scenario.service_concurrency.unwrap_or(SERVICE_CONCURRENCY);
     aws.lambda.create_function(config).map_err(InstallError::api(SERVICE))?;
     let good = VersionFaults::default();
     let live = scenario.versions.get("live").unwrap_or(&good);
@@ -292,6 +248,9 @@ pub async fn service(
         let change = ConfigurationChange { environment: Some(environment), ..ConfigurationChange::default() };
         aws.lambda.update_configuration(SERVICE, change).map_err(InstallError::api(SERVICE))?;
         let version = aws.lambda.publish_version(SERVICE, Some(name.clone())).map_err(InstallError::api(SERVICE))?;
+        if let Some(share) = faults.lost_share {
+            aws.lambda.lose_requests(SERVICE, &version, share).map_err(InstallError::api(SERVICE))?;
+        }
         versions.insert(name.clone(), version);
     }
     let version = versions.get("live").cloned().unwrap_or_default();

@@ -2,21 +2,24 @@
 //! the scenario expects.
 
 mod alarms;
+mod fault;
 mod install;
 mod play;
+mod policy;
 mod report;
 mod scenario;
+mod span;
 mod table;
 mod timeline;
 
+pub use fault::{CallFault, DependencyAnswer, EventFault, Fault, FunctionFault, Mendable, VersionFaults};
 pub use install::{
-    ALIAS, GROUP, InstallError, POLICY_PREFIX, SERVICE, TABLE, binaries, check_binaries, deploy, function_name, policy,
+    ALIAS, GROUP, InstallError, POLICY_PREFIX, SERVICE, TABLE, binaries, check_binaries, deploy, function_name,
     service, snapback,
 };
 pub use play::{Play, play};
+pub use policy::policy;
 pub use report::Report;
-pub use scenario::{
-    CallFault, EventFault, Expect, Fault, FunctionFault, Moment, Scenario, ScenarioError, Shift, Step, Verb,
-    VersionFaults, names,
-};
+pub use scenario::{Expect, Moment, PolicyPreset, Scenario, ScenarioError, Shift, Step, Verb, names};
+pub use span::Span;
 pub use timeline::{Audience, Line};

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use snapback_wire::record::attr;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::install::{self, ALIAS, InstallError, SERVICE, SLOW_ABOVE};
+use super::fault::{CallFault, EventFault, Fault, FunctionFault, Mendable};
+use super::install::{self, ALIAS, InstallError, SERVICE};
+use super::policy::policy;
 use super::report::{Report, report};
-use super::scenario::{CallFault, EventFault, Fault, FunctionFault, Moment, Scenario, Step, Verb};
+use super::scenario::{Moment, Scenario, Step, Verb};
 use super::table;
 use super::timeline::{Audience, Line, Watcher};
 use crate::access::{Effect, Rule};
@@ -24,6 +26,10 @@ use crate::workload::{Workload, WorkloadConfig};
 
 /// Longest that a step may wait for its moment.
 const STEP_MAX: Duration = Duration::from_secs(180);
+/// A request that takes longer harms its customer. Above a cold start, below the slow versions.
+const SLOW_ABOVE: Duration = Duration::from_millis(600);
+/// Late points of one second come one after the other within this time.
+const LATE_SPREAD: Duration = Duration::from_millis(1500);
 /// Traffic before the first step, so that alarms have seen a healthy service.
 const WARM_UP_REQUESTS: usize = 40;
 /// How often the stage is looked at while a step waits for it.
@@ -80,14 +86,14 @@ struct Ended {
 async fn on_stage(aws: &EmbeddedAws, scenario: &Scenario, how: &Play) -> Result<Ended, InstallError> {
     let deadline = deadline_of(scenario);
     let topic = install::snapback(aws, &how.functions, deadline).await?;
-    let policy = install::policy(scenario, &topic);
+    let policy = policy(scenario, &topic);
     let service = install::service(aws, &how.functions, scenario, &policy).await?;
     let config = WorkloadConfig {
         function: SERVICE.to_owned(),
         alias: ALIAS.to_owned(),
         requests_per_second: scenario.load,
         payload: json!({"path": "/checkout"}),
-        slow_above: SLOW_ABOVE,
+        slow_above: scenario.slow_above.map_or(SLOW_ABOVE, |span| span.0),
     };
     let workload = Workload::start(aws.lambda.clone(), config);
     let opened_ms = aws.stage.clock.now_ms();
@@ -108,7 +114,7 @@ async fn on_stage(aws: &EmbeddedAws, scenario: &Scenario, how: &Play) -> Result<
 
 /// The policy's deadline decides the time-out of the hook function.
 fn deadline_of(scenario: &Scenario) -> Duration {
-    let policy = install::policy(scenario, "");
+    let policy = policy(scenario, "");
     let text = policy.pointer("/before_traffic/deadline").and_then(Value::as_str).unwrap_or("10s");
     let seconds = text.strip_suffix('s').and_then(|number| number.parse().ok());
     Duration::from_secs(seconds.unwrap_or(10))
@@ -128,9 +134,15 @@ struct Actors<'a> {
 
 impl Actors<'_> {
     async fn act(&mut self, workload: &Workload) -> Result<(), InstallError> {
-        if self.scenario.load > 0.0 && timeout(STEP_MAX, workload.ended(WARM_UP_REQUESTS)).await.is_err() {
+        let warm_up = self.scenario.warm_up_time();
+        let requests = if warm_up.is_some() { 1 } else { WARM_UP_REQUESTS };
+        if self.scenario.load > 0.0 && timeout(STEP_MAX, workload.ended(requests)).await.is_err() {
             self.problems.push("the workload did not start".to_owned());
             return Ok(());
+        }
+        if let Some(warm_up) = warm_up {
+            self.say(format!("{} s of traffic before anything happens", warm_up.as_secs()));
+            sleep(warm_up).await;
         }
         for step in &self.scenario.steps {
             if let Err(why) = self.step(step).await? {
@@ -164,6 +176,7 @@ impl Actors<'_> {
             }
             Step::Wait(moment) => return Ok(self.wait(*moment).await),
             Step::Break(fault) => self.break_something(fault)?,
+            Step::Mend(what) => self.mend(*what)?,
             Step::MendAll => self.mend_all()?,
             Step::StopWithoutRollback => {
                 self.say("somebody stops the deployment without rollback".to_owned());
@@ -233,6 +246,10 @@ impl Actors<'_> {
                 until(&what, || table::item(&table::deployment(&database, id), "HOOK#AfterAllowTraffic").is_some())
                     .await
             }
+            Moment::Held => {
+                let database = self.aws.stage.dynamodb.database();
+                until(&what, || is_held(&table::deployment(&database, id))).await
+            }
             Moment::RolledBack => until(&what, || truth().is_some_and(|truth| self.is_rolled_back(&truth))).await,
             Moment::Ended => until(&what, || truth().is_some_and(|truth| truth.status.is_final())).await,
             Moment::Closed => {
@@ -272,6 +289,27 @@ impl Actors<'_> {
                 let hits = FaultMatch { detail_type: Some(detail_type.clone()), ..FaultMatch::default() };
                 self.faults.push(self.aws.stage.bus.add_fault(hits, does));
             }
+            Fault::Dependency { fails, answer } => {
+                let dependency = json!({"fails": fails, "answer": answer});
+                let told = [("dependency".to_owned(), dependency)].into_iter().collect();
+                self.aws.lambda.tell_events(SERVICE, told).map_err(InstallError::api(SERVICE))?;
+            }
+            Fault::Metrics { namespace, late } => self.aws.cloudwatch.set_late(namespace, late.0, LATE_SPREAD),
+        }
+        Ok(())
+    }
+
+    fn mend(&self, what: Mendable) -> Result<(), InstallError> {
+        self.say(format!("works again: {what:?}"));
+        self.mend_quietly(what)
+    }
+
+    fn mend_quietly(&self, what: Mendable) -> Result<(), InstallError> {
+        match what {
+            Mendable::Dependency => {
+                self.aws.lambda.tell_events(SERVICE, serde_json::Map::new()).map_err(InstallError::api(SERVICE))?;
+            }
+            Mendable::Metrics => self.aws.cloudwatch.end_late(),
         }
         Ok(())
     }
@@ -328,6 +366,8 @@ impl Actors<'_> {
         for id in self.faults.drain(..) {
             self.aws.stage.bus.remove_fault(id);
         }
+        self.mend_quietly(Mendable::Dependency)?;
+        self.mend_quietly(Mendable::Metrics)?;
         let all = [
             lambda::Fault::CannotStart,
             lambda::Fault::Freeze,
@@ -349,6 +389,10 @@ fn names_of(name: &str) -> Vec<&'static str> {
         "all" => install::function_names().collect(),
         one => install::function_name(one).into_iter().collect(),
     }
+}
+
+fn is_held(items: &[serde_json::Map<String, Value>]) -> bool {
+    table::item(items, "STATE").and_then(|state| state.get(attr::WAS_HELD)) == Some(&Value::Bool(true))
 }
 
 /// Closed, all notices sent, out of the index of live deployments.

@@ -1,9 +1,12 @@
 //! Scenario files: what goes wrong, and how it must end. They hold causes only, never a metric value, an alarm state or a
 //! hook's answer (but where a scenario is about exactly that).
 
+use super::fault::{Fault, Mendable, VersionFaults};
+use super::span::Span;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The scenarios that come with Snapback, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -33,6 +36,19 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("operator-promotes", include_str!("../../scenarios/operator-promotes.yaml")),
     ("operator-rolls-back", include_str!("../../scenarios/operator-rolls-back.yaml")),
     ("stack-return", include_str!("../../scenarios/stack-return.yaml")),
+    ("slow-leak", include_str!("../../scenarios/slow-leak.yaml")),
+    ("tail-latency", include_str!("../../scenarios/tail-latency.yaml")),
+    ("handled-5xx-in-canary", include_str!("../../scenarios/handled-5xx-in-canary.yaml")),
+    ("hangs-until-timeout", include_str!("../../scenarios/hangs-until-timeout.yaml")),
+    ("silent-outage", include_str!("../../scenarios/silent-outage.yaml")),
+    ("shared-incident", include_str!("../../scenarios/shared-incident.yaml")),
+    ("shared-incident-in-bake", include_str!("../../scenarios/shared-incident-in-bake.yaml")),
+    ("cold-start", include_str!("../../scenarios/cold-start.yaml")),
+    ("bad-baseline", include_str!("../../scenarios/bad-baseline.yaml")),
+    ("tiny-traffic", include_str!("../../scenarios/tiny-traffic.yaml")),
+    ("metrics-late", include_str!("../../scenarios/metrics-late.yaml")),
+    ("metrics-denied", include_str!("../../scenarios/metrics-denied.yaml")),
+    ("one-deployment-stuck", include_str!("../../scenarios/one-deployment-stuck.yaml")),
 ];
 
 /// A scenario that cannot be read.
@@ -74,7 +90,19 @@ pub struct Scenario {
     /// Faults of each version of the demo application, by name; `live` is the one that serves at the beginning.
     #[serde(default)]
     pub versions: BTreeMap<String, VersionFaults>,
-    /// Merged over the built-in policy (an object replaces member by member, null removes).
+    /// Traffic before the first step. Without: 40 requests, or 35 s where the policy compares with the old version, which
+    /// needs a history.
+    pub warm_up: Option<Span>,
+    /// A request that takes longer harms its customer; 600 ms, above a cold start and below the slow versions.
+    pub slow_above: Option<Span>,
+    /// Time-out of the service's function, 10 s.
+    pub service_timeout: Option<Span>,
+    /// Requests that one process of the service serves at once, 64. With 1 each process that is added is a cold start.
+    pub service_concurrency: Option<u32>,
+    /// What the policy starts from.
+    #[serde(default)]
+    pub policy_preset: PolicyPreset,
+    /// Merged over the policy (an object replaces member by member, null removes).
     #[serde(default)]
     pub policy: Value,
     /// What happens, in order; afterwards the last deployment is seen through to its end.
@@ -83,6 +111,17 @@ pub struct Scenario {
 
 fn default_load() -> f64 {
     40.0
+}
+
+/// What a scenario's policy starts from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyPreset {
+    /// Alarms alone decide.
+    #[default]
+    Alarms,
+    /// The new version is compared with the old one, with times that fit a rehearsal.
+    Judged,
 }
 
 /// Outcome, cause and trigger in Snapback's words; null where there is none.
@@ -120,48 +159,6 @@ impl Default for Shift {
     }
 }
 
-/// Faults of one version of the demo application.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct VersionFaults {
-    /// Share of requests that end in a function error.
-    pub errors: Option<f64>,
-    /// Share of requests that are answered with status 500.
-    pub handled_5xx: Option<f64>,
-    /// Milliseconds added to each request.
-    pub latency_ms: Option<u32>,
-    /// Share of payments that fail while the request itself succeeds.
-    pub failed_transactions: Option<f64>,
-    /// Status that /health answers.
-    pub health_status: Option<u16>,
-    /// The process dies at init.
-    #[serde(default)]
-    pub crash_at_init: bool,
-    /// Faults begin this many milliseconds after the version's first request.
-    pub after_ms: Option<u32>,
-}
-
-impl VersionFaults {
-    /// Environment variables of the demo application.
-    #[must_use]
-    pub fn environment(&self) -> BTreeMap<String, String> {
-        let mut variables = BTreeMap::new();
-        let mut set = |name: &str, value: Option<String>| {
-            if let Some(value) = value {
-                variables.insert(name.to_owned(), value);
-            }
-        };
-        set("DEMO_ERROR_RATE", self.errors.map(|rate| rate.to_string()));
-        set("DEMO_HANDLED_5XX_RATE", self.handled_5xx.map(|rate| rate.to_string()));
-        set("DEMO_LATENCY_MS", self.latency_ms.map(|ms| ms.to_string()));
-        set("DEMO_FAIL_TRANSACTIONS_RATE", self.failed_transactions.map(|rate| rate.to_string()));
-        set("DEMO_HEALTH_STATUS", self.health_status.map(|status| status.to_string()));
-        set("DEMO_CRASH_AT_INIT", self.crash_at_init.then(|| "true".to_owned()));
-        set("DEMO_FAULT_AFTER_MS", self.after_ms.map(|ms| ms.to_string()));
-        variables
-    }
-}
-
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
@@ -172,6 +169,8 @@ pub enum Step {
     Wait(Moment),
     /// Something breaks, from now on.
     Break(Fault),
+    /// One thing works again.
+    Mend(Mendable),
     /// Everything that was broken works again.
     MendAll,
     /// Somebody stops the last deployment, without rollback.
@@ -204,6 +203,8 @@ pub enum Moment {
     ShiftStarted,
     /// All traffic has moved and the last hook runs.
     BakeStarted,
+    /// Snapback holds: it neither promotes nor rolls back, and has said so on the record.
+    Held,
     /// CodeDeploy's rollback deployment is over and the alias is back.
     RolledBack,
     /// CodeDeploy has ended the deployment.
@@ -212,95 +213,26 @@ pub enum Moment {
     Closed,
 }
 
-/// Something that breaks.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum Fault {
-    /// A function of Snapback; `all` is every one of them.
-    Function {
-        /// Name without prefix, for example `watcher`.
-        name: String,
-        /// How.
-        does: FunctionFault,
-    },
-    /// A function dies in the moment of its first call of this action.
-    DiesAtCall {
-        /// Name without prefix.
-        function: String,
-        /// For example `codedeploy:GetDeployment`.
-        action: String,
-    },
-    /// Calls of AWS.
-    Calls {
-        /// Who; `all` is every function.
-        by: String,
-        /// For example `codedeploy:StopDeployment`, or with a star at the end.
-        action: String,
-        /// What becomes of them.
-        does: CallFault,
-    },
-    /// Events on their way to functions.
-    Events {
-        /// For example `CloudWatch Alarm State Change`.
-        detail_type: String,
-        /// What becomes of them.
-        does: EventFault,
-    },
-}
-
-/// What is wrong with a function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FunctionFault {
-    /// Its process dies at init.
-    CannotStart,
-    /// It is frozen the moment it gets an event, until its time-out kills it.
-    Freeze,
-    /// Its handler panics with each event (another binary runs in its place).
-    Panic,
-    /// Every invocation fails without running.
-    Fail,
-    /// Events are accepted and never run.
-    Ignore,
-    /// Its on-failure destination may not be invoked.
-    DenyDestination,
-}
-
-/// What becomes of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CallFault {
-    /// Refused as by IAM.
-    Deny,
-    /// Refused by a rate limit.
-    Throttle,
-    /// An internal error.
-    Fail,
-    /// Never answered.
-    Hang,
-}
-
-/// What becomes of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EventFault {
-    /// Never arrives.
-    Lose,
-    /// Arrives twice.
-    Double,
-    /// Arrives after the next one.
-    Reorder,
-    /// Arrives three seconds late.
-    Delay,
-}
-
 /// Names of all built-in scenarios, in the order in which they are played.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     BUILT_IN.iter().map(|(name, _)| *name).collect()
 }
 
+/// Traffic before the first step where the policy compares versions: more than its history.
+const WARM_UP_JUDGED: Duration = Duration::from_secs(35);
+
 impl Scenario {
+    /// See [`Scenario::warm_up`]; `None` = 40 requests.
+    #[must_use]
+    pub fn warm_up_time(&self) -> Option<Duration> {
+        let by_preset = match self.policy_preset {
+            PolicyPreset::Alarms => None,
+            PolicyPreset::Judged => Some(WARM_UP_JUDGED),
+        };
+        self.warm_up.map(|span| span.0).or(by_preset)
+    }
+
     /// The built-in scenario `name`.
     ///
     /// # Errors
@@ -333,16 +265,41 @@ impl Scenario {
         if let Some(unknown) = deploys.into_iter().find(|version| !is_known(version)) {
             return Err(invalid(format!("a step deploys version `{unknown}`, which `versions` does not name")));
         }
-        if !(0.0..=500.0).contains(&scenario.load) {
-            return Err(invalid(format!("load is {}, allowed is 0 to 500 requests a second", scenario.load)));
+        match scenario.out_of_range() {
+            Some(why) => Err(invalid(why)),
+            None => Ok(scenario),
         }
-        Ok(scenario)
+    }
+
+    /// The first value that makes no sense.
+    fn out_of_range(&self) -> Option<String> {
+        if !(0.0..=500.0).contains(&self.load) {
+            return Some(format!("load is {}, allowed is 0 to 500 requests a second", self.load));
+        }
+        for (version, faults) in &self.versions {
+            if let Some((key, share)) = faults.wrong_share() {
+                return Some(format!("{key} of version `{version}` is {share}, allowed is 0 to 1"));
+            }
+        }
+        let timeout = self.service_timeout.unwrap_or(Span::seconds(1));
+        if !(Span::seconds(1)..=Span::seconds(900)).contains(&timeout) {
+            return Some(format!("service-timeout is {} ms, allowed is 1s to 15m", timeout.0.as_millis()));
+        }
+        if let Some(concurrency) = self.service_concurrency.filter(|most| !(1..=64).contains(most)) {
+            return Some(format!("service-concurrency is {concurrency}, allowed is 1 to 64"));
+        }
+        let fails = self.steps.iter().filter_map(|step| {
+            if let Step::Break(Fault::Dependency { fails, .. }) = step { Some(*fails) } else { None }
+        });
+        let wrong = fails.into_iter().find(|fails| !(0.0..=1.0).contains(fails))?;
+        Some(format!("a dependency fails {wrong} of its calls, allowed is 0 to 1"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_built_in_scenario_is_valid() {
@@ -354,12 +311,54 @@ mod tests {
     }
 
     #[test]
+    fn every_file_is_a_scenario() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let mut files = BTreeSet::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy();
+            let scenario = Scenario::parse(&name, &std::fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(scenario.name, name, "a file's name is that of its scenario");
+            files.insert(scenario.name);
+        }
+        assert_eq!(files, names().into_iter().map(str::to_owned).collect(), "every file is built in");
+    }
+
+    fn with(line: &str) -> String {
+        format!("{{about: a, expect: {{outcome: promoted}}, steps: [{{deploy: live}}], {line}}}")
+    }
+
+    #[test]
+    fn a_comparison_needs_a_history() {
+        let table = [
+            ("load: 1", None),
+            ("policy-preset: judged", Some(35)),
+            ("{policy-preset: judged, warm-up: 10s}", Some(10)),
+            ("warm-up: 2m", Some(120)),
+        ];
+        for (keys, seconds) in table {
+            let scenario = Scenario::parse("a", &with(keys.trim_matches(['{', '}']))).unwrap();
+            assert_eq!(scenario.warm_up_time(), seconds.map(Duration::from_secs), "{keys}");
+        }
+    }
+
+    #[test]
     fn a_wrong_scenario_says_why() {
         let table = [
             ("not a mapping", "[]", ""),
             ("nothing deployed", "{about: a, expect: {outcome: promoted}, steps: []}", "no step deploys anything"),
             ("unknown version", "{about: a, expect: {outcome: promoted}, steps: [{deploy: v9}]}", "version `v9`"),
             ("unknown key", "{about: a, expect: {outcome: promoted}, steps: [{deploy: live}], alarm: x}", "alarm"),
+            ("no time", &with("warm-up: 40"), "`40` is no time"),
+            ("no time-out", &with("service-timeout: 0s"), "allowed is 1s to 15m"),
+            ("no concurrency", &with("service-concurrency: 0"), "allowed is 1 to 64"),
+            ("too much", &with("versions: {bad: {lost-share: 1.5}}"), "lost-share of version `bad` is 1.5"),
+            ("preset", &with("policy-preset: guessed"), "guessed"),
+            (
+                "dependency",
+                "{about: a, expect: {outcome: held}, steps: [{deploy: live}, {break: {dependency: {fails: 2}}}]}",
+                "allowed is 0 to 1",
+            ),
         ];
         for (case, text, part) in table {
             let error = Scenario::parse(case, text).unwrap_err().to_string();

@@ -41,6 +41,8 @@ pub const TRIGGER: &str = "trigger";
 pub const CREATED_MS: &str = "created_ms";
 /// When the deployment was closed.
 pub const CLOSED_MS: &str = "closed_ms";
+/// STATE: whether Snapback has held (neither promoted nor rolled back) in shift or bake.
+pub const WAS_HELD: &str = "was_held";
 /// Function, alias and versions.
 pub const TARGET: &str = "target";
 /// Whether the deployment goes back to something good.
@@ -132,7 +134,6 @@ pub(super) const TRIED_MS: &str = "tried_ms";
 pub(super) const UNREADABLE_SINCE_MS: &str = "unreadable_since_ms";
 pub(super) const VERB: &str = "verb";
 pub(super) const LABEL: &str = "label";
-pub(super) const WAS_HELD: &str = "was_held";
 pub(super) const WEIGHTS: &str = "weights";
 pub(super) const WHO: &str = "who";
 pub(super) const WHY: &str = "why";
