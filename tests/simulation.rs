@@ -4,8 +4,9 @@
 use snapback_app::ports::CallErrorKind;
 use snapback_core::alarm::AlarmState;
 use snapback_core::deployment::Verb;
-use snapback_core::{DeploymentId, Mode, Outcome};
-use snapback_testkit::{Action, Bad, Chaos, Play, Rules, Status, World, alarm, at, broken_promises, policy};
+use snapback_core::policy::{AgainstBaseline, Settings};
+use snapback_core::{DeploymentId, Mode, Outcome, Signal};
+use snapback_testkit::{Action, Bad, Chaos, Play, Quality, Rules, Status, World, alarm, at, broken_promises, policy};
 use std::time::Duration;
 
 /// Seeds of an ordinary run.
@@ -24,6 +25,46 @@ struct Story {
     spares_sweep: bool,
     has_outage: bool,
     has_order: bool,
+    compared: Option<Compared>,
+}
+
+/// What the numbers of a compared deployment show.
+#[derive(Debug, Clone, Copy)]
+#[expect(dead_code, reason = "printed when a seed fails")]
+struct Compared {
+    /// Requests a second.
+    per_second: f64,
+    /// Whether many requests of the new version fail, are slow or do not arrive, from its first one on.
+    is_bad: bool,
+    /// Whether there is enough traffic and time to find that for sure.
+    is_plain: bool,
+}
+
+/// Half of all stories: canary and baseline are compared, and their alarms only make Snapback look. These dice are of their own, so
+/// that the other half stays as it is.
+fn compare(world: &World, settings: &mut Settings, seed: u64) -> Option<Compared> {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0x5EED);
+    if rng.bool() {
+        return None;
+    }
+    for signal in settings.signals.values_mut() {
+        signal.against_baseline = Some(AgainstBaseline::new());
+        signal.is_sufficient = false;
+    }
+    let mut availability = settings.signals.get(&Signal::Errors)?.clone();
+    availability.alarms.clear();
+    settings.signals.insert(Signal::Availability, availability);
+    settings.bake = Duration::from_secs(pick(&mut rng, &[0, 120, 300, 600]));
+    let per_second = pick(&mut rng, &[0.0, 0.05, 5.0, 20.0, 200.0]);
+    world.set_traffic(per_second);
+    let is_bad = rng.bool();
+    if is_bad {
+        let of = Quality::default();
+        let qualities = [Quality { errors: 0.4, ..of }, Quality { slow: 0.9, ..of }, Quality { errors: 1.0, ..of }];
+        world.set_quality("2", 0, pick(&mut rng, &qualities));
+    }
+    let is_plain = per_second >= 5.0 && settings.bake >= Duration::from_secs(300);
+    Some(Compared { per_second, is_bad, is_plain })
 }
 
 fn pick<T: Copy>(rng: &mut fastrand::Rng, choices: &[T]) -> T {
@@ -44,13 +85,14 @@ fn chaos(rng: &mut fastrand::Rng) -> Chaos {
     }
 }
 
-fn set_up(world: &World, rng: &mut fastrand::Rng) -> (Story, DeploymentId) {
+fn set_up(world: &World, rng: &mut fastrand::Rng, seed: u64) -> (Story, DeploymentId) {
     let modes = [Mode::Rollback, Mode::Rollback, Mode::Rollback, Mode::Advise, Mode::Observe];
     let mut settings = policy();
     settings.mode = pick(rng, &modes);
     settings.bake = Duration::from_secs(pick(rng, &[0, 60, 120, 300]));
     settings.tick = Duration::from_secs(pick(rng, &[2, 5, 10]));
     let mode = settings.mode;
+    let compared = compare(world, &mut settings, seed);
     world.set_policy(settings);
     let is_guarded = mode == Mode::Rollback && rng.bool();
     world.set_group(|group| {
@@ -103,13 +145,13 @@ fn set_up(world: &World, rng: &mut fastrand::Rng) -> (Story, DeploymentId) {
         let verb = pick(rng, &[Verb::Promote, Verb::RollBack]);
         world.script(at(rng.u64(5..300)), Action::Order(id.clone(), verb));
     }
-    (Story { is_bad, mode, is_guarded, has_chaos, spares_sweep, has_outage, has_order }, id)
+    (Story { is_bad, mode, is_guarded, has_chaos, spares_sweep, has_outage, has_order, compared }, id)
 }
 
 fn run(seed: u64) -> Vec<String> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let world = World::with_seed(rng.u64(..));
-    let (story, id) = set_up(&world, &mut rng);
+    let (story, id) = set_up(&world, &mut rng, seed);
     let mut play = Play::new(&world).interleaved(rng.u64(..));
     play.until(at(TROUBLE_ENDS));
     world.set_chaos(Chaos::default());
@@ -132,7 +174,16 @@ fn run(seed: u64) -> Vec<String> {
     if story.mode != Mode::Rollback && !story.has_order && acted && !story.has_chaos && !story.has_outage {
         broken.push(format!("mode {} acted", story.mode));
     }
-    if story.is_bad && story.mode == Mode::Rollback && !trouble && !story.has_order && is_live {
+    let is_quiet_story = story.mode == Mode::Rollback && !trouble && !story.has_order;
+    if let Some(compared) = story.compared.filter(|_| is_quiet_story) {
+        if compared.is_bad && compared.is_plain && is_live {
+            broken.push(format!("the numbers are bad, and it is live: {:?}", world.outcome(&id)));
+        }
+        if !compared.is_bad && acted {
+            broken.push("the numbers are good, and it was rolled back".to_owned());
+        }
+    }
+    if story.is_bad && story.compared.is_none() && is_quiet_story && is_live {
         // Red before traffic is exempt; anything else should have been seen before the end.
         let outcome = world.outcome(&id);
         let record = record.as_ref().expect("a record");

@@ -1,5 +1,7 @@
 //! `snapback explain`: the story of one deployment.
 
+mod comparison;
+
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,6 +11,8 @@ use snapback_core::deployment::{Evidence, Record};
 use snapback_core::notice::Delivery;
 use snapback_core::rollback::{Rollback, RollbackResult};
 use snapback_core::{DeploymentId, LifecycleEvent, Timestamp};
+
+use comparison::Numbers;
 
 use crate::history::outcome;
 use crate::output::{Failure, block_on, exit, human, print_json, print_text};
@@ -40,6 +44,10 @@ impl Explain {
         let opened = self.source.open().await?;
         let loaded = opened.aws.load(&self.id).await.map_err(Failure::unable);
         let story = opened.aws.story(&self.id).await.map_err(Failure::unable);
+        let numbers = match &loaded {
+            Ok(Some(record)) => Numbers::load(&opened.aws, record).await,
+            Ok(None) | Err(_) => Ok(None),
+        };
         opened.close().await;
         let Some(record) = loaded? else {
             return Err(Failure::unable(format!(
@@ -50,14 +58,14 @@ impl Explain {
         };
         let story = story?;
         if self.json {
-            return print_json(&document(&record, &story));
+            return print_json(&document(&record, &story, &numbers));
         }
-        print_text(&text(&record, &story))
+        print_text(&text(&record, &story, &numbers))
     }
 }
 
 /// The whole story for people.
-fn text(record: &Record, story: &[Evidence]) -> String {
+fn text(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers>, String>) -> String {
     let deployment = &record.deployment;
     let target = &deployment.target;
     let mut out = format!(
@@ -83,6 +91,13 @@ fn text(record: &Record, story: &[Evidence]) -> String {
     if let Some(rollback) = &record.rollback {
         out.push_str("\nThe rollback\n");
         out.push_str(&times(rollback, deployment.created_at));
+    }
+    let compared = match numbers {
+        Ok(numbers) => numbers.as_ref().map(|numbers| numbers.text(record)),
+        Err(why) => Some(format!("  cannot be read: {why}\n")),
+    };
+    if let Some(compared) = compared {
+        out.push_str(&format!("\nThe comparison\n{compared}"));
     }
     out.push_str("\nWhat happened\n");
     for line in story {
@@ -160,9 +175,10 @@ fn times(rollback: &Rollback, start: Timestamp) -> String {
 }
 
 /// The whole story for machines.
-fn document(record: &Record, story: &[Evidence]) -> Value {
+fn document(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers>, String>) -> Value {
     let deployment = &record.deployment;
     let ms = |at: Option<Timestamp>| at.map(Timestamp::ms);
+    let (comparison, series) = comparison_and_series(numbers);
     let hook = |event: LifecycleEvent| {
         record.lease(event).map(|lease| {
             json!({
@@ -236,6 +252,16 @@ fn document(record: &Record, story: &[Evidence]) -> Value {
         })).collect::<Vec<_>>(),
         "evidence": story.iter().map(|line| json!({
             "at_ms": line.at.ms(), "kind": line.kind.as_str(), "text": line.text, "details": line.details
-        })).collect::<Vec<_>>()
+        })).collect::<Vec<_>>(),
+        "comparison": comparison,
+        "series": series
     })
+}
+
+fn comparison_and_series(numbers: &Result<Option<Numbers>, String>) -> (Value, Value) {
+    match numbers {
+        Ok(Some(numbers)) => (numbers.document(), numbers.series()),
+        Ok(None) => (Value::Null, json!([])),
+        Err(why) => (json!({ "unreadable": why }), json!([])),
+    }
 }

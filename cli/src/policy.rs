@@ -21,6 +21,9 @@ const MAX_FILE: usize = 64 * 1024;
 /// Checks before traffic need this long in an account: cold starts, throttling, a second try.
 const SHORTEST_DEADLINE: Duration = Duration::from_secs(90);
 
+/// Lambda publishes one point a minute.
+const SHORTEST_BUCKET: Duration = Duration::from_secs(60);
+
 /// Subcommands of `snapback policy`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
@@ -177,6 +180,12 @@ fn read(file: &Path) -> Result<(Value, Policy), String> {
         let file = file.display();
         eprintln!("{file}: warning: `before_traffic.deadline` is below 90s, which is only meant for rehearsals");
     }
+    if policy.is_compared() && policy.judge.bucket < SHORTEST_BUCKET {
+        let file = file.display();
+        eprintln!(
+            "{file}: warning: `judge.bucket` is below 1m, Lambda has one point a minute; only meant for rehearsals"
+        );
+    }
     Ok((document, policy))
 }
 
@@ -198,13 +207,30 @@ before_traffic:
     # - http: { url: https://my-service.example.com/health, expect: { status: 200 } }
     # - function: { arn: arn:aws:lambda:eu-west-1:123456789012:function:my-check, payload: {}, expect: { status: 200 } }
 
-signals:                          # CloudWatch alarms by the customer impact that they show
-  errors:       { alarms: [my-service-5xx] }
-  latency:      { alarms: [my-service-p99] }
-  # availability: { alarms: [my-service-availability] }
-  # transactions: { alarms: [my-service-payments] }
+# By customer impact: CloudWatch alarms, and against_baseline, which compares the new version with the old one on CloudWatch's
+# numbers for each version while both get traffic, and with the hour before when the new one has all. An alarm beside
+# against_baseline only makes Snapback look; with `sufficient: true` it rolls back alone.
+signals:
+  errors:
+    alarms: [my-service-5xx]
+    against_baseline: {}          # Lambda's function errors; {} takes everything as recommended
+    # Answers with 5xx that the function handles itself are no errors for Lambda. To count them, publish two metrics:
+    # metric: { custom: { namespace: Shop, all: Requests, bad: ServerErrors, dimensions: { Service: my-service }, version: Version } }
+  latency:
+    alarms: [my-service-p99]
+    against_baseline: {}          # share of requests that are slower than the old version's median, p90 and p99
+  availability:
+    # alarms: [my-service-availability]
+    against_baseline: {}          # requests that reach the new version, against its share of the traffic
+  # transactions:                 # business transactions: attempts and failures that the service publishes itself
+  #   alarms: [my-service-payments]
+  #   against_baseline: {}
+  #   metric: { custom: { namespace: Shop, all: PaymentsTried, bad: PaymentsFailed, dimensions: { Service: my-service }, version: Version } }
+  # sla: { objective: 99.9% }     # rolls back when the error budget burns many times too fast
 
-bake: 10m                         # how long alarms are watched after all traffic has moved, 0s to 55m
+# judge: { bucket: 1m, settle: 30s, alpha: 5% }   # times and strictness of the comparison; Lambda has one point a minute
+
+bake: 10m                         # how long it is watched after all traffic has moved, 0s to 55m
 tick: 10s                         # how often the sweep looks
 
 no_evidence:

@@ -64,6 +64,24 @@ fn a_starter_is_valid_and_a_wrong_policy_says_where() {
     let path = file.to_str().unwrap();
     let output = snapback(&["policy", "check", path]);
     assert_eq!((code(&output), said(&output)), (0, format!("{path}: ok\n")));
+    // What stands there as a comment is valid, too, once it is no comment: take the `#` away before keys.
+    let text = String::from_utf8(starter.stdout).unwrap();
+    let keys = ["alarms:", "against_baseline:", "metric:", "transactions:", "sla:", "judge:", "notify:"];
+    let is_key = |line: &str| {
+        let comment = line.trim_start().strip_prefix('#').map(str::trim_start);
+        comment.is_some_and(|text| keys.iter().any(|key| text.starts_with(key)))
+    };
+    let whole: Vec<String> =
+        text.lines().map(|line| if is_key(line) { line.replacen("# ", "", 1) } else { line.to_owned() }).collect();
+    let whole = whole.join("\n");
+    assert!(
+        whole.contains("\n  transactions:") && whole.contains("\n    metric:") && whole.contains("\njudge:"),
+        "{whole}"
+    );
+    std::fs::write(&file, &whole).unwrap();
+    let output = snapback(&["policy", "check", path]);
+    assert_eq!((code(&output), said(&output)), (0, format!("{path}: ok\n")), "{whole}");
+    std::fs::write(&file, &text).unwrap();
     let push = ["policy", "push", "--group", "checkout-app/checkout-live", "--dry-run", path];
     let output = snapback(&push);
     assert_eq!(code(&output), 0, "{}", said(&output));
@@ -76,9 +94,9 @@ fn a_starter_is_valid_and_a_wrong_policy_says_where() {
         ("out of range", "service: a\nmode: advise\nbake: 56m\n", "`bake` is 56m, allowed is 0s to 55m"),
         ("misspelt word", "service: a\nmode: rollbak\n", "rollbak"),
         (
-            "of a later version",
-            "service: a\nmode: advise\nsignals: { errors: { against_baseline: {} } }\n",
-            "against_baseline",
+            "compared by another signal's metric",
+            "service: a\nmode: advise\nsignals: { errors: { against_baseline: { q99: {} } } }\n",
+            "`signals.errors.against_baseline` is q99, allowed is e5 and e4",
         ),
         (
             "plain http",

@@ -6,19 +6,23 @@ use snapback_app::ports::Records;
 use snapback_aws::Aws;
 use snapback_aws::config::{Environment, Settings, function_config};
 use snapback_core::alarm::{AlarmSource, AlarmState, WatchedAlarm};
+use snapback_core::canary::{BucketRecord, Counts, Course, Share, Side, State};
 use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, HookFunctions, Lease};
+use snapback_core::ledger::{Late, Ledger, Missing, SeriesPoint, bucket_start};
 use snapback_core::lifecycle::{Exposure, Phase};
 use snapback_core::notice::{Delivery, Notice, NoticeKind};
 use snapback_core::observed::{AutoRollback, Platform, Target};
 use snapback_core::plan::Write;
 use snapback_core::rollback::{Claim, Rollback, RollbackResult, UndoCall};
+use snapback_core::sla::Burn;
 use snapback_core::{
     AlarmName, Cause, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Outcome, Policy, Signal,
     Timestamp, Trigger,
 };
 use snapback_stage::embedded::EmbeddedAws;
 use snapback_stage::stage::StageConfig;
-use snapback_wire::record::create_table_request;
+use snapback_wire::policy_file::parse_policy_json;
+use snapback_wire::record::{attr, create_table_request};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
@@ -82,6 +86,13 @@ fn deployment(created_at: Timestamp) -> Deployment {
         bake: None,
         alarms_read_at: None,
         unreadable_since: None,
+        metrics_unreadable_since: None,
+        incident: None,
+        planned_shift: None,
+        planned_step: None,
+        history_from: None,
+        function_timeout: None,
+        bake_passed_at: None,
         doubts: vec!["the alias could not be read once".to_owned()],
         was_held: false,
         refusal: None,
@@ -117,6 +128,52 @@ fn rollback(created_at: Timestamp) -> Rollback {
     }
 }
 
+fn policy() -> Policy {
+    let text = r#"{"service":"checkout","mode":"rollback","signals":{
+        "errors":{"alarms":["checkout-5xx"],"against_baseline":{"e4":{"weight":0}}},
+        "latency":{"alarms":["checkout-p99"],"against_baseline":{"q90":{},"q50":{"weight":0},"q99":{"weight":0}},"mode":"advise"}
+    }}"#;
+    parse_policy_json(text).unwrap()
+}
+
+/// After one minute in which 83 of 210 requests of the new version failed, and its bucket grew by three later.
+fn numbers(created_at: Timestamp) -> (Ledger, Vec<SeriesPoint>) {
+    let policy = policy();
+    let origin = bucket_start(created_at, policy.judge.bucket);
+    let course = Course::new(60, vec![(41.0, 0.1)], 1200.0, 120.0).unwrap();
+    let counts = |bad, all| Counts { e5: Some(Share::new(bad, all).unwrap()), ..Counts::of_requests(all) };
+    let bucket = |side, start_s, bad, all| BucketRecord { side, start_s, counts: counts(bad, all) };
+    let history: Vec<_> = (-60..0).map(|minute| bucket(Side::Baseline, minute * 60, 4, 2_000)).collect();
+    let now = [bucket(Side::Baseline, 0, 4, 1_890), bucket(Side::Canary, 0, 83, 210)];
+    let state = State::begin(&policy.detector(true).unwrap(), &course, 3600.0, &history);
+    let (detector, _) = State::step(&policy.detector(true).unwrap(), &course, state, &now, 95.0);
+    let adviser = State::begin(&policy.detector(false).unwrap(), &course, 3600.0, &[]);
+    let ledger = Ledger {
+        origin,
+        thresholds: None,
+        is_missing: Missing::default(),
+        detector: Some(detector),
+        adviser: Some(adviser),
+        has_history: true,
+        recent: Vec::new(),
+        late: Late::default(),
+        burn: Burn::default(),
+        looked: 1,
+        glanced: 1,
+        anew_from: None,
+    };
+    let point = |record: &BucketRecord| SeriesPoint {
+        signal: Signal::Errors,
+        start: origin,
+        side: record.side,
+        is_growth: false,
+        counts: record.counts,
+    };
+    let grown = SeriesPoint { is_growth: true, counts: counts(1, 3), ..point(&now[1]) };
+    let series = now.iter().map(point).chain([grown]).collect();
+    (ledger, series)
+}
+
 /// Keeps the table in `store`, with the deployment when there is one.
 async fn keep(store: &Path, created_at: Option<Timestamp>) {
     let config = StageConfig { minute: Duration::from_secs(60), port: None, store: Some(store.to_path_buf()) };
@@ -135,7 +192,9 @@ async fn fill(aws: &Aws, created_at: Timestamp) {
     let deployment = deployment(created_at);
     let line = |ms, kind, text: &str| Evidence::new(after(ms), kind, text);
     let evidence = [line(1_000, EvidenceKind::Phase, "version 42 gets traffic")];
-    assert!(aws.register(&deployment, &Policy::without_parameter("checkout"), &evidence).await.unwrap());
+    assert!(aws.register(&deployment, &policy(), &evidence).await.unwrap());
+    let (ledger, series) = numbers(created_at);
+    aws.save_ledger(&deployment.id, &ledger, 0, &series).await.unwrap();
     let lease = Lease {
         event: LifecycleEvent::BeforeAllowTraffic,
         execution_id: ExecutionId::parse("execution-1").unwrap(),
@@ -187,6 +246,47 @@ async fn the_story_of_a_rollback() {
     assert_eq!(document["evidence"].as_array().unwrap().len(), 3);
     assert_eq!(document["hooks"]["BeforeAllowTraffic"]["answered_ms"], CREATED_MS + 600);
     assert_eq!(document["alarms"][1]["exempt"], true);
+
+    let comparison = &document["comparison"];
+    assert_eq!(comparison["origin_ms"], CREATED_MS - 40_000);
+    let [decides, tells] = comparison["detectors"].as_array().unwrap().as_slice() else { panic!("{comparison}") };
+    assert_eq!((&decides["may_roll_back"], &decides["verdict"]), (&json!(true), &json!("rollback")));
+    assert_eq!((&tells["may_roll_back"], &tells["verdict"]), (&json!(false), &json!("inconclusive")));
+    let [e5] = decides["evidence"].as_array().unwrap().as_slice() else { panic!("e4 has no weight: {decides}") };
+    assert_eq!((&e5["metric"], &e5["signal"], &e5["how"]), (&json!("e5"), &json!("errors"), &json!("concurrent")));
+    assert_eq!((&e5["canary"], &e5["first_bad_ms"]), (&json!({"bad": 83, "all": 210}), &json!(CREATED_MS - 40_000)));
+    let bucket = |side: &str, is_growth: bool, bad: u64, all: u64| {
+        json!({
+            "signal": "errors", "start_ms": CREATED_MS - 40_000, "side": side, "is_growth": is_growth, "requests": all,
+            "e5": {"bad": bad, "all": all}, "tx": null, "e4": null, "q50": null, "q90": null, "q99": null,
+        })
+    };
+    let series = [bucket("baseline", false, 4, 1_890), bucket("canary", false, 83, 210), bucket("canary", true, 1, 3)];
+    assert_eq!(document["series"], json!(series));
+}
+
+/// A damaged item must not hide the rest of the story.
+#[tokio::test]
+async fn numbers_that_cannot_be_read_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("table.sqlite");
+    keep(&store, Some(Timestamp::from_ms(CREATED_MS))).await;
+    let config = StageConfig { minute: Duration::from_secs(60), port: None, store: Some(store.clone()) };
+    let stage = EmbeddedAws::start(config, Default::default()).await.unwrap();
+    let damage = json!({
+        "TableName": "snapback",
+        "Item": {
+            attr::PK: {"S": format!("DEPLOYMENT#{ID}")}, attr::SK: {"S": "DETECTOR"}, attr::V: {"N": "1"},
+            attr::VERSION: {"N": "1"}, "started_ms": {"N": "0"}, "packed": {"S": "AAAA"},
+        }
+    });
+    stage.call(&*stage.stage.dynamodb, "dynamodb", "PutItem", damage).await.unwrap();
+    stage.shutdown().await;
+    let text = stdout(&snapback(&["explain", ID], &store));
+    assert!(text.contains("The comparison\n  cannot be read: ") && text.contains("What happened\n"), "{text}");
+    let document: Value = serde_json::from_str(&stdout(&snapback(&["explain", ID, "--json"], &store))).unwrap();
+    assert!(document["comparison"]["unreadable"].as_str().unwrap().contains("packed"), "{document}");
+    assert_eq!(document["series"], json!([]));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use snapback_core::plan::{Caller, Readings};
 use snapback_core::{DeploymentId, HookStatus, LifecycleEvent, Trigger};
 use std::time::Duration;
 
-/// The watchdog looks at the end of a bake this long after it, or 18 ticks if that is less.
+/// The watchdog looks at the end of a bake at most this long after it; 18 ticks if that is less and numbers need no longer.
 const LATEST_END: Duration = Duration::from_secs(180);
 /// Between two tries to reach the record.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
@@ -64,7 +64,11 @@ pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
         return Ok(HookEnd::Answered(status));
     }
     if let Some(bake) = record.deployment.bake {
-        let at = bake.ends_at + LATEST_END.min(record.policy.tick * 18);
+        let policy = &record.policy;
+        // The watchdog cannot compare versions: it lets the watcher wait for the last numbers first.
+        let for_numbers =
+            if policy.is_compared() { policy.judge.drain(policy.tick) + 3 * policy.tick } else { Duration::ZERO };
+        let at = bake.ends_at + (policy.tick * 18).max(for_numbers).min(LATEST_END);
         // A watcher that is alive makes it unnecessary: the bake goes on without it.
         if let Err(error) = ports.end_of_bake(&run.deployment, at).await {
             tracing::error!(deployment = %run.deployment, %error, "no one-time schedule for the end of the bake");

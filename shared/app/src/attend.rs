@@ -1,17 +1,21 @@
 //! Attends to one deployment: look, decide one step, carry it out, look again. Every function ends up here.
 
+use crate::checks;
 use crate::error::AppError;
+use crate::look::who_suffers;
 use crate::ports::{
-    Actuator, Alarms, CallError, CallErrorKind, Clock, Deployments, Metric, Notifier, Records, Telemetry, Versions,
-    Write,
+    Actuator, Alarms, CallError, CallErrorKind, Clock, Deployments, Measurements, Metric, Notifier, Prober, Records,
+    Telemetry, Versions, Write,
 };
 use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Record};
+use snapback_core::judged::{Control, Judged};
 use snapback_core::lifecycle::Phase;
 use snapback_core::notice::{Delivery, Notice, NoticeKind};
 use snapback_core::observed::{Observed, RollbackFacts};
 use snapback_core::plan::{Caller, Case, Readings, Step, next_step};
 use snapback_core::rollback::{Claim, Rollback, UndoCall};
-use snapback_core::{DeploymentId, HookStatus, LifecycleEvent};
+use snapback_core::suffering::Suffering;
+use snapback_core::{DeploymentId, HookStatus, LifecycleEvent, Signal};
 
 /// Steps in one go; the longest legal chain (discover, judge, call, close, notify, settle) has about twelve.
 const MAX_STEPS: u32 = 32;
@@ -19,8 +23,14 @@ const MAX_STEPS: u32 = 32;
 const MAX_CONFLICTS: u32 = 5;
 
 /// Everything that attending needs.
-pub trait AttendPorts: Clock + Records + Deployments + Actuator + Versions + Alarms + Notifier + Telemetry {}
-impl<P: Clock + Records + Deployments + Actuator + Versions + Alarms + Notifier + Telemetry> AttendPorts for P {}
+pub trait AttendPorts:
+    Clock + Records + Deployments + Actuator + Versions + Alarms + Measurements + Prober + Notifier + Telemetry
+{
+}
+impl<P> AttendPorts for P where
+    P: Clock + Records + Deployments + Actuator + Versions + Alarms + Measurements + Prober + Notifier + Telemetry
+{
+}
 
 /// Looks after deployment `id` until nothing is left to do now, and returns its record as it is then.
 ///
@@ -49,7 +59,7 @@ pub async fn attend_record<P: AttendPorts>(
     readings: Readings,
     caller: &Caller,
 ) -> Result<Record, AppError> {
-    look_after(ports, record, readings, caller).await.map(|attended| attended.record)
+    look_after(ports, record, readings, None, caller).await.map(|attended| attended.record)
 }
 
 /// A deployment after a visit.
@@ -60,11 +70,12 @@ pub(crate) struct Attended {
     pub(crate) is_blind: bool,
 }
 
-/// As [`attend_record`], and says whether the deployment could be judged.
+/// As [`attend_record`], with what the comparison says, and says whether the deployment could be judged.
 pub(crate) async fn look_after<P: AttendPorts>(
     ports: &P,
     record: Record,
     readings: Readings,
+    judged: Option<&Judged>,
     caller: &Caller,
 ) -> Result<Attended, AppError> {
     if record.deployment.is_settled {
@@ -72,7 +83,8 @@ pub(crate) async fn look_after<P: AttendPorts>(
     }
     let id = record.deployment.id.clone();
     let (observed, has_target) = observe(ports, &record).await?;
-    let mut visit = Visit { ports, record, observed, readings, caller, send_notices: true };
+    let (suffering, control) = (Vec::new(), None);
+    let mut visit = Visit { ports, record, observed, readings, judged, suffering, control, caller, send_notices: true };
     let mut conflicts = 0;
     for _ in 0..MAX_STEPS {
         match visit.step().await {
@@ -127,6 +139,9 @@ struct Visit<'a, P> {
     record: Record,
     observed: Observed,
     readings: Readings,
+    judged: Option<&'a Judged>,
+    suffering: Vec<(Signal, Suffering)>,
+    control: Option<Control>,
     caller: &'a Caller,
     send_notices: bool,
 }
@@ -141,14 +156,27 @@ impl<P: AttendPorts> Visit<'_, P> {
     /// Carries out one step; false: nothing is left to do now.
     async fn step(&mut self) -> Result<bool, AppError> {
         let now = self.ports.now();
-        let case =
-            Case { record: &self.record, observed: &self.observed, readings: &self.readings, caller: self.caller, now };
+        let case = Case {
+            record: &self.record,
+            observed: &self.observed,
+            readings: &self.readings,
+            judged: self.judged,
+            suffering: &self.suffering,
+            control: self.control,
+            caller: self.caller,
+            now,
+        };
         let step = next_step(&case);
         tracing::debug!(deployment = %self.record.deployment.id, ?step, "step");
         match step {
             Step::Rest => return Ok(false),
             Step::Record(deployment, writes) => self.commit(*deployment, writes).await?,
             Step::ReadAlarms => self.readings = read_alarms(self.ports, &self.record).await,
+            Step::LookAtVersions(signal) => {
+                let found = who_suffers(self.ports, &self.record, signal).await;
+                self.suffering.push((signal, found));
+            }
+            Step::ControlProbe => self.ask_control_probes().await,
             Step::Undo(calls) => {
                 self.undo(&calls).await?;
                 (self.observed, _) = observe(self.ports, &self.record).await?;
@@ -160,6 +188,15 @@ impl<P: AttendPorts> Visit<'_, P> {
             Step::Settle => self.settle().await?,
         }
         Ok(true)
+    }
+
+    async fn ask_control_probes(&mut self) {
+        let (found, line) = checks::control(self.ports, &self.record).await;
+        self.control = Some(found);
+        tracing::info!(deployment = %self.record.deployment.id, ?found, "{}", line.text);
+        if let Err(error) = self.ports.add_evidence(&self.record.deployment.id, &[line]).await {
+            missing(&error, ());
+        }
     }
 
     async fn commit(&mut self, deployment: Deployment, writes: Vec<Write>) -> Result<(), AppError> {

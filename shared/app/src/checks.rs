@@ -4,13 +4,16 @@ use crate::ports::{CallError, CallErrorKind, Clock, GroupHistory, ProbeAnswer, P
 use futures_util::future::join_all;
 use snapback_core::alarm::AlarmState;
 use snapback_core::check::{Check, CheckResult};
-use snapback_core::deployment::Deployment;
+use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Record};
+use snapback_core::judged::Control;
 use snapback_core::policy::{Probe, ProbeKind, RedAlarms, human};
 use snapback_core::{Policy, Timestamp};
 use std::time::Duration;
 
 /// Slowest answer that a probe without `within` waits for.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
+/// All control probes together: a decision waits for them.
+const CONTROL_LASTS: Duration = Duration::from_secs(10);
 
 /// Runs all probes side by side, at most until `until`, and adds what the record says.
 pub(crate) async fn run<P: Prober + Clock>(
@@ -21,7 +24,8 @@ pub(crate) async fn run<P: Prober + Clock>(
     policy_error: Option<&CallError>,
     until: Timestamp,
 ) -> Vec<Check> {
-    let probes = policy.before_traffic.probes.iter().map(|probe| run_probe(ports, deployment, probe, until));
+    let canary = &deployment.target.canary;
+    let probes = policy.before_traffic.probes.iter().map(|probe| run_probe(ports, deployment, canary, probe, until));
     let mut checks = join_all(probes).await;
     checks.push(alarms(deployment, policy));
     checks.extend(refused(deployment, history, ports.now()));
@@ -32,7 +36,13 @@ pub(crate) async fn run<P: Prober + Clock>(
 }
 
 /// One probe, `times` times in a row; the first answer that is not good ends it.
-async fn run_probe<P: Prober + Clock>(ports: &P, deployment: &Deployment, probe: &Probe, until: Timestamp) -> Check {
+async fn run_probe<P: Prober + Clock>(
+    ports: &P,
+    deployment: &Deployment,
+    version: &str,
+    probe: &Probe,
+    until: Timestamp,
+) -> Check {
     let mut slowest = Duration::ZERO;
     for call in 1..=probe.times {
         let time_left = until.since(ports.now());
@@ -42,9 +52,7 @@ async fn run_probe<P: Prober + Clock>(ports: &P, deployment: &Deployment, probe:
         }
         let limit = probe.expect.within.unwrap_or(PROBE_LIMIT).min(time_left);
         let answer = match &probe.kind {
-            ProbeKind::Invoke { payload } => {
-                ports.invoke(&deployment.target.name, Some(&deployment.target.canary), payload, limit).await
-            }
+            ProbeKind::Invoke { payload } => ports.invoke(&deployment.target.name, Some(version), payload, limit).await,
             ProbeKind::Http { url } => ports.get(url, limit).await,
             ProbeKind::Function { arn, payload } => ports.invoke(arn, None, payload, limit).await,
         };
@@ -62,6 +70,36 @@ async fn run_probe<P: Prober + Clock>(ports: &P, deployment: &Deployment, probe:
         CheckResult::Pass,
         format!("{} of {} good, slowest {}", probe.times, probe.times, human(slowest)),
     )
+}
+
+/// Runs the probes that reach a version by its number against both versions, and says it in one line of evidence.
+pub(crate) async fn control<P: Prober + Clock>(ports: &P, record: &Record) -> (Control, Evidence) {
+    let (deployment, policy) = (&record.deployment, &record.policy);
+    let probes: Vec<&Probe> =
+        policy.before_traffic.probes.iter().filter(|probe| matches!(probe.kind, ProbeKind::Invoke { .. })).collect();
+    let until = ports.now() + CONTROL_LASTS;
+    let of = async |version: &str| {
+        let checks = join_all(probes.iter().map(|probe| run_probe(ports, deployment, version, probe, until))).await;
+        let worst = checks.iter().find(|check| check.result == CheckResult::Bad);
+        let is_known =
+            !checks.is_empty() && (worst.is_some() || checks.iter().all(|check| check.result == CheckResult::Pass));
+        let detail = worst.or(checks.first()).map_or_else(|| "no probe".to_owned(), |check| check.detail.clone());
+        (is_known.then_some(worst.is_none()), detail)
+    };
+    let target = &deployment.target;
+    let (baseline, canary) = tokio::join!(of(&target.baseline), of(&target.canary));
+    let found = match (baseline.0, canary.0) {
+        (Some(true), Some(true)) => Control::BothPass,
+        (Some(false), Some(false)) => Control::BothFail,
+        (Some(true), Some(false)) => Control::OnlyCanaryFails,
+        (Some(false), Some(true)) => Control::OnlyBaselineFails,
+        (None, _) | (_, None) => Control::Unknown,
+    };
+    let text = format!(
+        "control probes: old version {}: {}; new version {}: {}",
+        target.baseline, baseline.1, target.canary, canary.1
+    );
+    (found, Evidence::new(ports.now(), EvidenceKind::Check, text))
 }
 
 fn judge(probe: &Probe, answer: &ProbeAnswer) -> (CheckResult, String) {
@@ -115,6 +153,9 @@ fn alarms(deployment: &Deployment, policy: &Policy) -> Check {
         return check(CheckResult::Silent, format!("no such alarm, so nothing is watched by it: {missing}"));
     }
     let armed = deployment.alarms.iter().filter(|alarm| alarm.is_armed()).count();
+    if armed == 0 && policy.is_compared() {
+        return check(CheckResult::Pass, "no alarm is armed, canary and baseline are compared".to_owned());
+    }
     match (armed, deployment.alarms.len(), policy.before_traffic.probes.len()) {
         (0, 0, _) => check(CheckResult::Silent, "no alarm watches this deployment".to_owned()),
         (0, _, 0) => {

@@ -6,6 +6,8 @@
 use snapback_core::alarm::AlarmReading;
 use snapback_core::deployment::HookFunctions;
 use snapback_core::deployment::{Deployment, Evidence, GoodRevision, Lease, Record, RefusedRevision};
+use snapback_core::ledger::{Answer, Ledger, SeriesPoint, Window};
+use snapback_core::measure::Ask;
 use snapback_core::notice::Notice;
 use snapback_core::observed::{AliasFacts, AppSpecRef, AutoRollback, DeploymentFacts, Platform, Target, TargetFacts};
 use snapback_core::rollback::Rollback;
@@ -103,8 +105,9 @@ pub trait Records {
     async fn take_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<Option<Lease>, CallError>;
     /// Replaces a lease, unless it has been answered already (then nothing happens).
     async fn save_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<(), CallError>;
-    /// Candidates of deployments that are not settled; each is to be loaded before anything is decided.
-    async fn live(&self) -> Result<Vec<DeploymentId>, CallError>;
+    /// Candidates of deployments that are not settled, with the version of their STATE as far as the index tells: it only says
+    /// what to load before anything is decided.
+    async fn live(&self) -> Result<Vec<(DeploymentId, Option<u64>)>, CallError>;
     /// Deployments that watch an alarm.
     async fn watching(&self, alarm: &AlarmName) -> Result<Vec<DeploymentId>, CallError>;
     /// A group's last known good and refused revisions.
@@ -122,6 +125,20 @@ pub trait Records {
     async fn release_sweep(&self, owner: &str) -> Result<(), CallError>;
     /// The story of a deployment, oldest first.
     async fn story(&self, id: &DeploymentId) -> Result<Vec<Evidence>, CallError>;
+    /// The ledger of a deployment's numbers and the version of its item; `None`: nothing was read yet.
+    async fn ledger(&self, id: &DeploymentId) -> Result<Option<(Ledger, u64)>, CallError>;
+    /// Stores the ledger and the judged buckets that are new, in one transaction, if the item still has version
+    /// `expected` (0: there is none); its version is `expected + 1` afterwards. [`CallErrorKind::Conflict`] when somebody else
+    /// was faster: then no bucket is stored twice.
+    async fn save_ledger(
+        &self,
+        id: &DeploymentId,
+        ledger: &Ledger,
+        expected: u64,
+        series: &[SeriesPoint],
+    ) -> Result<(), CallError>;
+    /// The judged buckets of a deployment, oldest first.
+    async fn series(&self, id: &DeploymentId) -> Result<Vec<SeriesPoint>, CallError>;
     /// Deployments created between two times, newest first, at most `limit`.
     async fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Listed>, CallError>;
 }
@@ -148,6 +165,17 @@ pub struct AppSpec {
     pub hooks: HookFunctions,
 }
 
+/// How traffic shifts by plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrafficPlan {
+    /// In words, for example `10 %, then all after 5 min`.
+    pub words: String,
+    /// From the first traffic of the new version to all of it; `None`: the plan does not tell.
+    pub lasts: Option<Duration>,
+    /// From one step to the next; `None`: there is one step, or the plan does not tell.
+    pub step: Option<Duration>,
+}
+
 /// CodeDeploy, reading.
 pub trait Deployments {
     /// GetDeployment.
@@ -158,8 +186,8 @@ pub trait Deployments {
     async fn app_spec(&self, application: &str, spec: &AppSpecRef) -> Result<AppSpec, CallError>;
     /// GetDeploymentGroup.
     async fn group(&self, group: &GroupRef) -> Result<GroupFacts, CallError>;
-    /// GetDeploymentConfig, in words, for example `10 %, then all after 5 min`.
-    async fn traffic_plan(&self, config: &str) -> Result<String, CallError>;
+    /// GetDeploymentConfig.
+    async fn traffic_plan(&self, config: &str) -> Result<TrafficPlan, CallError>;
 }
 
 /// CodeDeploy, finding what events missed.
@@ -176,12 +204,21 @@ pub trait Actuator {
     async fn answer(&self, id: &DeploymentId, execution: &ExecutionId, status: HookStatus) -> Result<(), CallError>;
 }
 
+/// A published version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionFacts {
+    /// Its identity.
+    pub revision: RevisionId,
+    /// Its time-out, where the answer tells.
+    pub timeout: Option<Duration>,
+}
+
 /// Where traffic goes, and what a version is.
 pub trait Versions {
     /// GetAlias.
     async fn alias(&self, function: &str, alias: &str) -> Result<AliasFacts, CallError>;
-    /// Identity of a published version.
-    async fn revision(&self, function: &str, version: &str) -> Result<RevisionId, CallError>;
+    /// What a published version is.
+    async fn revision(&self, function: &str, version: &str) -> Result<VersionFacts, CallError>;
 }
 
 /// What a probe saw.
@@ -213,6 +250,13 @@ pub trait Prober {
 pub trait Alarms {
     /// States of those of `names` that exist; metric, composite and log alarms.
     async fn read(&self, names: &[AlarmName]) -> Result<Vec<AlarmReading>, CallError>;
+}
+
+/// CloudWatch metrics.
+pub trait Measurements {
+    /// The series of `asks` in `window`, each with its answer, in order: as few calls as possible for as many series as there
+    /// are. An answer that is not complete (partial data, forbidden) is an error of its own, never an empty series.
+    async fn measure(&self, window: Window, asks: &[Ask]) -> Result<Vec<Answer>, CallError>;
 }
 
 /// Policies.

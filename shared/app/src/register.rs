@@ -2,14 +2,19 @@
 
 use crate::attend::AttendPorts;
 use crate::error::AppError;
-use crate::ports::{AppSpec, CallError, CallErrorKind, GroupFacts, GroupHistory, Policies, Write};
+use crate::ports::{
+    AppSpec, CallError, CallErrorKind, GroupFacts, GroupHistory, Policies, TrafficPlan, VersionFacts, Write,
+};
 use snapback_core::alarm::{AlarmReading, AlarmSource, AlarmState, WatchedAlarm, is_own};
 use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, GoodRevision, Record};
 use snapback_core::lifecycle::Phase;
 use snapback_core::notice::{NoticeKind, plain_notice};
 use snapback_core::observed::{DeploymentFacts, Platform, Target};
 use snapback_core::{AlarmName, DeploymentId, Policy, RevisionId, Timestamp};
+use std::time::Duration;
 
+/// From the decision to the old version having all traffic again, at most, usually.
+const UNDOING_TAKES: Duration = Duration::from_secs(60);
 /// Tries to add the first writes beside somebody who attends to the same deployment.
 const FIRST_WRITE_TRIES: u32 = 5;
 
@@ -98,12 +103,13 @@ pub async fn register_facts<P: AttendPorts + Policies>(
         &spec,
         target,
         (found(canary), found(baseline)),
+        plan.as_ref(),
         watch(&names, &policy, &readings, now),
         readings.is_ok(),
         &history,
         now,
     );
-    let evidence = first_lines(&deployment, &facts, plan.as_deref(), &policy, &readings);
+    let evidence = first_lines(&deployment, &facts, plan.as_ref(), &policy, &readings);
     if ports.register(&deployment, &policy, &evidence).await? {
         first_writes(ports, &deployment, &history, has_parameter).await?;
     }
@@ -156,7 +162,7 @@ async fn app_spec<P: AttendPorts>(ports: &P, facts: &DeploymentFacts) -> Result<
     }
 }
 
-async fn traffic_plan<P: AttendPorts>(ports: &P, config: Option<&str>) -> Option<String> {
+async fn traffic_plan<P: AttendPorts>(ports: &P, config: Option<&str>) -> Option<TrafficPlan> {
     match config {
         Some(config) => found(ports.traffic_plan(config).await),
         None => None,
@@ -214,12 +220,15 @@ fn new_deployment(
     group: &GroupFacts,
     spec: &AppSpec,
     target: Target,
-    (canary_revision, baseline_revision): (Option<RevisionId>, Option<RevisionId>),
+    (canary, baseline): (Option<VersionFacts>, Option<VersionFacts>),
+    plan: Option<&TrafficPlan>,
     alarms: Vec<WatchedAlarm>,
     is_readable: bool,
     history: &GroupHistory,
     now: Timestamp,
 ) -> Deployment {
+    let function_timeout = canary.as_ref().and_then(|facts| facts.timeout);
+    let [canary_revision, baseline_revision] = [canary, baseline].map(|facts| facts.map(|facts| facts.revision));
     let is_good = |revision: &Option<RevisionId>| {
         revision.is_some() && history.good.iter().any(|good| good.revision == *revision)
     };
@@ -245,6 +254,13 @@ fn new_deployment(
         bake: None,
         alarms_read_at: is_readable.then_some(now),
         unreadable_since: (!is_readable).then_some(now),
+        metrics_unreadable_since: None,
+        incident: None,
+        planned_shift: plan.and_then(|plan| plan.lasts),
+        planned_step: plan.and_then(|plan| plan.step),
+        history_from: history_from(history, facts.created_at),
+        function_timeout,
+        bake_passed_at: None,
         doubts: Vec::new(),
         was_held: false,
         refusal: None,
@@ -256,11 +272,18 @@ fn new_deployment(
     }
 }
 
+/// When the group's last deployment was over: what the service did before that is no baseline, other versions did it.
+fn history_from(history: &GroupHistory, created_at: Timestamp) -> Option<Timestamp> {
+    let promoted = history.good.iter().filter(|good| !good.is_inherited).map(|good| good.at);
+    let undone = history.refused.iter().map(|refused| refused.at + UNDOING_TAKES);
+    promoted.chain(undone).filter(|at| *at < created_at).max()
+}
+
 /// The first lines of the story: what is deployed, and what weakens the protection.
 fn first_lines(
     deployment: &Deployment,
     facts: &DeploymentFacts,
-    plan: Option<&str>,
+    plan: Option<&TrafficPlan>,
     policy: &Policy,
     readings: &Result<Vec<AlarmReading>, CallError>,
 ) -> Vec<Evidence> {
@@ -271,7 +294,7 @@ fn first_lines(
         target.alias,
         target.baseline,
         target.canary,
-        plan.map(|plan| format!(" ({plan})")).unwrap_or_default(),
+        plan.map(|plan| format!(" ({})", plan.words)).unwrap_or_default(),
         if deployment.is_return { "; goes back to a known good version, so it is answered at once" } else { "" }
     );
     let mut lines = vec![

@@ -2,11 +2,15 @@
 
 use crate::attend::{AttendPorts, Attended, look_after};
 use crate::error::AppError;
+use crate::numbers::{self, Numbers};
 use crate::ports::{CallError, Discovery, Metric, Policies};
 use crate::record_deployment::record_deployment;
+use crate::side_by_side::side_by_side;
 use snapback_core::alarm::AlarmReading;
 use snapback_core::deployment::Record;
-use snapback_core::plan::{Caller, Readings, should_read_alarms};
+use snapback_core::lifecycle::Phase;
+use snapback_core::notice::Delivery;
+use snapback_core::plan::{Caller, READ_ALARMS_EVERY_TICKS, Readings, should_read_alarms};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Mode, Timestamp, Trigger};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -44,16 +48,20 @@ pub struct Swept {
 ///
 /// # Errors
 /// When the last tick could not read the lease or the list of live deployments.
-pub async fn sweep<P: SweepPorts>(ports: &P, owner: &str) -> Result<Swept, AppError> {
+pub async fn sweep<P: SweepPorts>(ports: &P, owner: &str, memory: &mut Memory) -> Result<Swept, AppError> {
     let caller = Caller { trigger: Trigger::Sweep, owner: owner.to_owned() };
     let ends_at = ports.now() + RUN_LASTS;
     let mut run = Run { swept: Swept::default(), groups: BTreeSet::new(), discovered_at: None, tick: DEFAULT_TICK };
     loop {
         let now = ports.now();
-        let result = one_tick(ports, &caller, &mut run, now).await;
+        let result = one_tick(ports, &caller, &mut run, memory, now).await;
         let is_over = ports.now() + run.tick > ends_at;
         match result {
-            Ok(Tick::HeldByAnother) => return Ok(run.swept),
+            Ok(Tick::HeldByAnother) => {
+                // Whoever sweeps changes what is remembered here.
+                memory.seen.clear();
+                return Ok(run.swept);
+            }
             Ok(Tick::Done) if is_over || run.swept.live == 0 => {
                 ports.release_sweep(owner).await?;
                 return Ok(run.swept);
@@ -63,6 +71,52 @@ pub async fn sweep<P: SweepPorts>(ports: &P, owner: &str) -> Result<Swept, AppEr
             Err(error) => tracing::error!(%error, "tick failed"),
         }
         ports.sleep(run.tick.saturating_sub(ports.now().since(now))).await;
+    }
+}
+
+/// What the watcher remembers of live deployments from tick to tick, and from run to run while its process lives: a quiet
+/// deployment of which nothing is new costs no call. Losing it costs one reading of each.
+///
+/// A record is read again when the index tells another version of it, and in every tick while something is under way. A
+/// decision on one that changed in the same moment is refused by the table.
+#[derive(Debug, Default)]
+pub struct Memory {
+    seen: BTreeMap<DeploymentId, Seen>,
+}
+
+/// One live deployment as it was seen last. Whatever is decided on it is stored only if the record is still the same.
+#[derive(Debug)]
+struct Seen {
+    record: Record,
+    numbers: Numbers,
+    /// When it was attended to last; `None`: not yet.
+    attended_at: Option<Timestamp>,
+    /// When its alarms were read last: a reading that changes nothing is not stored.
+    alarms_read_at: Option<Timestamp>,
+    /// Whether it could not be judged then.
+    is_blind: bool,
+}
+
+impl Seen {
+    /// Whether it wants attention in each tick: no customer uses it yet, or something is under way.
+    fn is_busy(&self, now: Timestamp) -> bool {
+        let deployment = &self.record.deployment;
+        let is_baking = deployment.phase == Phase::InBake;
+        let is_exposed = deployment.phase == Phase::InShift || is_baking;
+        let waits_for_hook = !is_baking && deployment.has_all_traffic();
+        let is_ending = deployment.bake.is_some_and(|bake| now >= bake.ends_at);
+        let all_sent = self.record.notices.iter().all(|notice| matches!(notice.delivery, Delivery::Sent(_)));
+        let incident = deployment.incident.is_some_and(|incident| incident.is_open());
+        !is_exposed
+            || deployment.is_return
+            || self.record.rollback.is_some()
+            || deployment.order.is_some()
+            || waits_for_hook
+            || is_ending
+            || !all_sent
+            || incident
+            || self.is_blind
+            || deployment.blind_since().is_some()
     }
 }
 
@@ -81,18 +135,27 @@ enum Tick {
     Done,
 }
 
-async fn one_tick<P: SweepPorts>(ports: &P, caller: &Caller, run: &mut Run, now: Timestamp) -> Result<Tick, AppError> {
+async fn one_tick<P: SweepPorts>(
+    ports: &P,
+    caller: &Caller,
+    run: &mut Run,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Tick, AppError> {
     if !ports.take_sweep(&caller.owner, now, now + run.tick + LEASE_LASTS).await? {
         return Ok(Tick::HeldByAnother);
     }
+    let mut live = ports.live().await?;
     if run.discovered_at.is_none_or(|at| now.since(at) >= DISCOVER_EVERY) {
         run.groups = known_groups(ports).await;
-        discover(ports, &caller.owner, now).await;
+        if discover(ports, &caller.owner, &live, now).await {
+            live = ports.live().await?;
+        }
         run.discovered_at = Some(now);
     }
-    let live = tick_once(ports, caller, &run.groups, run.swept.ticks == 0).await?;
-    run.swept = Swept { ticks: run.swept.ticks + 1, live: live.len() };
-    run.tick = live.iter().map(|record| record.policy.tick).min().unwrap_or(DEFAULT_TICK);
+    let live = tick_once(ports, caller, memory, live, &run.groups, run.swept.ticks == 0).await;
+    run.swept = Swept { ticks: run.swept.ticks + 1, live };
+    run.tick = memory.seen.values().map(|seen| seen.record.policy.tick).min().unwrap_or(DEFAULT_TICK);
     Ok(Tick::Done)
 }
 
@@ -123,73 +186,175 @@ async fn known_groups<P: SweepPorts>(ports: &P) -> BTreeSet<GroupRef> {
     }
 }
 
-/// Puts running deployments on record that no event told of.
-async fn discover<P: SweepPorts>(ports: &P, owner: &str, now: Timestamp) {
+/// A candidate, with the version of its STATE as far as the index tells.
+type Live = (DeploymentId, Option<u64>);
+
+/// Puts running deployments on record that no event told of; true: there was one.
+async fn discover<P: SweepPorts>(ports: &P, owner: &str, live: &[Live], now: Timestamp) -> bool {
+    let known: BTreeSet<&DeploymentId> = live.iter().map(|(id, _)| id).collect();
     match ports.running(now - LONGEST_DEPLOYMENT).await {
-        Err(error) => tracing::error!(%error, "running deployments not listed"),
+        Err(error) => {
+            tracing::error!(%error, "running deployments not listed");
+            false
+        }
         Ok(found) => {
-            for facts in found {
+            let mut has_new = false;
+            for facts in found.iter().filter(|facts| !known.contains(&facts.id)) {
+                has_new = true;
                 if let Err(error) = record_deployment(ports, &facts.id, owner).await {
                     tracing::error!(deployment = %facts.id, %error, "not put on record");
                 }
             }
+            has_new
         }
     }
 }
 
-/// One look at everything that is live; returns what still is.
+/// One look at everything that is live and wants attention now; answers how many still are live.
 async fn tick_once<P: SweepPorts>(
     ports: &P,
     caller: &Caller,
+    memory: &mut Memory,
+    live: Vec<Live>,
     groups: &BTreeSet<GroupRef>,
     is_first: bool,
-) -> Result<Vec<Record>, AppError> {
-    let mut records = Vec::new();
+) -> usize {
+    let now = ports.now();
     let mut tally = Tally::default();
-    for id in ports.live().await? {
-        match ports.load(&id).await {
-            Ok(Some(record)) if !record.deployment.is_settled => records.push(record),
-            Ok(Some(_) | None) => {}
-            // One record that cannot be read must not leave the others alone. Whose it is is not known: no heartbeat at all.
-            Err(error) => {
-                tracing::error!(deployment = %id, %error, "record not read");
-                tally.is_unreadable = true;
-            }
-        }
-    }
-    let readings = read_due(ports, &records).await;
-    let mut live = Vec::new();
-    for record in records {
-        let (id, group) = (record.deployment.id.clone(), record.deployment.group.clone());
-        let due = readings.get(&id).cloned().unwrap_or(Readings::None);
-        match look_after(ports, record, due, caller).await {
+    let listed: BTreeMap<DeploymentId, Option<u64>> = live.into_iter().collect();
+    let wants_loading = |(id, version): &(&DeploymentId, &Option<u64>)| {
+        memory
+            .seen
+            .get(*id)
+            .is_none_or(|seen| seen.is_busy(now) || version.is_none_or(|version| version != seen.record.version))
+    };
+    let mut to_load: Vec<DeploymentId> = listed.iter().filter(wants_loading).map(|(id, _)| id.clone()).collect();
+    // The index is a little behind: one that it does not list in this moment is forgotten only if the table says so.
+    to_load.extend(memory.seen.keys().filter(|id| !listed.contains_key(*id)).cloned());
+    load(ports, memory, &to_load, &mut tally).await;
+    let mut due: BTreeSet<DeploymentId> = to_load.into_iter().collect();
+    due.extend(observe_weights(ports, memory, &due, now).await);
+    let pairs = memory.seen.values_mut().map(|seen| (&seen.record, &mut seen.numbers));
+    due.extend(numbers::read_due(ports, pairs, now).await);
+    let readings = read_alarms_due(ports, memory, &due).await;
+    due.extend(readings.keys().cloned());
+    let visits = due.iter().filter_map(|id| {
+        let seen = memory.seen.get(id)?;
+        let reading = readings.get(id).cloned().unwrap_or(Readings::None);
+        let (record, judged) = (seen.record.clone(), seen.numbers.judged.clone());
+        Some(async move {
+            let result = look_after(ports, record, reading, judged.as_ref(), caller).await;
+            (id.clone(), result)
+        })
+    });
+    let visited = side_by_side(visits).await;
+    for (id, result) in visited {
+        let Some(seen) = memory.seen.get_mut(&id) else { continue };
+        match result {
             Ok(Attended { record, is_blind }) => {
-                if is_blind {
-                    tally.blind.insert(group);
-                }
-                tally.add(ports, &record);
-                if !record.deployment.is_settled {
-                    live.push(record);
-                }
+                seen.attended_at = Some(now);
+                seen.is_blind = is_blind;
+                seen.record = record;
             }
             Err(error) => {
                 tracing::error!(deployment = %id, %error, "not judged in this tick");
-                tally.blind.insert(group);
+                seen.is_blind = true;
             }
         }
     }
+    for seen in memory.seen.values() {
+        tally.add(ports, seen);
+    }
+    memory.seen.retain(|_, seen| !seen.record.deployment.is_settled);
     tally.emit(ports, groups, is_first);
-    Ok(live)
+    memory.seen.len() + tally.unread
 }
 
-/// Reads the alarms of those deployments whose reading is due: one call for all, at most one reading in six ticks each.
-async fn read_due<P: SweepPorts>(ports: &P, records: &[Record]) -> BTreeMap<DeploymentId, Readings> {
+/// Reads records, consistently. One that cannot be read must not leave the others alone; whose it is is not known then, so no
+/// group gets a heartbeat.
+async fn load<P: SweepPorts>(ports: &P, memory: &mut Memory, ids: &[DeploymentId], tally: &mut Tally) {
+    let loads = ids.iter().map(|id| async move { (id, ports.load(id).await) });
+    let loaded = side_by_side(loads).await;
+    for (id, result) in loaded {
+        match result {
+            Ok(Some(record)) if !record.deployment.is_settled => match memory.seen.get_mut(id) {
+                Some(seen) => seen.record = record,
+                None => {
+                    let seen = Seen {
+                        record,
+                        numbers: Numbers::default(),
+                        attended_at: None,
+                        alarms_read_at: None,
+                        is_blind: false,
+                    };
+                    memory.seen.insert(id.clone(), seen);
+                }
+            },
+            Ok(Some(_) | None) => {
+                memory.seen.remove(id);
+            }
+            Err(error) => {
+                tracing::error!(deployment = %id, %error, "record not read");
+                memory.seen.remove(id);
+                tally.unread += 1;
+            }
+        }
+    }
+}
+
+/// Quiet deployments whose alias shows another weight than the record: when a step was taken decides what its buckets mean.
+async fn observe_weights<P: SweepPorts>(
+    ports: &P,
+    memory: &Memory,
+    due: &BTreeSet<DeploymentId>,
+    now: Timestamp,
+) -> Vec<DeploymentId> {
+    let shifting = memory.seen.iter().filter(|(id, seen)| {
+        let deployment = &seen.record.deployment;
+        let (policy, is_shifting) = (&seen.record.policy, deployment.phase == Phase::InShift);
+        is_shifting && policy.is_compared() && !due.contains(*id) && deployment.may_have_stepped(policy.tick, now)
+    });
+    let looks = shifting.map(|(id, seen)| async move {
+        let deployment = &seen.record.deployment;
+        let alias = ports.alias(&deployment.target.name, &deployment.target.alias).await.ok()?;
+        let share = alias.share_of(&deployment.target.canary);
+        ((share - deployment.canary_share()).abs() > 1e-6).then(|| id.clone())
+    });
+    side_by_side(looks).await.into_iter().flatten().collect()
+}
+
+/// Reads the alarms of those deployments whose reading is due: one call for all, at most one reading in six ticks each. When one
+/// is due, those that will be soon are read with it, so that all of them come to share their calls.
+async fn read_alarms_due<P: SweepPorts>(
+    ports: &P,
+    memory: &mut Memory,
+    attended: &BTreeSet<DeploymentId>,
+) -> BTreeMap<DeploymentId, Readings> {
     let now = ports.now();
-    let due: Vec<&Record> = records.iter().filter(|record| should_read_alarms(record, now)).collect();
-    let names: BTreeSet<AlarmName> = due.iter().flat_map(|record| record.alarm_names()).collect();
-    if due.is_empty() {
+    let reads = |id: &DeploymentId, seen: &Seen| -> bool {
+        let tick = seen.record.policy.tick;
+        let is_due = |at: Timestamp| should_read_alarms(&seen.record, seen.alarms_read_at, at);
+        // Visits have the beat of the buckets: one that comes a tick early takes the alarms along.
+        if attended.contains(id) {
+            return is_due(now + tick);
+        }
+        if !seen.record.policy.is_compared() {
+            return is_due(now);
+        }
+        // A quiet one that is compared is read with its numbers, a little late rather than in a visit of its own.
+        let last = seen.alarms_read_at.max(seen.record.deployment.alarms_read_at);
+        is_due(now) && last.is_none_or(|at| now.since(at) >= tick * (3 * READ_ALARMS_EVERY_TICKS / 2))
+    };
+    let joins = |seen: &Seen| {
+        let soon = now + seen.record.policy.tick * (READ_ALARMS_EVERY_TICKS / 2);
+        !seen.record.policy.is_compared() && should_read_alarms(&seen.record, seen.alarms_read_at, soon)
+    };
+    if !memory.seen.iter().any(|(id, seen)| reads(id, seen)) {
         return BTreeMap::new();
     }
+    let mut due: Vec<(&DeploymentId, &mut Seen)> =
+        memory.seen.iter_mut().filter(|(id, seen)| reads(id, seen) || joins(seen)).collect();
+    let names: BTreeSet<AlarmName> = due.iter().flat_map(|(_, seen)| seen.record.alarm_names()).collect();
     let names: Vec<AlarmName> = names.into_iter().collect();
     let answer = read_paced(ports, &names).await;
     let at = ports.now();
@@ -202,7 +367,13 @@ async fn read_due<P: SweepPorts>(ports: &P, records: &[Record]) -> BTreeMap<Depl
         }
         Err(error) => Readings::Failed(error.to_string()),
     };
-    due.into_iter().map(|record| (record.deployment.id.clone(), of(record))).collect()
+    let read = due.iter_mut().map(|(id, seen)| {
+        if answer.is_ok() {
+            seen.alarms_read_at = Some(at);
+        }
+        ((*id).clone(), of(&seen.record))
+    });
+    read.collect()
 }
 
 /// Reads a page at a time, at most one a second: the quota is shared with CodeDeploy's own polling.
@@ -220,7 +391,8 @@ async fn read_paced<P: SweepPorts>(ports: &P, names: &[AlarmName]) -> Result<Vec
 /// What the two alarms of each group need to know.
 #[derive(Default)]
 struct Tally {
-    is_unreadable: bool,
+    /// Records that could not be read.
+    unread: usize,
     blind: BTreeSet<GroupRef>,
     bad: BTreeSet<GroupRef>,
     live_groups: BTreeSet<GroupRef>,
@@ -228,15 +400,18 @@ struct Tally {
 }
 
 impl Tally {
-    fn add<P: SweepPorts>(&mut self, ports: &P, record: &Record) {
-        let deployment = &record.deployment;
+    fn add<P: SweepPorts>(&mut self, ports: &P, seen: &Seen) {
+        let (record, deployment) = (&seen.record, &seen.record.deployment);
         self.live_groups.insert(deployment.group.clone());
+        if seen.is_blind {
+            self.blind.insert(deployment.group.clone());
+        }
         if deployment.phase.is_closed() {
             return;
         }
         *self.watched.entry(deployment.service.clone()).or_default() += 1;
         // A return is not judged, so nothing has to be readable for it.
-        if deployment.unreadable_since.is_some() && !deployment.is_return {
+        if deployment.blind_since().is_some() && !deployment.is_return {
             self.blind.insert(deployment.group.clone());
             ports.emit(Metric::EvidenceMissing { service: deployment.service.clone() });
         }
@@ -250,7 +425,7 @@ impl Tally {
     fn emit<P: SweepPorts>(&self, ports: &P, groups: &BTreeSet<GroupRef>, is_first: bool) {
         for group in groups.union(&self.live_groups) {
             ports.emit(Metric::Verdict { group: group.clone(), is_bad: self.bad.contains(group) });
-            if !self.is_unreadable && !self.blind.contains(group) {
+            if self.unread == 0 && !self.blind.contains(group) {
                 ports.emit(Metric::Heartbeat { group: group.clone() });
             }
         }

@@ -6,12 +6,14 @@ use snapback_app::after_hook::after_allow_traffic;
 use snapback_app::before_hook::before_allow_traffic;
 use snapback_app::handle_alarm::handle_alarm;
 use snapback_app::record_deployment::record_deployment;
-use snapback_app::sweep::sweep;
+use snapback_app::sweep::{Memory, sweep};
 use snapback_app::watchdog::answer_for_hook;
 use snapback_core::alarm::AlarmState;
-use snapback_core::{DeploymentId, LifecycleEvent};
-use snapback_testkit::{World, block_on, policy, run_of};
+use snapback_core::policy::{AgainstBaseline, SignalPolicy};
+use snapback_core::{DeploymentId, LifecycleEvent, Signal};
+use snapback_testkit::{Play, World, alarm, at, block_on, policy, run_of};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Calls that `act` makes, as `service:Call n` joined by commas.
 fn calls<T>(world: &World, act: impl FnOnce() -> T) -> String {
@@ -88,17 +90,78 @@ fn the_watchdog_for_a_hook_that_never_ran() {
 fn a_sweep_with_nothing_live() {
     let world = World::new();
     world.set_policy(policy());
-    let first = || block_on(&world, sweep(&world, "watcher-1")).unwrap().unwrap();
+    let first = || block_on(&world, sweep(&world, "watcher-1", &mut Memory::default())).unwrap().unwrap();
     calls(&world, first);
-    let second = || block_on(&world, sweep(&world, "watcher-2")).unwrap().unwrap();
+    let second = || block_on(&world, sweep(&world, "watcher-2", &mut Memory::default())).unwrap().unwrap();
     assert_eq!(calls(&world, second), IDLE_SWEEP);
 }
 
+/// `count` deployments whose shift takes a quarter of an hour; errors and latency are compared.
+fn shifting(count: usize) -> (World, Vec<DeploymentId>) {
+    let world = World::new();
+    let mut settings = policy();
+    for (signal, name) in [(Signal::Errors, "checkout-5xx"), (Signal::Latency, "checkout-p99")] {
+        let against_baseline = Some(AgainstBaseline::new());
+        let of_alarms = SignalPolicy::of_alarms(vec![alarm(name)]);
+        settings.signals.insert(signal, SignalPolicy { against_baseline, is_sufficient: false, ..of_alarms });
+    }
+    world.set_policy(settings);
+    world.set_traffic(20.0);
+    world.set_group(|group| group.shift = vec![(Duration::ZERO, 0.1), (Duration::from_secs(900), 1.0)]);
+    let ids = (0..count).map(|_| world.deploy("2")).collect();
+    (world, ids)
+}
+
+#[test]
+fn ticks_of_the_sweep_while_versions_are_compared() {
+    // Buckets end at the full minute: the glance is due at :20, the look at :30, when the next run of the watcher begins too.
+    let (world, _) = shifting(1);
+    let mut play = Play::new(&world);
+    play.until(at(225));
+    for (case, until_s, expected) in [
+        ("nothing is new", 235, QUIET_TICK),
+        ("nothing is new", 245, QUIET_TICK),
+        ("nothing is new", 255, QUIET_TICK),
+        ("a glance at the bucket that has ended", 265, GLANCE),
+        ("a new bucket", 275, LOOK),
+        ("nothing is new", 285, QUIET_TICK),
+    ] {
+        assert_eq!(calls(&world, || play.until(at(until_s))), expected, "{case}, until {until_s} s");
+    }
+}
+
+#[test]
+fn a_hundred_deployments_share_the_calls_of_cloudwatch() {
+    let count = 100;
+    let (world, _) = shifting(count);
+    let mut play = Play::new(&world);
+    play.until(at(225));
+    let before = world.counts();
+    play.until(at(525));
+    let per_minute = |call: &str| {
+        let of = |counts: &BTreeMap<&str, u64>| -> u64 {
+            counts.iter().filter(|(name, _)| name.starts_with(call)).map(|(_, count)| *count).sum()
+        };
+        (of(&world.counts()) - of(&before)).div_ceil(5)
+    };
+    assert!(per_minute("cloudwatch:GetMetricData") <= 5, "{}", per_minute("cloudwatch:GetMetricData"));
+    assert!(per_minute("cloudwatch:DescribeAlarms") <= 2, "{}", per_minute("cloudwatch:DescribeAlarms"));
+    // At most two for each deployment and new bucket; the lease and the list of live ones each tick, and what begins and ends a run.
+    let fixed = 6 * 2 + 4;
+    assert!(per_minute("dynamodb:") <= 2 * count as u64 + fixed, "{}", per_minute("dynamodb:"));
+}
+
+const QUIET_TICK: &str = "dynamodb:PutItem 1, dynamodb:Query 1";
+const GLANCE: &str = "cloudwatch:GetMetricData 1, dynamodb:PutItem 2, dynamodb:Query 1";
+const LOOK: &str = "\
+    cloudwatch:DescribeAlarms 1, cloudwatch:GetMetricData 1, codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, \
+    codedeploy:ListDeployments 1, dynamodb:PutItem 1, dynamodb:Query 2, dynamodb:TransactWriteItems 1, lambda:GetAlias 1, \
+    ssm:GetParametersByPath 1";
 const AFTER_HOOK: &str = "\
     codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, dynamodb:PutItem 1, dynamodb:Query 1, \
     dynamodb:TransactWriteItems 1, lambda:GetAlias 1, scheduler:CreateSchedule 1";
 const ALARM_THAT_ROLLS_BACK: &str = "\
-    codedeploy:GetDeployment 2, codedeploy:GetDeploymentTarget 2, codedeploy:StopDeployment 1, \
+    cloudwatch:GetMetricData 1, codedeploy:GetDeployment 2, codedeploy:GetDeploymentTarget 2, codedeploy:StopDeployment 1, \
     dynamodb:Query 2, dynamodb:TransactWriteItems 3, lambda:GetAlias 2";
 const RECORDED_EVENT: &str = "\
     codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, dynamodb:Query 1, \

@@ -4,7 +4,7 @@
 use snapback_app::error::AppError;
 use snapback_app::operate::operate;
 use snapback_app::ports::{CallErrorKind, Metric};
-use snapback_app::sweep::{Swept, sweep};
+use snapback_app::sweep::{Memory, Swept, sweep};
 use snapback_core::alarm::AlarmState;
 use snapback_core::deployment::Verb;
 use snapback_core::lifecycle::Phase;
@@ -225,12 +225,12 @@ fn the_sweep_discovers_what_no_event_told() {
 fn only_one_sweep_at_a_time_and_it_ends_when_nothing_is_live() {
     let world = World::new();
     world.set_policy(policy());
-    let swept = block_on(&world, sweep(&world, "a")).unwrap().unwrap();
+    let swept = block_on(&world, sweep(&world, "a", &mut Memory::default())).unwrap().unwrap();
     assert_eq!(swept, Swept { ticks: 1, live: 0 });
     assert_eq!(heartbeats(&world, at(0)), 1, "a group with a policy has its heartbeat before its first deployment");
     let taken = block_on(&world, snapback_app::ports::Records::take_sweep(&world, "b", world.time(), at(60)));
     assert!(matches!(taken, Some(Ok(true))));
-    assert_eq!(block_on(&world, sweep(&world, "c")).unwrap().unwrap().ticks, 0);
+    assert_eq!(block_on(&world, sweep(&world, "c", &mut Memory::default())).unwrap().unwrap().ticks, 0);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_failed_call_costs_the_sweep_one_tick() {
         drop(play);
         assert_eq!(world.calls(), first);
         world.add_fault(Fault { at: first + n, how: How::Fail(CallErrorKind::Unreachable) });
-        let swept = block_on(&world, sweep(&world, "sweep")).unwrap().unwrap();
+        let swept = block_on(&world, sweep(&world, "sweep", &mut Memory::default())).unwrap().unwrap();
         assert!(swept.ticks >= 4, "call {n}: {swept:?}");
         assert!(world.record(&id).is_some());
     }

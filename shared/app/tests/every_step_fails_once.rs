@@ -3,8 +3,9 @@
 
 use snapback_app::ports::CallErrorKind;
 use snapback_core::notice::NoticeKind;
-use snapback_core::{DeploymentId, Outcome};
-use snapback_testkit::{Bad, Fault, How, Play, Rules, World, broken_promises, policy};
+use snapback_core::policy::{AgainstBaseline, SignalPolicy};
+use snapback_core::{DeploymentId, Outcome, Signal};
+use snapback_testkit::{Bad, Fault, How, Play, Quality, Rules, World, alarm, broken_promises, policy};
 use std::time::Duration;
 
 /// A story with one thing that goes wrong, and how it must end.
@@ -17,7 +18,7 @@ struct Story {
     else_allowed: &'static [Outcome],
 }
 
-const STORIES: [Story; 4] = [
+const STORIES: [Story; 7] = [
     Story {
         name: "healthy",
         bad: |_| {},
@@ -43,7 +44,46 @@ const STORIES: [Story; 4] = [
         outcomes: &[Outcome::RefusedBeforeTraffic],
         else_allowed: &[],
     },
+    Story {
+        name: "compared, healthy",
+        bad: |world| compare(world, 180),
+        outcomes: &[Outcome::Promoted],
+        else_allowed: &[Outcome::RefusedBeforeTraffic],
+    },
+    Story {
+        name: "compared, bad in shift",
+        bad: |world| {
+            compare(world, 180);
+            world.set_quality("2", 0, Quality { errors: 0.3, ..Quality::default() });
+        },
+        // A minute's delay is enough for all traffic to move.
+        outcomes: &[Outcome::RolledBackInShift, Outcome::RolledBackInBake],
+        else_allowed: &[Outcome::RefusedBeforeTraffic],
+    },
+    Story {
+        name: "compared, bad in bake",
+        bad: |world| {
+            compare(world, 60);
+            world.set_quality("2", 65, Quality { errors: 0.3, ..Quality::default() });
+        },
+        outcomes: &[Outcome::RolledBackInBake],
+        else_allowed: &[Outcome::RefusedBeforeTraffic],
+    },
 ];
+
+/// Errors and latency are compared, twenty requests a second; all traffic moves after so many seconds.
+fn compare(world: &World, shift_s: u64) {
+    let mut settings = policy();
+    for (signal, name) in [(Signal::Errors, "checkout-5xx"), (Signal::Latency, "checkout-p99")] {
+        let against_baseline = Some(AgainstBaseline::new());
+        let of_alarms = SignalPolicy::of_alarms(vec![alarm(name)]);
+        settings.signals.insert(signal, SignalPolicy { against_baseline, is_sufficient: false, ..of_alarms });
+    }
+    settings.bake = Duration::from_secs(240);
+    world.set_policy(settings);
+    world.set_traffic(20.0);
+    world.set_group(|group| group.shift = vec![(Duration::ZERO, 0.1), (Duration::from_secs(shift_s), 1.0)]);
+}
 
 fn play(story: &Story, fault: Option<Fault>) -> (World, DeploymentId, bool) {
     let world = World::new();

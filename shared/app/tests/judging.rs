@@ -88,7 +88,10 @@ fn what_an_alarm_event_does_in_the_shift() {
                 w.set_policy(with(|p| {
                     p.signals.insert(
                         Signal::Errors,
-                        SignalPolicy { alarms: vec![alarm("checkout-5xx")], mode: Some(Mode::Advise) },
+                        SignalPolicy {
+                            mode: Some(Mode::Advise),
+                            ..SignalPolicy::of_alarms(vec![alarm("checkout-5xx")])
+                        },
                     );
                 }));
             },
@@ -103,7 +106,10 @@ fn what_an_alarm_event_does_in_the_shift() {
                     p.mode = Mode::Advise;
                     p.signals.insert(
                         Signal::Errors,
-                        SignalPolicy { alarms: vec![alarm("checkout-5xx")], mode: Some(Mode::Rollback) },
+                        SignalPolicy {
+                            mode: Some(Mode::Rollback),
+                            ..SignalPolicy::of_alarms(vec![alarm("checkout-5xx")])
+                        },
                     );
                 }));
             },

@@ -30,7 +30,20 @@ pub(crate) struct FakeEndpoint {
 }
 
 impl FakeEndpoint {
+    /// Answers in JSON.
     pub(crate) fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_with("content-type: application/x-amz-json-1.1", move |asked| {
+            let (status, body) = answer(asked);
+            (status, body.into_bytes())
+        })
+    }
+
+    /// Answers in CBOR, as CloudWatch does.
+    pub(crate) fn start_cbor(answer: impl Fn(&Asked) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Self {
+        Self::start_with("content-type: application/cbor\r\nsmithy-protocol: rpc-v2-cbor", answer)
+    }
+
+    fn start_with(headers: &'static str, answer: impl Fn(&Asked) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -38,7 +51,7 @@ impl FakeEndpoint {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (answer, asked) = (Arc::clone(&answer), Arc::clone(&remembered));
-                std::thread::spawn(move || serve(stream.unwrap(), &*answer, &asked));
+                std::thread::spawn(move || serve(stream.unwrap(), headers, &*answer, &asked));
             }
         });
         Self { url, asked }
@@ -78,17 +91,14 @@ impl Environment for FunctionEnvironment {
     }
 }
 
-fn serve(stream: TcpStream, answer: &dyn Fn(&Asked) -> Answer, asked: &Mutex<Vec<Asked>>) {
+fn serve(stream: TcpStream, headers: &str, answer: &dyn Fn(&Asked) -> (u16, Vec<u8>), asked: &Mutex<Vec<Asked>>) {
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
         asked.lock().unwrap().push(request.clone());
         let (status, body) = answer(&request);
-        let head = format!(
-            "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        if writer.write_all(format!("{head}{body}").as_bytes()).is_err() {
+        let head = format!("HTTP/1.1 {status} x\r\n{headers}\r\ncontent-length: {}\r\n\r\n", body.len());
+        if writer.write_all(&[head.as_bytes(), &body].concat()).is_err() {
             return;
         }
     }

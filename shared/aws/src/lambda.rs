@@ -10,7 +10,7 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use serde_json::{Value, json};
-use snapback_app::ports::{CallError, ProbeAnswer, Prober, Versions};
+use snapback_app::ports::{CallError, ProbeAnswer, Prober, VersionFacts, Versions};
 use snapback_core::RevisionId;
 use snapback_core::observed::AliasFacts;
 use snapback_wire::revision::revision_id;
@@ -35,12 +35,14 @@ impl Versions for Aws {
         alias_facts(&answer).ok_or_else(|| not_understood(GET_ALIAS, on(), "no FunctionVersion"))
     }
 
-    async fn revision(&self, function: &str, version: &str) -> Result<RevisionId, CallError> {
+    async fn revision(&self, function: &str, version: &str) -> Result<VersionFacts, CallError> {
         let on = || format!("{function}:{version}");
         let request = self.lambda.get_function_configuration();
         let answer = request.function_name(function).qualifier(version).send().await;
         let answer = answer.map_err(|error| call_error(GET_CONFIGURATION, on(), &error))?;
-        revision_of(&answer).map_err(|what| not_understood(GET_CONFIGURATION, on(), what))
+        let revision = revision_of(&answer).map_err(|what| not_understood(GET_CONFIGURATION, on(), what))?;
+        let timeout = answer.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        Ok(VersionFacts { revision, timeout })
     }
 }
 

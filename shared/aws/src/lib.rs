@@ -20,6 +20,8 @@ mod fake_endpoint;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod logs;
+#[cfg(feature = "cloudwatch")]
+pub mod measurements;
 pub mod runtime;
 #[cfg(feature = "scheduler")]
 mod scheduler;

@@ -40,6 +40,7 @@ mod detector;
 mod evidence;
 mod histogram;
 mod judgement;
+mod live;
 mod mixture;
 mod reference;
 mod sentences;
@@ -53,6 +54,7 @@ pub use counts::{BucketRecord, Counts, InvalidCount, MAX_COUNT, SHIFTS, Share, S
 pub use course::{Course, InvalidCourse, MAX_END_S, MAX_STEPS};
 pub use histogram::{Edges, Histogram, InvalidEdges, Thresholds};
 pub use judgement::{Judgement, MetricEvidence};
+pub use live::latency_shift;
 pub use reference::{RateReference, TrafficReference};
 pub use sentences::headline;
 pub use settings::{InvalidSetting, Margin, RateValues, Ratio, Settings, TrafficValues, Values};

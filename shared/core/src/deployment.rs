@@ -1,6 +1,6 @@
 //! One watched deployment: everything that Snapback knows of it and keeps in its record.
 
-use crate::alarm::WatchedAlarm;
+use crate::alarm::{AlarmState, WatchedAlarm};
 use crate::id::{AlarmName, DeploymentId, ExecutionId, GroupRef, RevisionId};
 use crate::lifecycle::Phase;
 use crate::notice::Notice;
@@ -38,6 +38,27 @@ impl HookFunctions {
             LifecycleEvent::AfterAllowTraffic => &self.after,
         };
         function.as_ref().is_some_and(|name| name.to_ascii_lowercase().contains("snapback"))
+    }
+}
+
+/// A shared incident: both versions suffer, so going back would not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incident {
+    /// When it was seen.
+    pub since: Timestamp,
+    /// When it was looked at last.
+    pub checked_at: Timestamp,
+    /// When it was over; `None`: it goes on.
+    pub over_at: Option<Timestamp>,
+    /// The kind of impact that showed it.
+    pub cause: Cause,
+}
+
+impl Incident {
+    /// Whether it goes on.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.over_at.is_none()
     }
 }
 
@@ -139,6 +160,21 @@ pub struct Deployment {
     pub alarms_read_at: Option<Timestamp>,
     /// Since when the alarms cannot be read.
     pub unreadable_since: Option<Timestamp>,
+    /// Since when the metrics of the versions cannot be read.
+    pub metrics_unreadable_since: Option<Timestamp>,
+    /// The last shared incident.
+    pub incident: Option<Incident>,
+    /// How long traffic shifts by plan; `None` when the plan could not be read.
+    pub planned_shift: Option<Duration>,
+    /// Time between two steps of the shift by plan.
+    pub planned_step: Option<Duration>,
+    /// The service's past is no baseline before this: an earlier deployment ended here.
+    pub history_from: Option<Timestamp>,
+    /// Time-out of the new version.
+    pub function_timeout: Option<Duration>,
+    /// When the bake was found to be over and nothing bad: stored before the hook is answered, so that whoever decided otherwise
+    /// in the same moment is seen.
+    pub bake_passed_at: Option<Timestamp>,
     /// Why the outcome is less than certain, one line each; at most [`MAX_DOUBTS`].
     pub doubts: Vec<String>,
     /// Whether it was held in shift or bake.
@@ -158,6 +194,47 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Since when something that judges this deployment cannot be read, and what it is.
+    #[must_use]
+    pub fn blind_since(&self) -> Option<(Timestamp, &'static str)> {
+        let alarms = self.unreadable_since.map(|since| (since, "the alarms"));
+        let metrics = self.metrics_unreadable_since.map(|since| (since, "the metrics of the two versions"));
+        alarms.into_iter().chain(metrics).min_by_key(|(since, _)| *since)
+    }
+
+    /// The share of traffic that the new version was last seen to get, 0 to 1.
+    #[must_use]
+    pub fn canary_share(&self) -> f64 {
+        self.weights.last().map_or(0.0, |(_, share)| *share)
+    }
+
+    /// Whether the next step of the shift may have been taken since the last one was seen: then it is worth a look.
+    #[must_use]
+    pub fn may_have_stepped(&self, tick: Duration, now: Timestamp) -> bool {
+        // The first step is taken at the start of the shift, the next one a step later, and so on, whenever they were seen.
+        let taken = self.weights.iter().filter(|(_, share)| *share > 0.0).count();
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
+        let next = self.shift_started_at.zip(self.planned_step).map(|(start, step)| start + step.saturating_mul(taken));
+        taken == 0 || next.is_none_or(|next| now + 2 * tick >= next)
+    }
+
+    /// Whether the new version has all traffic, so that nothing tells it from a shared incident but a control probe.
+    #[must_use]
+    pub fn has_all_traffic(&self) -> bool {
+        self.canary_share() >= 1.0 - 1e-6 || self.phase == Phase::InBake
+    }
+
+    /// Alarms that went red while the new version got traffic, are red, and are exempt because of a shared incident. None
+    /// without an incident: an alarm that was red before the deployment never holds it up.
+    pub fn red_in_incident(&self) -> impl Iterator<Item = &WatchedAlarm> {
+        let shift = self.shift_started_at.filter(|_| self.incident.is_some());
+        self.alarms.iter().filter(move |alarm| {
+            let since = alarm.last.filter(|(state, _)| *state == AlarmState::Alarm).map(|(_, since)| since);
+            // Without an incident, what is exempt was red before traffic.
+            self.incident.is_some() && alarm.is_exempt && since.zip(shift).is_some_and(|(since, shift)| since > shift)
+        })
+    }
+
     /// Adds a doubt once.
     pub fn doubt(&mut self, line: &str) {
         if self.doubts.len() < MAX_DOUBTS && !self.doubts.iter().any(|known| known == line) {

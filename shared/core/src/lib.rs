@@ -8,14 +8,22 @@ pub mod alarm;
 pub mod canary;
 pub mod check;
 pub mod deployment;
+#[cfg(test)]
+mod example;
 pub mod id;
+pub mod judged;
+pub mod ledger;
 pub mod lifecycle;
+pub mod measure;
 pub mod notice;
 pub mod observed;
 pub mod plan;
 pub mod policy;
 pub mod rollback;
+pub mod sla;
+pub mod suffering;
 pub mod time;
+
 pub mod words;
 
 pub use id::{AlarmName, DeploymentId, ExecutionId, GroupRef, RevisionId};

@@ -17,6 +17,8 @@ pub enum NoticeKind {
     RollbackStuck,
     /// Evidence is missing while customers use the new version.
     Held,
+    /// Both versions suffer: going back would not help.
+    SharedIncident,
     /// In mode `advise`: what would have been done.
     Advice,
     /// A group has no policy parameter.
@@ -27,8 +29,16 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// All occasions.
-    pub const ALL: &'static [Self] =
-        &[Self::Rollback, Self::Refusal, Self::RollbackStuck, Self::Held, Self::Advice, Self::NoPolicy, Self::Stopped];
+    pub const ALL: &'static [Self] = &[
+        Self::Rollback,
+        Self::Refusal,
+        Self::RollbackStuck,
+        Self::Held,
+        Self::SharedIncident,
+        Self::Advice,
+        Self::NoPolicy,
+        Self::Stopped,
+    ];
 
     /// The word in the record's key and in the message's attribute `kind`.
     #[must_use]
@@ -38,6 +48,7 @@ impl NoticeKind {
             Self::Refusal => "refusal",
             Self::RollbackStuck => "rollback-stuck",
             Self::Held => "held",
+            Self::SharedIncident => "shared-incident",
             Self::Advice => "advice",
             Self::NoPolicy => "no-policy",
             Self::Stopped => "stopped",
@@ -155,6 +166,7 @@ pub fn plain_notice(kind: NoticeKind, deployment: &Deployment, what: &str, next:
         NoticeKind::Refusal => "Refused before traffic",
         NoticeKind::RollbackStuck => "ACT NOW, rollback does not come through",
         NoticeKind::Held => "Cannot see, holding",
+        NoticeKind::SharedIncident => "Both versions suffer, holding",
         NoticeKind::Advice => "Would have rolled back",
         NoticeKind::NoPolicy => "No policy, only watching",
         NoticeKind::Stopped => "Deployment stopped without rollback",

@@ -9,15 +9,19 @@ mod exposed;
 mod going_back;
 mod hooks;
 mod intake;
+#[cfg(test)]
+mod tests;
 
 use crate::alarm::{AlarmReading, AlarmState};
 use crate::deployment::{Deployment, Evidence, EvidenceKind, GoodRevision, Record, Refusal, RefusedRevision, Verb};
+use crate::judged::{Control, Judged};
 use crate::lifecycle::{Event, Exposure};
 use crate::notice::{Delivery, Notice, NoticeKind};
 use crate::observed::Observed;
 use crate::rollback::{Claim, Rollback, RollbackResult, UndoCall};
+use crate::suffering::Suffering;
 use crate::time::Timestamp;
-use crate::words::{Cause, HookStatus, LifecycleEvent, Mode, Outcome, Trigger};
+use crate::words::{Cause, HookStatus, LifecycleEvent, Mode, Outcome, Signal, Trigger};
 use std::time::Duration;
 
 /// Alarms are read by the sweep at most once in this many ticks: the quota of DescribeAlarms is shared with CodeDeploy.
@@ -73,6 +77,12 @@ pub struct Case<'a> {
     pub observed: &'a Observed,
     /// What the alarms show.
     pub readings: &'a Readings,
+    /// What the comparison of canary and baseline says; `None`: nothing is compared, or the caller has not looked.
+    pub judged: Option<&'a Judged>,
+    /// Who suffers right now, by each signal that somebody looked at in this visit.
+    pub suffering: &'a [(Signal, Suffering)],
+    /// What control probes found; `None`: nobody has asked in this visit.
+    pub control: Option<Control>,
     /// Who asks.
     pub caller: &'a Caller,
     /// Now.
@@ -103,6 +113,10 @@ pub enum Step {
     Record(Box<Deployment>, Vec<Write>),
     /// Read all alarms of the deployment, then ask again.
     ReadAlarms,
+    /// Read the latest numbers of both versions for this kind of impact, then ask again with who suffers.
+    LookAtVersions(Signal),
+    /// Run the policy's probes against both versions by their numbers, then ask again with what they found.
+    ControlProbe,
     /// Make CodeDeploy go back: try these calls in order until one is accepted. The caller holds the claim.
     Undo(Vec<UndoCall>),
     /// Answer a hook with its lease's execution id.
@@ -141,15 +155,15 @@ pub fn next_step(case: &Case<'_>) -> Step {
     notice_due(case).unwrap_or(rest)
 }
 
-/// Whether the sweep should read the alarms of this deployment now.
+/// Whether the sweep should read the alarms of this deployment now. `last`: when it read them last, if it knows.
 #[must_use]
-pub fn should_read_alarms(record: &Record, now: Timestamp) -> bool {
+pub fn should_read_alarms(record: &Record, last: Option<Timestamp>, now: Timestamp) -> bool {
     let deployment = &record.deployment;
     if deployment.phase.is_closed() || deployment.is_return {
         return false;
     }
     let is_due = |at: Timestamp| now.since(at) >= record.policy.tick * READ_ALARMS_EVERY_TICKS;
-    let last = deployment.alarms_read_at;
+    let last = last.max(deployment.alarms_read_at);
     let bake_is_over =
         deployment.bake.is_some_and(|bake| now >= bake.ends_at && last.is_none_or(|at| at < bake.ends_at));
     last.is_none_or(is_due) || bake_is_over
@@ -165,6 +179,22 @@ pub fn recovery(record: &Record, reading: &AlarmReading) -> Option<Rollback> {
         && reading.since >= rolled_back_at
         && rollback.alarms.first() == Some(&reading.name);
     is_over.then(|| Rollback { recovered_at: Some(reading.since), ..rollback.clone() })
+}
+
+/// What the comparison says of the time that counts. What was judged before a shared incident was over is void: both versions
+/// suffered then.
+fn valid_judged<'a>(case: &Case<'a>) -> Option<&'a Judged> {
+    let over_at = case.record.deployment.incident.and_then(|incident| incident.over_at);
+    case.judged.filter(|judged| over_at.is_none_or(|over_at| judged.until >= over_at))
+}
+
+/// When the alarms were read last, this visit included: a reading that changes nothing is not stored.
+fn alarms_read_at(case: &Case<'_>) -> Option<Timestamp> {
+    let now = match case.readings {
+        Readings::All(_, at) => Some(*at),
+        Readings::None | Readings::Event { .. } | Readings::Failed(_) => None,
+    };
+    now.max(case.record.deployment.alarms_read_at)
 }
 
 /// A notice that nobody sends yet, or whose sender is gone.

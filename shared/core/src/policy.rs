@@ -1,6 +1,12 @@
 //! The policy of one service: validated settings. A constructor is the only way in.
 
+mod comparison;
+
+pub use comparison::{AgainstBaseline, BUCKETS, Judge, Overrides, signal_of};
+
 use crate::id::AlarmName;
+use crate::measure::Source;
+use crate::sla::Objective;
 use crate::words::{Mode, Signal};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -112,12 +118,28 @@ pub struct BeforeTraffic {
 }
 
 /// Settings of one signal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SignalPolicy {
     /// Raw customer-impact alarms of this signal.
     pub alarms: Vec<AlarmName>,
     /// Overrides the policy's mode for this signal.
     pub mode: Option<Mode>,
+    /// Whether an alarm of this signal rolls back alone; else it only makes Snapback look.
+    pub is_sufficient: bool,
+    /// Compares canary and baseline; `None`: this signal is judged by its alarms only.
+    pub against_baseline: Option<AgainstBaseline>,
+    /// Where its counts come from; `None`: from Lambda's own metrics.
+    pub source: Option<Source>,
+    /// Objective of the signal `sla`.
+    pub objective: Option<Objective>,
+}
+
+impl SignalPolicy {
+    /// A signal that is judged by these alarms alone.
+    #[must_use]
+    pub const fn of_alarms(alarms: Vec<AlarmName>) -> Self {
+        Self { alarms, mode: None, is_sufficient: true, against_baseline: None, source: None, objective: None }
+    }
 }
 
 /// What a missing answer means, by kind of absence.
@@ -130,7 +152,7 @@ pub struct NoEvidence {
 }
 
 /// All settings, unchecked; [`Policy::new`] checks them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Service name for records, metrics and messages.
     pub service: String,
@@ -144,6 +166,8 @@ pub struct Settings {
     pub bake: Duration,
     /// How often the sweep looks.
     pub tick: Duration,
+    /// How canary and baseline are compared.
+    pub judge: Judge,
     /// What missing evidence means.
     pub no_evidence: NoEvidence,
     /// What the end of a hold means.
@@ -167,7 +191,7 @@ pub struct OutOfRange {
 }
 
 /// Validated settings of one service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy(Settings);
 
 impl Policy {
@@ -190,6 +214,7 @@ impl Policy {
         count("signals", settings.signals.values().map(|signal| signal.alarms.len()).sum(), 0, MAX_ALARMS)?;
         duration("bake", settings.bake, Duration::ZERO, MAX_BAKE)?;
         duration("tick", settings.tick, SECOND, MINUTE)?;
+        comparison::check(&settings)?;
         duration("refuse_for", settings.refuse_for, Duration::ZERO, 720 * 60 * MINUTE)?;
         if let Some(topic) = &settings.notify
             && !(topic.starts_with("arn:") && topic.contains(":sns:"))
@@ -210,6 +235,7 @@ impl Policy {
             signals: BTreeMap::new(),
             bake: Duration::ZERO,
             tick: 10 * SECOND,
+            judge: Judge::recommended(),
             no_evidence: NoEvidence { silence: WithoutEvidence::PassWithWarning, unreachable: WithoutEvidence::Hold },
             at_deadline: AtDeadline::Fail,
             refuse_for: 24 * 60 * MINUTE,
@@ -228,6 +254,18 @@ impl Policy {
     #[must_use]
     pub fn mode_of(&self, signal: Option<Signal>) -> Mode {
         signal.and_then(|signal| self.0.signals.get(&signal)).and_then(|signal| signal.mode).unwrap_or(self.0.mode)
+    }
+
+    /// Whether an alarm of `signal` rolls back alone. One that the policy does not name does.
+    #[must_use]
+    pub fn is_sufficient(&self, signal: Option<Signal>) -> bool {
+        signal.and_then(|signal| self.0.signals.get(&signal)).is_none_or(|signal| signal.is_sufficient)
+    }
+
+    /// Whether any signal compares canary and baseline, or has an objective, so that the numbers of both are read.
+    #[must_use]
+    pub fn is_compared(&self) -> bool {
+        self.0.signals.values().any(|signal| signal.against_baseline.is_some() || signal.objective.is_some())
     }
 
     /// The signal to which the policy assigns `alarm`.
@@ -337,9 +375,10 @@ mod tests {
     fn a_signal_has_its_own_mode() {
         let mut settings = settings();
         let alarm = AlarmName::parse("p99").unwrap();
-        settings
-            .signals
-            .insert(Signal::Latency, SignalPolicy { alarms: vec![alarm.clone()], mode: Some(Mode::Rollback) });
+        settings.signals.insert(
+            Signal::Latency,
+            SignalPolicy { mode: Some(Mode::Rollback), ..SignalPolicy::of_alarms(vec![alarm.clone()]) },
+        );
         let policy = Policy::new(settings).unwrap();
         assert_eq!(policy.signal_of(&alarm), Some(Signal::Latency));
         assert_eq!(policy.mode_of(Some(Signal::Latency)), Mode::Rollback);

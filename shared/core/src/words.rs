@@ -61,6 +61,8 @@ words!(
         Availability => "availability",
         /// Business transactions that fail.
         Transactions => "transactions",
+        /// A service level objective whose error budget burns.
+        Sla => "sla",
     }
 );
 
@@ -104,6 +106,7 @@ impl From<Signal> for Cause {
             Signal::Latency => Self::Latency,
             Signal::Availability => Self::Availability,
             Signal::Transactions => Self::Transactions,
+            Signal::Sla => Self::Sla,
         }
     }
 }

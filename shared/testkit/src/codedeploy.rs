@@ -353,6 +353,7 @@ impl State {
                 bad.clean_since = Some(at);
             }
         }
+        self.traffic.routes.push((at, alias.clone()));
         self.alias = alias;
     }
 

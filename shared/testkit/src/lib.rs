@@ -24,10 +24,12 @@ mod faults;
 mod play;
 mod ports;
 mod table;
+mod traffic;
 mod world;
 
 pub use check::{Rules, broken_promises};
 pub use codedeploy::{Group, Status};
 pub use faults::{Chaos, Fault, How};
 pub use play::{Delivery, Ended, Play, Steps, block_on};
+pub use traffic::Quality;
 pub use world::{Action, Bad, Published, World, alarm, at, policy, run_of};

@@ -307,7 +307,13 @@ impl<'w> Play<'w> {
             Delivery::Order(id, verb) => {
                 Box::pin(async move { operate(world, &id, verb, "ann", "because").await.map(drop) })
             }
-            Delivery::Sweep => Box::pin(async move { sweep(world, &owner).await.map(drop) }),
+            Delivery::Sweep => Box::pin(async move {
+                // A process that ends well is used again; one that crashed took its memory along.
+                let mut memory = world.state.borrow_mut().memory.take().unwrap_or_default();
+                let swept = sweep(world, &owner, &mut memory).await;
+                world.state.borrow_mut().memory = Some(memory);
+                swept.map(drop)
+            }),
         };
         let ends_at = world.time() + time_out;
         self.tasks.push(Task { future, delivery, attempt, ends_at, asleep_until: None });

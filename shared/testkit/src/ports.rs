@@ -6,10 +6,13 @@ use crate::play::Delivery;
 use crate::world::{Published, State, World};
 use snapback_app::ports::{
     Actuator, Alarms, AppSpec, CallError, CallErrorKind, Clock, Deployments, Discovery, GroupFacts, GroupHistory,
-    Listed, Metric, Notifier, Policies, ProbeAnswer, Prober, Records, Schedules, Telemetry, Versions, Write,
+    Listed, Measurements, Metric, Notifier, Policies, ProbeAnswer, Prober, Records, Schedules, Telemetry, TrafficPlan,
+    VersionFacts, Versions, Write,
 };
 use snapback_core::alarm::AlarmReading;
 use snapback_core::deployment::{Deployment, Evidence, Lease, Record};
+use snapback_core::ledger::{Answer, Ledger, SeriesPoint, Window};
+use snapback_core::measure::Ask;
 use snapback_core::notice::Notice;
 use snapback_core::observed::{AliasFacts, AppSpecRef, DeploymentFacts, TargetFacts};
 use snapback_core::{AlarmName, DeploymentId, ExecutionId, GroupRef, HookStatus, Policy, RevisionId, Timestamp};
@@ -17,6 +20,10 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
+/// A probe that takes longer is waited for.
+const SHORT_PROBE: Duration = Duration::from_millis(100);
+/// Series that one GetMetricData takes.
+const QUERIES_PER_CALL: usize = 500;
 const READ: &str = "dynamodb:Query";
 const WRITE: &str = "dynamodb:TransactWriteItems";
 const PUT: &str = "dynamodb:PutItem";
@@ -132,7 +139,25 @@ impl Records for World {
         .await
     }
 
-    async fn live(&self) -> Result<Vec<DeploymentId>, CallError> {
+    async fn ledger(&self, id: &DeploymentId) -> Result<Option<(Ledger, u64)>, CallError> {
+        self.call(READ, id, |state| Ok(state.table.ledger(id))).await
+    }
+
+    async fn save_ledger(
+        &self,
+        id: &DeploymentId,
+        ledger: &Ledger,
+        expected: u64,
+        series: &[SeriesPoint],
+    ) -> Result<(), CallError> {
+        self.call(WRITE, id, |state| state.table.save_ledger(id, ledger, expected, series)).await
+    }
+
+    async fn series(&self, id: &DeploymentId) -> Result<Vec<SeriesPoint>, CallError> {
+        self.call(READ, id, |state| Ok(state.table.series(id))).await
+    }
+
+    async fn live(&self) -> Result<Vec<(DeploymentId, Option<u64>)>, CallError> {
         self.call(READ, "live", |state| Ok(state.table.live())).await
     }
 
@@ -231,8 +256,13 @@ impl Deployments for World {
         .await
     }
 
-    async fn traffic_plan(&self, config: &str) -> Result<String, CallError> {
-        self.call("codedeploy:GetDeploymentConfig", config, |_| Ok("10 %, then all".to_owned())).await
+    async fn traffic_plan(&self, config: &str) -> Result<TrafficPlan, CallError> {
+        self.call("codedeploy:GetDeploymentConfig", config, |state| {
+            let lasts = state.group.shift.last().map(|(after, _)| *after);
+            let step = state.group.shift.get(1).map(|(after, _)| *after);
+            Ok(TrafficPlan { words: "10 %, then all".to_owned(), lasts, step })
+        })
+        .await
     }
 }
 
@@ -285,11 +315,12 @@ impl Versions for World {
         self.call("lambda:GetAlias", function, |state| Ok(state.alias.clone())).await
     }
 
-    async fn revision(&self, function: &str, version: &str) -> Result<RevisionId, CallError> {
+    async fn revision(&self, function: &str, version: &str) -> Result<VersionFacts, CallError> {
         let name = "lambda:GetFunctionConfiguration";
         self.call(name, function, |_| {
             let number: u64 = version.parse().map_err(|_| not_found(name, version))?;
-            RevisionId::parse(format!("{number:064x}")).map_err(|_| not_found(name, version))
+            let revision = RevisionId::parse(format!("{number:064x}")).map_err(|_| not_found(name, version))?;
+            Ok(VersionFacts { revision, timeout: Some(Duration::from_secs(3)) })
         })
         .await
     }
@@ -299,14 +330,24 @@ impl Prober for World {
     async fn invoke(
         &self,
         function: &str,
-        _qualifier: Option<&str>,
+        qualifier: Option<&str>,
         _payload: &str,
         limit: Duration,
     ) -> Result<ProbeAnswer, CallError> {
         let name = "lambda:Invoke";
-        let probe = self.call(name, function, |state| Ok(state.probe.clone())).await?;
+        let of =
+            |state: &State| qualifier.and_then(|version| state.probes.get(version)).unwrap_or(&state.probe).clone();
+        let probe = self.call(name, function, |state| Ok(of(state))).await?;
         let answer = probe.map_err(|kind| CallError::new(kind, name, function, "probe"))?;
-        self.sleep(answer.took.min(limit)).await;
+        let took = answer.took.min(limit);
+        if took > SHORT_PROBE {
+            self.sleep(took).await;
+        } else {
+            // As any other call: the clock moves, and nobody has to be woken.
+            let mut state = self.state.borrow_mut();
+            let until = state.now + took;
+            state.advance(until);
+        }
         Ok(answer)
     }
 
@@ -320,6 +361,26 @@ impl Alarms for World {
         self.call("cloudwatch:DescribeAlarms", "alarms", |state| {
             let reading = |name| state.reading(name).map(|reading| AlarmReading { previous: None, ..reading });
             Ok(names.iter().filter_map(reading).collect())
+        })
+        .await
+    }
+}
+
+impl Measurements for World {
+    async fn measure(&self, window: Window, asks: &[Ask]) -> Result<Vec<Answer>, CallError> {
+        let name = "cloudwatch:GetMetricData";
+        self.call(name, "metrics", |state| {
+            if window.from >= window.to {
+                return Err(CallError::new(
+                    CallErrorKind::Invalid,
+                    name,
+                    "metrics",
+                    "StartTime must be less than EndTime",
+                ));
+            }
+            let more_calls = asks.len().div_ceil(QUERIES_PER_CALL).saturating_sub(1);
+            *state.counts.entry(name).or_default() += u64::try_from(more_calls).unwrap_or(u64::MAX);
+            Ok(asks.iter().map(|ask| Ok(state.traffic.points(ask, window, state.now))).collect())
         })
         .await
     }

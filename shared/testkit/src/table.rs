@@ -2,6 +2,7 @@
 
 use snapback_app::ports::{CallError, CallErrorKind, GroupHistory, Listed, Write};
 use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Lease, Record};
+use snapback_core::ledger::{Ledger, SeriesPoint};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, Policy, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,8 @@ struct Items {
     record: Option<Record>,
     leases: BTreeMap<LifecycleEvent, Lease>,
     evidence: BTreeMap<EvidenceKey, Evidence>,
+    ledger: Option<(Ledger, u64)>,
+    series: Vec<SeriesPoint>,
 }
 
 /// The table.
@@ -37,6 +40,8 @@ impl Table {
             record: None,
             leases: BTreeMap::new(),
             evidence: BTreeMap::new(),
+            ledger: None,
+            series: Vec::new(),
         })
     }
 
@@ -44,6 +49,32 @@ impl Table {
         let items = self.items.get(id)?;
         let record = items.record.as_ref()?;
         Some(Record { leases: items.leases.values().cloned().collect(), ..record.clone() })
+    }
+
+    pub(crate) fn ledger(&self, id: &DeploymentId) -> Option<(Ledger, u64)> {
+        self.items.get(id)?.ledger.clone()
+    }
+
+    pub(crate) fn save_ledger(
+        &mut self,
+        id: &DeploymentId,
+        ledger: &Ledger,
+        expected: u64,
+        series: &[SeriesPoint],
+    ) -> Result<(), CallError> {
+        let items = self.items(id);
+        let version = items.ledger.as_ref().map_or(0, |(_, version)| *version);
+        if version != expected {
+            let call = "dynamodb:TransactWriteItems";
+            return Err(CallError::new(CallErrorKind::Conflict, call, id, "the version of the ledger changed"));
+        }
+        items.ledger = Some((ledger.clone(), expected + 1));
+        items.series.extend(series.iter().cloned());
+        Ok(())
+    }
+
+    pub(crate) fn series(&self, id: &DeploymentId) -> Vec<SeriesPoint> {
+        self.items.get(id).map(|items| items.series.clone()).unwrap_or_default()
     }
 
     pub(crate) fn leases(&self, id: &DeploymentId) -> Vec<Lease> {
@@ -157,8 +188,9 @@ impl Table {
         }
     }
 
-    pub(crate) fn live(&self) -> Vec<DeploymentId> {
-        self.live.iter().cloned().collect()
+    pub(crate) fn live(&self) -> Vec<(DeploymentId, Option<u64>)> {
+        let version = |id: &DeploymentId| Some(self.items.get(id)?.record.as_ref()?.version);
+        self.live.iter().map(|id| (id.clone(), version(id))).collect()
     }
 
     pub(crate) fn watching(&self, alarm: &AlarmName) -> Vec<DeploymentId> {

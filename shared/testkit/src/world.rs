@@ -4,15 +4,18 @@ use crate::codedeploy::{Deploy, Group, Status, StopKind};
 use crate::faults::{Chaos, Fault};
 use crate::play::Delivery;
 use crate::table::Table;
+use crate::traffic::{Quality, Traffic};
 use snapback_app::before_hook::HookRun;
 use snapback_app::ports::{CallErrorKind, GroupHistory, Metric, ProbeAnswer};
+use snapback_app::sweep::Memory;
 use snapback_core::alarm::{AlarmReading, AlarmState};
 use snapback_core::deployment::{Evidence, HookFunctions, Lease, Record, Verb};
 use snapback_core::lifecycle::Phase;
 use snapback_core::notice::{Notice, NoticeKind};
 use snapback_core::observed::{AliasFacts, AutoRollback, Platform, Target};
 use snapback_core::policy::{
-    AtDeadline, BeforeTraffic, Expect, NoEvidence, Probe, ProbeKind, RedAlarms, Settings, SignalPolicy, WithoutEvidence,
+    AtDeadline, BeforeTraffic, Expect, Judge, NoEvidence, Probe, ProbeKind, RedAlarms, Settings, SignalPolicy,
+    WithoutEvidence,
 };
 use snapback_core::{
     AlarmName, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Mode, Outcome, Policy, Signal,
@@ -62,7 +65,7 @@ pub fn run_of(world: &World, id: &DeploymentId, event: LifecycleEvent, owner: &s
 /// The policy of service `checkout`: mode `rollback`, one probe, two alarms, a bake of two minutes.
 #[must_use]
 pub fn policy() -> Settings {
-    let signal = |name: &str| SignalPolicy { alarms: vec![alarm(name)], mode: None };
+    let signal = |name: &str| SignalPolicy::of_alarms(vec![alarm(name)]);
     Settings {
         service: "checkout".to_owned(),
         mode: Mode::Rollback,
@@ -78,6 +81,7 @@ pub fn policy() -> Settings {
         signals: BTreeMap::from([(Signal::Errors, signal("checkout-5xx")), (Signal::Latency, signal("checkout-p99"))]),
         bake: Duration::from_secs(120),
         tick: Duration::from_secs(10),
+        judge: Judge::recommended(),
         no_evidence: NoEvidence { silence: WithoutEvidence::PassWithWarning, unreachable: WithoutEvidence::Hold },
         at_deadline: AtDeadline::Fail,
         refuse_for: Duration::from_secs(24 * 3600),
@@ -152,10 +156,12 @@ pub(crate) struct State {
     pub(crate) group: Group,
     pub(crate) deployments: BTreeMap<DeploymentId, Deploy>,
     pub(crate) alias: AliasFacts,
+    pub(crate) traffic: Traffic,
     pub(crate) alarms: BTreeMap<AlarmName, Alarm>,
     pub(crate) bad: Vec<Bad>,
     pub(crate) policy: Option<Result<Policy, String>>,
     pub(crate) probe: Result<ProbeAnswer, CallErrorKind>,
+    pub(crate) probes: BTreeMap<String, Result<ProbeAnswer, CallErrorKind>>,
     pub(crate) published: Vec<Published>,
     pub(crate) metrics: Vec<(Timestamp, Metric)>,
     pub(crate) schedules: BTreeSet<DeploymentId>,
@@ -174,6 +180,7 @@ pub(crate) struct State {
     pub(crate) is_sweep: bool,
     pub(crate) asleep_until: Option<Timestamp>,
     pub(crate) last_heartbeat: Timestamp,
+    pub(crate) memory: Option<Memory>,
     sequence: u64,
     ids: u32,
 }
@@ -412,10 +419,18 @@ impl World {
             group,
             deployments: BTreeMap::new(),
             alias: AliasFacts { version: "1".to_owned(), others: Vec::new() },
+            traffic: Traffic {
+                routes: vec![(
+                    BEGIN - Duration::from_secs(86_400),
+                    AliasFacts { version: "1".to_owned(), others: Vec::new() },
+                )],
+                ..Traffic::default()
+            },
             alarms: BTreeMap::from([(alarm("checkout-5xx"), ok()), (alarm("checkout-p99"), ok())]),
             bad: Vec::new(),
             policy: None,
             probe: Ok(ProbeAnswer { status: Some(200), error: None, took: Duration::from_millis(40) }),
+            probes: BTreeMap::new(),
             published: Vec::new(),
             metrics: Vec::new(),
             schedules: BTreeSet::new(),
@@ -431,6 +446,7 @@ impl World {
             has_crashed: false,
             is_sweep: false,
             asleep_until: None,
+            memory: None,
             last_heartbeat: BEGIN,
             sequence: 0,
             ids: 0,
@@ -620,6 +636,21 @@ impl World {
     #[must_use]
     pub fn shift_started_at(&self, id: &DeploymentId) -> Option<Timestamp> {
         self.state.borrow().deployments.get(id)?.shift_started_at()
+    }
+
+    /// The service gets so many requests a second, and has for a day.
+    pub fn set_traffic(&self, per_second: f64) {
+        self.state.borrow_mut().traffic.per_second = per_second;
+    }
+
+    /// From `second` on the requests of `version` are like this.
+    pub fn set_quality(&self, version: &str, second: u64, quality: Quality) {
+        self.state.borrow_mut().traffic.qualities.push((at(second), version.to_owned(), quality));
+    }
+
+    /// What probes of one version find, other than those of the others.
+    pub fn set_probe_of(&self, version: &str, probe: Result<ProbeAnswer, CallErrorKind>) {
+        self.state.borrow_mut().probes.insert(version.to_owned(), probe);
     }
 
     /// Where the alias sends traffic.

@@ -99,6 +99,11 @@ impl<'a> Reader<'a> {
         self.required(name, "a whole number, not negative", value)
     }
 
+    /// A whole number that is not negative, when it is there.
+    pub(crate) fn optional_count(&self, name: &str) -> Result<Option<u64>, Fault> {
+        self.optional(name, |reader| reader.count(name))
+    }
+
     /// Any number.
     pub(crate) fn number(&self, name: &str) -> Result<f64, Fault> {
         self.required(name, "a number", self.get(name).and_then(Value::as_f64))

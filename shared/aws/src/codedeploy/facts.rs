@@ -5,11 +5,12 @@ use aws_sdk_codedeploy::types::{
     LambdaFunctionInfo, LifecycleEvent, RevisionLocation, RollbackInfo,
 };
 use aws_smithy_types::DateTime;
-use snapback_app::ports::GroupFacts;
+use snapback_app::ports::{GroupFacts, TrafficPlan};
 use snapback_core::observed::{
     AppSpecRef, AutoRollback, DeploymentFacts, DeploymentStatus, EventFacts, Platform, Target, TargetFacts,
 };
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Timestamp};
+use std::time::Duration;
 
 /// The status words of deployments that are not over.
 pub(super) const RUNNING: [&str; 5] = ["Created", "Queued", "InProgress", "Baking", "Ready"];
@@ -127,23 +128,32 @@ pub(super) fn group(info: &DeploymentGroupInfo) -> Result<GroupFacts, String> {
     })
 }
 
-/// How traffic shifts, for people: `10 %, then all after 5 min`.
-pub(super) fn traffic_plan(config: &DeploymentConfigInfo) -> String {
+/// How traffic shifts: in words, for example `10 %, then all after 5 min`, and how long.
+pub(super) fn traffic_plan(config: &DeploymentConfigInfo) -> TrafficPlan {
+    let minutes = |count: i32| u64::try_from(count).ok().map(|minutes| Duration::from_secs(60 * minutes));
+    let plan = |words: String, lasts: Option<i32>, step: Option<i32>| TrafficPlan {
+        words,
+        lasts: lasts.and_then(minutes),
+        step: step.and_then(minutes),
+    };
     let Some(routing) = config.traffic_routing_config() else {
-        return "instance by instance".to_owned();
+        return plan("instance by instance".to_owned(), None, None);
     };
     if let Some(canary) = routing.time_based_canary() {
         let (share, minutes) = (canary.canary_percentage(), canary.canary_interval());
-        return format!("{share} %, then all after {minutes} min");
+        return plan(format!("{share} %, then all after {minutes} min"), Some(minutes), Some(minutes));
     }
     if let Some(linear) = routing.time_based_linear() {
         let (share, minutes) = (linear.linear_percentage(), linear.linear_interval());
-        return format!("{share} % more every {minutes} min");
+        // The first step is taken at once.
+        let steps = if share > 0 { (100 + share - 1).checked_div(share).map(|steps| steps - 1) } else { None };
+        let lasts = steps.and_then(|steps| steps.checked_mul(minutes));
+        return plan(format!("{share} % more every {minutes} min"), lasts, Some(minutes));
     }
     match routing.r#type().map(|kind| kind.as_str()) {
-        Some("AllAtOnce") => "all at once".to_owned(),
-        Some(other) => format!("{other}, which this version of Snapback does not know"),
-        None => "not known".to_owned(),
+        Some("AllAtOnce") => plan("all at once".to_owned(), Some(0), None),
+        Some(other) => plan(format!("{other}, which this version of Snapback does not know"), None, None),
+        None => plan("not known".to_owned(), None, None),
     }
 }
 
@@ -307,17 +317,34 @@ mod tests {
     }
 
     #[test]
-    fn plans_in_words() {
+    fn plans_in_words_and_minutes() {
         let canary = TimeBasedCanary::builder().canary_percentage(10).canary_interval(5).build();
         let linear = TimeBasedLinear::builder().linear_percentage(10).linear_interval(1).build();
         let table = [
-            (Some(TrafficRoutingConfig::builder().time_based_canary(canary).build()), "10 %, then all after 5 min"),
-            (Some(TrafficRoutingConfig::builder().time_based_linear(linear).build()), "10 % more every 1 min"),
-            (Some(TrafficRoutingConfig::builder().r#type(TrafficRoutingType::AllAtOnce).build()), "all at once"),
-            (None, "instance by instance"),
+            (
+                Some(TrafficRoutingConfig::builder().time_based_canary(canary).build()),
+                "10 %, then all after 5 min",
+                Some(5),
+                Some(5),
+            ),
+            (
+                Some(TrafficRoutingConfig::builder().time_based_linear(linear).build()),
+                "10 % more every 1 min",
+                Some(9),
+                Some(1),
+            ),
+            (
+                Some(TrafficRoutingConfig::builder().r#type(TrafficRoutingType::AllAtOnce).build()),
+                "all at once",
+                Some(0),
+                None,
+            ),
+            (None, "instance by instance", None, None),
         ];
-        for (routing, expected) in table {
+        for (routing, words, lasts, step) in table {
             let config = DeploymentConfigInfo::builder().set_traffic_routing_config(routing).build();
+            let minutes = |count: Option<u64>| count.map(|count| Duration::from_secs(60 * count));
+            let expected = TrafficPlan { words: words.to_owned(), lasts: minutes(lasts), step: minutes(step) };
             assert_eq!(traffic_plan(&config), expected);
         }
     }

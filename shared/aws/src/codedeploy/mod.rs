@@ -11,7 +11,9 @@ use aws_sdk_codedeploy::types::{
 };
 use aws_smithy_types::DateTime;
 use facts::RUNNING;
-use snapback_app::ports::{Actuator, AppSpec, CallError, CallErrorKind, Deployments, Discovery, GroupFacts};
+use snapback_app::ports::{
+    Actuator, AppSpec, CallError, CallErrorKind, Deployments, Discovery, GroupFacts, TrafficPlan,
+};
 use snapback_core::observed::{AppSpecRef, DeploymentFacts, TargetFacts};
 use snapback_core::{DeploymentId, ExecutionId, GroupRef, HookStatus, Timestamp};
 
@@ -85,7 +87,7 @@ impl Deployments for Aws {
         facts::group(info).map_err(|what| not_understood(GET_GROUP, group, what))
     }
 
-    async fn traffic_plan(&self, config: &str) -> Result<String, CallError> {
+    async fn traffic_plan(&self, config: &str) -> Result<TrafficPlan, CallError> {
         let request = self.codedeploy.get_deployment_config();
         let answer = request.deployment_config_name(config).send().await;
         let answer = answer.map_err(|error| call_error(GET_CONFIG, config, &error))?;

@@ -14,9 +14,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use calls::{Action, Condition, MAX_ACTIONS, PUT, PutOutcome, QUERY, is_refused};
 use snapback_app::ports::{CallError, Clock, GroupHistory, Listed, Records, Write};
 use snapback_core::deployment::{Deployment, Evidence, Lease, Record};
+use snapback_core::ledger::{Ledger, SeriesPoint};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Policy, Timestamp};
-use snapback_wire::record::{self as wire, Item, TableLayout, attr};
-use std::collections::{BTreeSet, HashMap};
+use snapback_wire::record::{self as wire, Item, Key, TableLayout, attr};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Pages (1 MB each) that one query reads; more is an error.
@@ -120,17 +121,56 @@ impl Records for Aws {
         self.put(id.as_str(), item, Some(condition)).await.map(|_| ())
     }
 
-    async fn live(&self) -> Result<Vec<DeploymentId>, CallError> {
-        let mut ids = Vec::new();
+    async fn live(&self) -> Result<Vec<(DeploymentId, Option<u64>)>, CallError> {
+        let mut live = Vec::new();
         for shard in 0..wire::SHARDS {
             let pk = wire::live_pk(shard);
             let condition = Condition::new("#pk = :pk").name("#pk", attr::LIVE_PK).text(":pk", &pk);
             let request = self.query(Some(TableLayout::LIVE), condition)?;
             for item in self.items(request, &pk, MAX_PAGES, ALL).await? {
-                ids.push(deployment_id(&item)?);
+                let version = item.get(attr::LIVE_SK).and_then(|text| wire::version_of_live_sk(text.as_str()?));
+                live.push((deployment_id(&item)?, version));
             }
         }
-        Ok(ids)
+        Ok(live)
+    }
+
+    async fn ledger(&self, id: &DeploymentId) -> Result<Option<(Ledger, u64)>, CallError> {
+        let condition = Condition::new("#pk = :pk AND #sk = :sk").name("#sk", attr::SK).text(":sk", wire::DETECTOR);
+        let items = self.partition(condition, &wire::deployment_pk(id)).await?;
+        items.first().map(|item| parsed(id, wire::parse_ledger(item))).transpose()
+    }
+
+    async fn save_ledger(
+        &self,
+        id: &DeploymentId,
+        ledger: &Ledger,
+        expected: u64,
+        series: &[SeriesPoint],
+    ) -> Result<(), CallError> {
+        let version =
+            Condition::new("#version = :version").name("#version", attr::VERSION).number(":version", expected);
+        let condition = if expected == 0 { absent_or_expired(now()) } else { version };
+        let item = wire::ledger_item(id, ledger, expected.saturating_add(1));
+        let mut lists: BTreeMap<Key, Vec<String>> = BTreeMap::new();
+        for point in series {
+            let (key, text) = wire::series_entry(id, point);
+            lists.entry(key).or_default().push(text);
+        }
+        let mut actions = vec![Action::Put(item, Some(condition))];
+        actions.extend(lists.into_iter().map(|(key, texts)| Action::Append(key, texts)));
+        self.transact(id.as_str(), &actions).await
+    }
+
+    async fn series(&self, id: &DeploymentId) -> Result<Vec<SeriesPoint>, CallError> {
+        let condition = Condition::new("#pk = :pk AND begins_with(#sk, :sk)");
+        let condition = condition.name("#sk", attr::SK).text(":sk", wire::SERIES_PREFIX);
+        let mut points = Vec::new();
+        for item in self.partition(condition, &wire::deployment_pk(id)).await? {
+            points.extend(parsed(id, wire::parse_series(&item))?);
+        }
+        points.sort_by_key(|point| (point.start, point.signal, point.side, point.is_growth));
+        Ok(points)
     }
 
     async fn watching(&self, alarm: &AlarmName) -> Result<Vec<DeploymentId>, CallError> {
@@ -340,7 +380,7 @@ fn without_repeats(actions: Vec<Action>) -> Vec<Action> {
         .filter(|action| {
             let key = match action {
                 Action::Put(item, _) => wire::key_of(item),
-                Action::Delete(key) | Action::Expire(key, _) => Some(key.clone()),
+                Action::Delete(key) | Action::Expire(key, _) | Action::Append(key, _) => Some(key.clone()),
             };
             key.is_none_or(|key| seen.insert(key))
         })

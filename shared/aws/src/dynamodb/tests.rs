@@ -8,11 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use snapback_core::alarm::{AlarmSource, WatchedAlarm};
+use snapback_core::canary::{Counts, Side};
 use snapback_core::deployment::{EvidenceKind, GoodRevision, HookFunctions};
 use snapback_core::lifecycle::Phase;
 use snapback_core::notice::{Notice, NoticeKind};
 use snapback_core::observed::{AutoRollback, Platform, Target};
-use snapback_core::{ExecutionId, HookStatus, LifecycleEvent};
+use snapback_core::{ExecutionId, HookStatus, LifecycleEvent, Signal};
 
 fn table() -> FakeEndpoint {
     let database = Database::memory().unwrap();
@@ -89,6 +90,13 @@ fn deployment(alarms: Vec<WatchedAlarm>) -> Deployment {
         bake: None,
         alarms_read_at: None,
         unreadable_since: None,
+        metrics_unreadable_since: None,
+        incident: None,
+        planned_shift: None,
+        planned_step: None,
+        history_from: None,
+        function_timeout: None,
+        bake_passed_at: None,
         doubts: Vec::new(),
         was_held: false,
         refusal: None,
@@ -120,7 +128,7 @@ async fn a_deployment_is_registered_once_and_read_back() {
     assert_eq!(record.deployment, deployment);
     assert_eq!((record.version, record.policy), (1, policy()));
     assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
-    assert_eq!(aws.live().await.unwrap(), vec![id()]);
+    assert_eq!(aws.live().await.unwrap(), vec![(id(), Some(1))]);
     let (a, c) = (AlarmName::parse("a").unwrap(), AlarmName::parse("c").unwrap());
     assert_eq!(aws.watching(&a).await.unwrap(), vec![id()]);
     assert_eq!(aws.watching(&c).await.unwrap(), vec![]);
@@ -158,6 +166,117 @@ async fn the_second_of_two_commits_is_a_conflict_and_writes_nothing() {
     assert_eq!(record.deployment.doubts, ["first"]);
     assert_eq!(record.notices, vec![notice]);
     assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
+}
+
+fn ledger(looked: i64) -> Ledger {
+    use snapback_core::canary::{Course, Settings, State};
+    let course = Course::new(60, vec![(0.0, 0.1)], 1200.0, 120.0).unwrap();
+    Ledger {
+        origin: Timestamp::from_ms(1_795_169_700_000),
+        thresholds: Some([61, 77, 90]),
+        is_missing: snapback_core::ledger::Missing::default(),
+        detector: Some(State::begin(&Settings::default_method(), &course, 3600.0, &[])),
+        adviser: None,
+        has_history: true,
+        recent: Vec::new(),
+        late: snapback_core::ledger::Late::default(),
+        burn: snapback_core::sla::Burn::default(),
+        looked,
+        glanced: looked,
+        anew_from: None,
+    }
+}
+
+/// A bucket `minutes` after 10:55.
+fn point(signal: Signal, minutes: u64, side: Side, requests: u64) -> SeriesPoint {
+    let start = Timestamp::from_ms(1_795_172_100_000) + Duration::from_secs(60 * minutes);
+    SeriesPoint { signal, start, side, is_growth: false, counts: Counts::of_requests(requests) }
+}
+
+#[tokio::test]
+async fn a_ledger_and_its_buckets_are_saved_together() {
+    let endpoint = table();
+    let aws = endpoint.aws(&[]);
+    assert_eq!(aws.ledger(&id()).await.unwrap(), None);
+    assert_eq!(aws.series(&id()).await.unwrap(), vec![]);
+    let first = [
+        point(Signal::Errors, 0, Side::Baseline, 900),
+        point(Signal::Errors, 0, Side::Canary, 100),
+        point(Signal::Latency, 0, Side::Canary, 100),
+    ];
+    let before = endpoint.operations().len();
+    aws.save_ledger(&id(), &ledger(1), 0, &first).await.unwrap();
+    assert_eq!(endpoint.operations()[before..], ["TransactWriteItems"]);
+    assert_eq!(
+        endpoint.asked()[before].json()["TransactItems"].as_array().unwrap().len(),
+        3,
+        "ledger, errors, latency"
+    );
+    assert_eq!(aws.ledger(&id()).await.unwrap(), Some((ledger(1), 1)));
+
+    // Over the hour, newest first, with growth of a bucket that was told before.
+    let growth = SeriesPoint { is_growth: true, ..point(Signal::Errors, 0, Side::Canary, 3) };
+    let second =
+        [point(Signal::Errors, 6, Side::Canary, 50), point(Signal::Errors, 5, Side::Canary, 40), growth.clone()];
+    aws.save_ledger(&id(), &ledger(2), 1, &second).await.unwrap();
+    assert_eq!(aws.ledger(&id()).await.unwrap(), Some((ledger(2), 2)));
+    let [a, b, c] = first;
+    let [late, early, _] = second;
+    let sorted = vec![a, b, growth, c, early, late];
+    assert_eq!(aws.series(&id()).await.unwrap(), sorted);
+
+    // Somebody else was faster: neither ledger nor buckets are written.
+    for expected in [0, 1, 3] {
+        let again = [point(Signal::Errors, 7, Side::Canary, 1)];
+        let error = aws.save_ledger(&id(), &ledger(9), expected, &again).await.unwrap_err();
+        assert!(error.is(snapback_app::ports::CallErrorKind::Conflict), "{expected}: {error}");
+    }
+    assert_eq!(aws.ledger(&id()).await.unwrap(), Some((ledger(2), 2)));
+    assert_eq!(aws.series(&id()).await.unwrap(), sorted);
+    aws.save_ledger(&id(), &ledger(3), 2, &[]).await.unwrap();
+    assert_eq!(aws.series(&id()).await.unwrap(), sorted, "no new bucket");
+}
+
+#[tokio::test]
+async fn numbers_stand_beside_the_record_and_go_with_it() {
+    let aws = table().aws(&[]);
+    let mut deployment = deployment(vec![]);
+    aws.save_ledger(&id(), &ledger(1), 0, &[point(Signal::Errors, 0, Side::Canary, 100)]).await.unwrap();
+    assert_eq!(aws.load(&id()).await.unwrap(), None, "numbers alone are no record");
+    aws.register(&deployment, &policy(), &[evidence(1)]).await.unwrap();
+    assert_eq!(aws.load(&id()).await.unwrap().unwrap().deployment, deployment);
+    assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
+    deployment.closed_at = Some(Timestamp::from_ms(0));
+    aws.settle(&deployment, &[]).await.unwrap();
+    assert_eq!(aws.ledger(&id()).await.unwrap(), None, "expired with the deployment");
+    assert_eq!(aws.series(&id()).await.unwrap(), vec![]);
+}
+
+#[tokio::test]
+async fn what_lives_is_told_with_its_version() {
+    let aws = table().aws(&[]);
+    let mut deployment = deployment(vec![]);
+    aws.register(&deployment, &policy(), &[]).await.unwrap();
+    assert_eq!(aws.live().await.unwrap(), vec![(id(), Some(1))]);
+    deployment.doubt("changed");
+    aws.commit(&deployment, 1, &[]).await.unwrap();
+    assert_eq!(aws.live().await.unwrap(), vec![(id(), Some(2))]);
+    // A Snapback of before wrote the id alone: it is live, and nobody knows its version.
+    let mut old = wire::state_item(&deployment, 2);
+    old.insert(attr::LIVE_SK.to_owned(), json!(id().as_str()));
+    aws.put(id().as_str(), old, None).await.unwrap();
+    assert_eq!(aws.live().await.unwrap(), vec![(id(), None)]);
+    assert_eq!(aws.load(&id()).await.unwrap().unwrap().version, 2);
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_read_is_an_error() {
+    let aws = table().aws(&[]);
+    let mut item = wire::ledger_item(&id(), &ledger(1), 1);
+    item.insert("packed".to_owned(), json!("AAAA"));
+    aws.put(id().as_str(), item, None).await.unwrap();
+    let error = aws.ledger(&id()).await.unwrap_err();
+    assert!(error.is(snapback_app::ports::CallErrorKind::Invalid) && error.message.contains("packed"), "{error}");
 }
 
 #[tokio::test]
@@ -314,7 +433,7 @@ fn one_action_for_each_item() {
     let kept = without_repeats(actions);
     let keys = kept.iter().map(|action| match action {
         Action::Put(item, _) => wire::key_of(item).unwrap().sk,
-        Action::Delete(_) | Action::Expire(..) => panic!("a repeat was kept"),
+        Action::Delete(_) | Action::Expire(..) | Action::Append(..) => panic!("a repeat was kept"),
     });
     assert_eq!(keys.collect::<Vec<_>>(), ["1", "2"]);
 }

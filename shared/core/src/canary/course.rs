@@ -70,6 +70,12 @@ impl Course {
         Ok(Self { bucket_s, steps: changes, end_s, drain_s })
     }
 
+    /// A course on which nothing is judged.
+    #[must_use]
+    pub fn of_nothing(bucket_s: u32) -> Self {
+        Self { bucket_s: bucket_s.clamp(1, MAX_BUCKET_S), steps: vec![(0.0, 0.0)], end_s: 0.0, drain_s: 0.0 }
+    }
+
     /// Length of a bucket in seconds.
     #[must_use]
     pub const fn bucket_s(&self) -> u32 {

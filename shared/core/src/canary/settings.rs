@@ -375,7 +375,7 @@ fn check_rate(name: &str, rate: &RateValues, dispersion_min: f64) -> Result<(), 
         within(&at(&format!("{kind}.points")), margin.points, (0.0, 1.0, "0 to 1"))?;
         within(&at(&format!("{kind}.noise")), margin.noise, (0.0, 1e3, "0 to 1000"))?;
     }
-    within(&at("weight"), rate.weight, (1e-9, 1.0, "above 0, at most 1"))?;
+    within(&at("weight"), rate.weight, (0.0, 1.0, "0 (not judged) to 1"))?;
     within(&at("prior_events"), rate.prior_events, (1e-3, 1e6, "0.001 to 1000000"))?;
     // The lowest dispersion is `1 - p`, at most 1.
     within(
@@ -389,7 +389,7 @@ fn check_rate(name: &str, rate: &RateValues, dispersion_min: f64) -> Result<(), 
 
 fn check_traffic(traffic: &TrafficValues) -> Result<(), InvalidSetting> {
     let table = [
-        ("traffic.weight", traffic.weight, (1e-9, 1.0, "above 0, at most 1")),
+        ("traffic.weight", traffic.weight, (0.0, 1.0, "0 (not judged) to 1")),
         ("traffic.concurrent_share", traffic.concurrent_share, (1e-6, 1.0, "above 0, at most 1")),
         ("traffic.after_share", traffic.after_share, (1e-6, 1.0, "above 0, at most 1")),
         ("traffic.dispersion", traffic.dispersion, (1e-6, 1e6, "0.000001 to 1000000")),

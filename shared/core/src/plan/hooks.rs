@@ -1,10 +1,10 @@
 //! Hooks that wait for an answer: each gets exactly one, whichever part of Snapback died.
 
-use super::{Case, LONGEST_HOLD, Step, Write, decide, intent, refuse};
+use super::{Case, LONGEST_HOLD, Step, Write, decide, intent, refuse, valid_judged};
 use crate::deployment::{Evidence, EvidenceKind, Lease, Verb};
 use crate::lifecycle::{Exposure, Phase};
 use crate::observed::EventFacts;
-use crate::policy::AtDeadline;
+use crate::policy::{AtDeadline, WithoutEvidence};
 use crate::time::Timestamp;
 use crate::words::{Cause, HookStatus, LifecycleEvent, Mode, Trigger};
 use std::time::Duration;
@@ -16,6 +16,8 @@ use LifecycleEvent::{AfterAllowTraffic, BeforeAllowTraffic};
 const OVERDUE_LEASE: Duration = Duration::from_secs(30);
 /// However late its run began, a hook event is answered this long after the deadline: Lambda keeps the event for a minute.
 const LATEST_ANSWER: Duration = Duration::from_secs(70);
+/// That a bake passed is stored anew when it was longer ago than this: it was another visit then.
+const PASS_HOLDS: Duration = Duration::from_secs(2);
 /// A hook event without a lease is stopped this long after the deadline, or 6 ticks if that is less.
 const OVERDUE_EVENT: Duration = Duration::from_secs(60);
 
@@ -125,30 +127,100 @@ fn baking(case: &Case<'_>) -> Option<Step> {
     if case.now < bake.ends_at {
         return None;
     }
-    if deployment.alarms_read_at.is_some_and(|at| at >= bake.ends_at) {
-        return Some(Step::Answer(AfterAllowTraffic, Succeeded, "the bake is over and no alarm is red".to_owned()));
+    let is_last_moment = case.now >= bake.started_at + LONGEST_HOLD;
+    if deployment.incident.is_some_and(|incident| incident.is_open()) {
+        let why = "the bake is over, and so is the time that CodeDeploy waits; the shared incident went on";
+        return is_last_moment.then(|| pass_with(case, why));
+    }
+    if deployment.red_in_incident().next().is_some() {
+        let why = "the bake is over, and an alarm that went red in a shared incident still is";
+        return is_last_moment.then(|| at_deadline(case, why));
+    }
+    if !is_last_moment && waits_for_numbers(case, bake.ends_at) {
+        return None;
+    }
+    if super::alarms_read_at(case).is_some_and(|at| at >= bake.ends_at) && deployment.metrics_unreadable_since.is_none()
+    {
+        return end_of_bake(case, is_last_moment);
     }
     // Nobody could see until now: hold, at most as long as CodeDeploy waits. Without permission to act the end of the bake
     // is enough.
-    let is_blind = deployment.unreadable_since.is_some();
+    let is_blind = deployment.blind_since().is_some();
     let may_hold = case.record.policy.mode == Mode::Rollback;
-    let is_last_moment = case.now >= bake.started_at + LONGEST_HOLD;
+    let why = "the bake is over and the evidence could not be read";
     match (is_blind || is_last_moment, may_hold, is_last_moment) {
-        (true, true, true) | (true, false, _) => Some(at_deadline(case)),
+        (true, true, true) | (true, false, _) => Some(at_deadline(case, why)),
         (true, true, false) | (false, _, _) => None,
     }
 }
 
-fn at_deadline(case: &Case<'_>) -> Step {
-    let why = "the bake is over and the alarms could not be read";
+/// The last buckets of the bake come a little later than its end; the watchdog, and a person, do not wait for them.
+fn waits_for_numbers(case: &Case<'_>, bake_ends_at: Timestamp) -> bool {
+    let is_late = case.now >= bake_ends_at + case.record.policy.judge.drain(case.record.policy.tick);
+    let may_wait = !matches!(case.caller.trigger, Trigger::Watchdog | Trigger::Operator);
+    may_wait
+        && !is_late
+        && case.record.policy.is_compared()
+        && case.judged.is_none_or(|judged| judged.until + case.record.policy.judge.bucket <= bake_ends_at)
+}
+
+/// Nothing is bad at the end of the bake. Was there enough to tell?
+fn end_of_bake(case: &Case<'_>, is_last_moment: bool) -> Option<Step> {
+    let policy = &case.record.policy;
+    let well = "the bake is over and nothing is bad";
+    let judged = valid_judged(case);
+    if !policy.is_compared() || judged.is_some_and(|judged| judged.is_conclusive) {
+        return Some(pass(case, well));
+    }
+    let why = match judged {
+        Some(_) => "too little traffic to tell whether the new version is worse",
+        None => "nobody compared the two versions at the end of the bake",
+    };
+    // Nobody could look: that is not the silence of too little traffic. The watchdog is called because nobody looks any more.
+    let may_hold = policy.mode == Mode::Rollback && case.caller.trigger != Trigger::Watchdog;
+    if judged.is_none() && may_hold && policy.no_evidence.unreachable != WithoutEvidence::PassWithWarning {
+        return is_last_moment.then(|| at_deadline(case, why));
+    }
+    // That evidence began anew after a shared incident is not the new version's fault: it passes with a warning.
+    let was_shared = case.record.deployment.incident.is_some();
+    match (policy.no_evidence.silence, policy.mode) {
+        (WithoutEvidence::Hold, Mode::Rollback) if !is_last_moment => None,
+        (WithoutEvidence::Hold, Mode::Rollback) if !was_shared => Some(at_deadline(case, why)),
+        (WithoutEvidence::Fail, Mode::Rollback) if !was_shared => {
+            Some(decide(case, intent(case, Exposure::Bake, Cause::NoEvidence, why)))
+        }
+        (WithoutEvidence::PassWithWarning | WithoutEvidence::Hold | WithoutEvidence::Fail, _) => {
+            Some(pass_with(case, why))
+        }
+    }
+}
+
+fn at_deadline(case: &Case<'_>, why: &str) -> Step {
     let policy = &case.record.policy;
     if policy.mode == Mode::Rollback && policy.at_deadline == AtDeadline::Fail {
         return decide(case, intent(case, Exposure::Bake, Cause::NoEvidence, why));
     }
+    pass_with(case, why)
+}
+
+/// Answers `Succeeded` with a warning on the record.
+fn pass_with(case: &Case<'_>, why: &str) -> Step {
     let mut deployment = case.record.deployment.clone();
     deployment.doubt(why);
     if deployment == case.record.deployment {
+        return pass(case, why);
+    }
+    deployment.bake_passed_at = Some(case.now);
+    Step::Record(Box::new(deployment), vec![Write::Evidence(Evidence::new(case.now, EvidenceKind::Warning, why))])
+}
+
+/// Answers `Succeeded`, after it was stored that nothing speaks against it: somebody may just have decided to go back.
+fn pass(case: &Case<'_>, why: &str) -> Step {
+    let is_stored = case.record.deployment.bake_passed_at.is_some_and(|at| case.now.since(at) < PASS_HOLDS);
+    if is_stored {
         return Step::Answer(AfterAllowTraffic, Succeeded, why.to_owned());
     }
-    Step::Record(Box::new(deployment), vec![Write::Evidence(Evidence::new(case.now, EvidenceKind::Warning, why))])
+    let mut deployment = case.record.deployment.clone();
+    deployment.bake_passed_at = Some(case.now);
+    Step::Record(Box::new(deployment), Vec::new())
 }

@@ -18,9 +18,39 @@ pub(super) fn take_in(case: &Case<'_>) -> Option<Step> {
     // CodeDeploy rolled back by itself: what the alarms show must be compared with what they showed before.
     if !case.observed.deployment.status.is_over() {
         take_readings(case, &mut deployment, &mut writes);
+        take_numbers(case, &mut deployment, &mut writes);
     }
     take_bake(case, &mut deployment, &mut writes);
-    (deployment != *before).then(|| Step::Record(Box::new(deployment), writes))
+    // That nothing has changed since is no news: it would cost a write for every deployment and minute. But the first reading
+    // after the bake must be remembered until the last numbers are there.
+    if case.record.policy.is_compared()
+        && let Some(ends_at) = deployment.bake.map(|bake| bake.ends_at)
+        && before.alarms_read_at < Some(ends_at)
+        && deployment.alarms_read_at >= Some(ends_at)
+    {
+        return Some(Step::Record(Box::new(deployment), writes));
+    }
+    let unchanged = Deployment { alarms_read_at: deployment.alarms_read_at, ..before.clone() };
+    (deployment != unchanged).then(|| Step::Record(Box::new(deployment), writes))
+}
+
+/// Whether the numbers of the versions can be read.
+fn take_numbers(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Write>) {
+    for line in case.judged.iter().flat_map(|judged| &judged.missing) {
+        if !deployment.doubts.contains(line) {
+            deployment.doubt(line);
+            writes.push(Write::Evidence(Evidence::new(case.now, EvidenceKind::Warning, line.clone())));
+        }
+    }
+    match case.judged.map(|judged| &judged.unreadable) {
+        Some(Some(why)) if deployment.metrics_unreadable_since.is_none() => {
+            deployment.metrics_unreadable_since = Some(case.now);
+            let text = format!("the numbers of the versions cannot be read: {why}");
+            writes.push(Write::Evidence(Evidence::new(case.now, EvidenceKind::Warning, text)));
+        }
+        Some(None) => deployment.metrics_unreadable_since = None,
+        Some(Some(_)) | None => {}
+    }
 }
 
 /// Traffic started: alarms that are red by now were red before the version had any customer.

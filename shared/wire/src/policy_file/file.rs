@@ -1,14 +1,17 @@
 //! The document itself. Its comments are the descriptions in the JSON Schema.
 
 use super::PolicyError;
+use super::comparison::{AgainstBaselineFile, JudgeFile, MetricFile};
 use super::duration::DurationText;
 use super::probe_url::check_probe_url;
+use super::share::ShareText;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use snapback_core::policy::{
-    AtDeadline, BeforeTraffic, Expect, NoEvidence, Policy, Probe, ProbeKind, RedAlarms, Settings, SignalPolicy,
+    AtDeadline, BeforeTraffic, Expect, Judge, NoEvidence, Policy, Probe, ProbeKind, RedAlarms, Settings, SignalPolicy,
     WithoutEvidence,
 };
+use snapback_core::sla::Objective;
 use snapback_core::{AlarmName, Mode, Signal};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +28,8 @@ pub struct PolicyFile {
     /// Checks of the new version before it gets traffic.
     #[serde(default)]
     before_traffic: BeforeTrafficFile,
-    /// The kinds of customer impact, with the alarms that show them. At most 100 alarms in all.
+    /// The kinds of customer impact: the alarms that show them, and whether canary and baseline are compared. At most 100
+    /// alarms in all.
     #[serde(default)]
     signals: SignalsFile,
     /// How long alarms are watched after all traffic has moved, 0s to 55m.
@@ -34,6 +38,9 @@ pub struct PolicyFile {
     /// How often Snapback looks, 1s to 1m.
     #[serde(default = "default_tick")]
     tick: DurationText,
+    /// Times and strictness of the comparison.
+    #[serde(default)]
+    judge: JudgeFile,
     /// What it means when nobody can tell.
     #[serde(default)]
     no_evidence: NoEvidenceFile,
@@ -177,6 +184,27 @@ struct SignalsFile {
     /// Business transactions that fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transactions: Option<SignalFile>,
+    /// A service level objective whose error budget burns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sla: Option<SlaFile>,
+}
+
+/// A service level objective. Its burn rates over minutes are counted from the same requests as the signal errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(any(test, feature = "schema"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct SlaFile {
+    /// Share of requests that must be good, 50% to 99.999%.
+    objective: ShareText,
+    /// Names of CloudWatch alarms on the objective.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    alarms: Vec<String>,
+    /// How far Snapback may go for it; without it the policy's mode holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<ModeWord>,
+    /// Whether a burning budget, or one of the alarms, rolls back alone.
+    #[serde(default = "yes")]
+    sufficient: bool,
 }
 
 /// One kind of customer impact.
@@ -185,10 +213,21 @@ struct SignalsFile {
 #[serde(deny_unknown_fields)]
 struct SignalFile {
     /// Names of CloudWatch alarms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     alarms: Vec<String>,
     /// How far Snapback may go for this signal; without it the policy's mode holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mode: Option<ModeWord>,
+    /// Compare the new version with the old one. An empty object takes everything as recommended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    against_baseline: Option<AgainstBaselineFile>,
+    /// Where the counts come from, for errors and transactions. Without it errors are Lambda's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metric: Option<MetricFile>,
+    /// Whether an alarm of this signal rolls back alone. By default true, but false beside against_baseline (then an alarm only
+    /// makes Snapback look), except for availability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sufficient: Option<bool>,
 }
 
 /// What missing evidence means.
@@ -256,6 +295,14 @@ const fn once() -> u32 {
     1
 }
 
+const fn yes() -> bool {
+    true
+}
+
+pub(super) const fn default_judge() -> Judge {
+    Judge::recommended()
+}
+
 fn empty_object() -> Value {
     Value::Object(serde_json::Map::new())
 }
@@ -292,6 +339,7 @@ impl PolicyFile {
             signals: self.signals.into_signals()?,
             bake: self.bake.0,
             tick: self.tick.0,
+            judge: self.judge.into(),
             no_evidence: NoEvidence {
                 silence: self.no_evidence.silence.into(),
                 unreachable: self.no_evidence.unreachable.into(),
@@ -317,6 +365,7 @@ impl From<&Policy> for PolicyFile {
             signals: SignalsFile::from(&policy.signals),
             bake: DurationText(policy.bake),
             tick: DurationText(policy.tick),
+            judge: JudgeFile::from(&policy.judge),
             no_evidence: NoEvidenceFile {
                 silence: policy.no_evidence.silence.into(),
                 unreachable: policy.no_evidence.unreachable.into(),
@@ -398,38 +447,106 @@ impl SignalsFile {
             (Signal::Transactions, self.transactions),
         ];
         let present = signals.into_iter().filter_map(|(signal, file)| Some((signal, file?)));
-        present.map(|(signal, file)| Ok((signal, file.into_signal(signal)?))).collect()
+        let mut all: BTreeMap<_, _> = present
+            .map(|(signal, file)| Ok((signal, file.into_signal(signal)?)))
+            .collect::<Result<_, PolicyError>>()?;
+        if let Some(sla) = self.sla {
+            all.insert(Signal::Sla, sla.into_signal()?);
+        }
+        Ok(all)
     }
 }
 
 impl From<&BTreeMap<Signal, SignalPolicy>> for SignalsFile {
     fn from(signals: &BTreeMap<Signal, SignalPolicy>) -> Self {
-        let file = |signal| signals.get(&signal).map(SignalFile::from);
+        let file = |signal| signals.get(&signal).map(|policy| SignalFile::of(signal, policy));
         Self {
             errors: file(Signal::Errors),
             latency: file(Signal::Latency),
             availability: file(Signal::Availability),
             transactions: file(Signal::Transactions),
+            sla: signals.get(&Signal::Sla).and_then(SlaFile::of),
         }
     }
 }
 
+fn alarm_names(signal: Signal, names: Vec<String>) -> Result<Vec<AlarmName>, PolicyError> {
+    let names = names.into_iter().enumerate().map(|(index, name)| {
+        AlarmName::parse(name).map_err(|error| PolicyError::Field {
+            path: format!("signals.{signal}.alarms[{index}]"),
+            why: error.to_string(),
+        })
+    });
+    names.collect()
+}
+
 impl SignalFile {
     fn into_signal(self, signal: Signal) -> Result<SignalPolicy, PolicyError> {
-        let names = self.alarms.into_iter().enumerate();
-        let alarms = names.map(|(index, name)| {
-            AlarmName::parse(name).map_err(|error| PolicyError::Field {
-                path: format!("signals.{signal}.alarms[{index}]"),
-                why: error.to_string(),
-            })
-        });
-        Ok(SignalPolicy { alarms: alarms.collect::<Result<_, _>>()?, mode: self.mode.map(Mode::from) })
+        let path = format!("signals.{signal}");
+        if self.alarms.is_empty() && self.against_baseline.is_none() {
+            let why = "neither alarms nor against_baseline, so nothing judges it".to_owned();
+            return Err(PolicyError::Field { path, why });
+        }
+        let is_compared = self.against_baseline.is_some();
+        if !is_compared && self.sufficient == Some(false) {
+            let why = "not sufficient and not compared, so nothing would ever act on it".to_owned();
+            return Err(PolicyError::Field { path: format!("{path}.sufficient"), why });
+        }
+        if !is_compared && self.metric.is_some() {
+            let why = "read only where the signal is compared: add against_baseline".to_owned();
+            return Err(PolicyError::Field { path: format!("{path}.metric"), why });
+        }
+        Ok(SignalPolicy {
+            alarms: alarm_names(signal, self.alarms)?,
+            mode: self.mode.map(Mode::from),
+            is_sufficient: self.sufficient.unwrap_or(is_sufficient(signal, is_compared)),
+            against_baseline: self.against_baseline.map(Into::into),
+            source: self.metric.map(|metric| metric.into_source(&format!("{path}.metric"))).transpose()?,
+            objective: None,
+        })
+    }
+
+    fn of(signal: Signal, policy: &SignalPolicy) -> Self {
+        let by_default = is_sufficient(signal, policy.against_baseline.is_some());
+        Self {
+            alarms: policy.alarms.iter().map(ToString::to_string).collect(),
+            mode: policy.mode.map(ModeWord::from),
+            against_baseline: policy.against_baseline.as_ref().map(Into::into),
+            metric: policy.source.as_ref().map(MetricFile::from),
+            sufficient: (policy.is_sufficient != by_default).then_some(policy.is_sufficient),
+        }
     }
 }
 
-impl From<&SignalPolicy> for SignalFile {
-    fn from(signal: &SignalPolicy) -> Self {
-        Self { alarms: signal.alarms.iter().map(ToString::to_string).collect(), mode: signal.mode.map(ModeWord::from) }
+/// Whether an alarm of `signal` rolls back alone when the policy does not say: an outage is not argued about.
+fn is_sufficient(signal: Signal, is_compared: bool) -> bool {
+    match signal {
+        Signal::Availability | Signal::Sla => true,
+        Signal::Errors | Signal::Latency | Signal::Transactions => !is_compared,
+    }
+}
+
+impl SlaFile {
+    fn into_signal(self) -> Result<SignalPolicy, PolicyError> {
+        let objective = Objective::new(self.objective.0).ok_or_else(|| PolicyError::Field {
+            path: "signals.sla.objective".to_owned(),
+            why: "allowed is 50% to 99.999%".to_owned(),
+        })?;
+        Ok(SignalPolicy {
+            mode: self.mode.map(Mode::from),
+            is_sufficient: self.sufficient,
+            objective: Some(objective),
+            ..SignalPolicy::of_alarms(alarm_names(Signal::Sla, self.alarms)?)
+        })
+    }
+
+    fn of(policy: &SignalPolicy) -> Option<Self> {
+        Some(Self {
+            objective: ShareText(policy.objective?.good()),
+            alarms: policy.alarms.iter().map(ToString::to_string).collect(),
+            mode: policy.mode.map(ModeWord::from),
+            sufficient: policy.is_sufficient,
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! The policy file of one service: people write YAML, SSM Parameter Store holds the same document as JSON, and one type
 //! reads both. (YAML is turned into a [`Value`] by the command line, so that no function carries a YAML parser.)
 
+mod comparison;
 mod duration;
 mod file;
 mod parameter;
 mod probe_url;
+mod share;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use snapback_core::deployment::Evidence;
 use snapback_core::notice::NoticeKind;
-use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, RevisionId, Timestamp};
+use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, RevisionId, Signal, Timestamp};
 use std::fmt::Write;
 
 /// Number of partitions over which lists of everything are spread. One is enough for thousands of groups; more only
@@ -16,6 +16,10 @@ pub const STATE: &str = "STATE";
 pub const POLICY: &str = "POLICY";
 /// Sort key of the rollback.
 pub const ROLLBACK: &str = "ROLLBACK";
+/// Sort key of the ledger of a deployment's numbers.
+pub const DETECTOR: &str = "DETECTOR";
+/// Sort keys of judged buckets start with this.
+pub const SERIES_PREFIX: &str = "SERIES#";
 /// Sort key of the sweep's lease.
 pub const LEASE: &str = "LEASE";
 /// Sort keys of evidence start with this.
@@ -103,6 +107,31 @@ pub fn policy_key(id: &DeploymentId) -> Key {
 #[must_use]
 pub fn rollback_key(id: &DeploymentId) -> Key {
     Key::new(deployment_pk(id), ROLLBACK)
+}
+
+/// The ledger of a deployment's numbers.
+#[must_use]
+pub fn detector_key(id: &DeploymentId) -> Key {
+    Key::new(deployment_pk(id), DETECTOR)
+}
+
+/// Judged buckets of one signal in the hour (UTC) of `at`.
+#[must_use]
+pub fn series_key(id: &DeploymentId, signal: Signal, at: Timestamp) -> Key {
+    let hour: String = at.to_string().chars().take("yyyy-mm-ddThh".len()).collect();
+    Key::new(deployment_pk(id), format!("{SERIES_PREFIX}{signal}#{hour}"))
+}
+
+/// Sort key of a live deployment in the index `live`: with the version of its STATE, so that one query tells what changed.
+#[must_use]
+pub fn live_sk(id: &DeploymentId, version: u64) -> String {
+    format!("{id}#{version}")
+}
+
+/// The version of STATE that a sort key of the index `live` tells; `None`: it was written by an older Snapback.
+#[must_use]
+pub fn version_of_live_sk(text: &str) -> Option<u64> {
+    text.split_once('#').and_then(|(_, version)| version.parse().ok())
 }
 
 /// The lease of one hook.

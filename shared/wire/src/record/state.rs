@@ -3,14 +3,17 @@
 use super::attr;
 use super::error::{Context, RecordError};
 use super::item::{Item, Writer, expires_at, reason};
-use super::key::{DEPLOYMENT_PREFIX, STATE, day_pk, deployment_key, group_pk, live_pk, shard_of, time_and_id};
+use super::key::{DEPLOYMENT_PREFIX, STATE, day_pk, deployment_key, group_pk, live_pk, live_sk, shard_of, time_and_id};
 use crate::reader::{Fault, Reader};
 use snapback_core::alarm::{AlarmSource, AlarmState, WatchedAlarm};
-use snapback_core::deployment::{Bake, Deployment, HookFunctions, MAX_DOUBTS, MAX_WEIGHTS, Order, Refusal, Verb};
+use snapback_core::deployment::{
+    Bake, Deployment, HookFunctions, Incident, MAX_DOUBTS, MAX_WEIGHTS, Order, Refusal, Verb,
+};
 use snapback_core::lifecycle::{Exposure, Phase};
 use snapback_core::observed::{AutoRollback, Platform, Target};
 use snapback_core::{AlarmName, Cause, DeploymentId, GroupRef, Outcome, RevisionId, Signal, Timestamp, Trigger};
 use std::convert::Infallible;
+use std::time::Duration;
 
 const GOING_BACK: &str = "going-back";
 const CLOSED: &str = "closed";
@@ -36,12 +39,19 @@ pub fn state_item(deployment: &Deployment, version: u64) -> Item {
         .some(attr::BAKE, deployment.bake.map(bake))
         .some_time(attr::ALARMS_READ_MS, deployment.alarms_read_at)
         .some_time(attr::UNREADABLE_SINCE_MS, deployment.unreadable_since)
+        .some_time(attr::METRICS_UNREADABLE_SINCE_MS, deployment.metrics_unreadable_since)
+        .some(attr::INCIDENT, deployment.incident.as_ref().map(incident))
+        .some(attr::PLANNED_SHIFT_MS, deployment.planned_shift.map(ms))
+        .some(attr::PLANNED_STEP_MS, deployment.planned_step.map(ms))
+        .some_time(attr::HISTORY_FROM_MS, deployment.history_from)
+        .some(attr::FUNCTION_TIMEOUT_MS, deployment.function_timeout.map(ms))
+        .some_time(attr::BAKE_PASSED_MS, deployment.bake_passed_at)
         .list(attr::DOUBTS, deployment.doubts.iter().take(MAX_DOUBTS).map(|doubt| reason(doubt)))
         .put(attr::WAS_HELD, deployment.was_held)
         .some(attr::REFUSAL, deployment.refusal.as_ref().map(refusal))
         .some(attr::ORDER, deployment.order.as_ref().map(order))
         .put(attr::IS_SETTLED, deployment.is_settled);
-    indexed(item, deployment).item()
+    indexed(item, deployment, version).item()
 }
 
 /// Reads a STATE item: the deployment and its version for compare-and-set.
@@ -75,6 +85,13 @@ pub fn parse_state(item: &Item) -> Result<(Deployment, u64), RecordError> {
             bake: reader.optional_map(attr::BAKE)?.map(|map| parse_bake(&map)).transpose()?,
             alarms_read_at: reader.optional_time(attr::ALARMS_READ_MS)?,
             unreadable_since: reader.optional_time(attr::UNREADABLE_SINCE_MS)?,
+            metrics_unreadable_since: reader.optional_time(attr::METRICS_UNREADABLE_SINCE_MS)?,
+            incident: reader.optional_map(attr::INCIDENT)?.map(|map| parse_incident(&map)).transpose()?,
+            planned_shift: reader.optional_count(attr::PLANNED_SHIFT_MS)?.map(Duration::from_millis),
+            planned_step: reader.optional_count(attr::PLANNED_STEP_MS)?.map(Duration::from_millis),
+            history_from: reader.optional_time(attr::HISTORY_FROM_MS)?,
+            function_timeout: reader.optional_count(attr::FUNCTION_TIMEOUT_MS)?.map(Duration::from_millis),
+            bake_passed_at: reader.optional_time(attr::BAKE_PASSED_MS)?,
             doubts: reader.texts(attr::DOUBTS, |text| Ok::<_, Infallible>(text.to_owned()))?,
             was_held: reader.flag(attr::WAS_HELD)?,
             refusal: reader.optional_map(attr::REFUSAL)?.map(|map| parse_refusal(&map)).transpose()?,
@@ -205,7 +222,7 @@ fn parse_phase(reader: &Reader<'_>) -> Result<Phase, Fault> {
     }
 }
 
-fn indexed(writer: Writer, deployment: &Deployment) -> Writer {
+fn indexed(writer: Writer, deployment: &Deployment, version: u64) -> Writer {
     let (id, created_at) = (&deployment.id, deployment.created_at);
     let shard = shard_of(id.as_str());
     let writer = writer
@@ -217,7 +234,7 @@ fn indexed(writer: Writer, deployment: &Deployment) -> Writer {
     if deployment.is_settled {
         writer
     } else {
-        writer.put(attr::LIVE_PK, live_pk(shard)).put(attr::LIVE_SK, id.as_str())
+        writer.put(attr::LIVE_PK, live_pk(shard)).put(attr::LIVE_SK, live_sk(id, version))
     }
 }
 
@@ -317,6 +334,27 @@ fn bake(bake: Bake) -> Writer {
 
 fn parse_bake(map: &Reader<'_>) -> Result<Bake, Fault> {
     Ok(Bake { started_at: map.time(attr::STARTED_MS)?, ends_at: map.time(attr::ENDS_MS)? })
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn incident(incident: &Incident) -> Writer {
+    Writer::map()
+        .time(attr::SINCE_MS, incident.since)
+        .time(attr::CHECKED_MS, incident.checked_at)
+        .some_time(attr::OVER_MS, incident.over_at)
+        .put(attr::CAUSE, incident.cause.as_str())
+}
+
+fn parse_incident(map: &Reader<'_>) -> Result<Incident, Fault> {
+    Ok(Incident {
+        since: map.time(attr::SINCE_MS)?,
+        checked_at: map.time(attr::CHECKED_MS)?,
+        over_at: map.optional_time(attr::OVER_MS)?,
+        cause: map.parsed(attr::CAUSE, str::parse)?,
+    })
 }
 
 fn refusal(refusal: &Refusal) -> Writer {

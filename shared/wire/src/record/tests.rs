@@ -4,18 +4,23 @@ use crate::policy_file::tests::{any_policy, assert_snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use snapback_core::alarm::{AlarmSource, AlarmState, WatchedAlarm};
+use snapback_core::canary::{Counts, Course, Metric, Settings, Share, Side, State, Total};
 use snapback_core::deployment::{
-    Bake, Deployment, Evidence, EvidenceKind, GoodRevision, HookFunctions, Lease, Order, Refusal, RefusedRevision, Verb,
+    Bake, Deployment, Evidence, EvidenceKind, GoodRevision, HookFunctions, Incident, Lease, Order, Refusal,
+    RefusedRevision, Verb,
 };
+use snapback_core::ledger::{Late, Ledger, Missing, Recent, SeriesPoint};
 use snapback_core::lifecycle::{Exposure, Phase};
 use snapback_core::notice::{Delivery, Notice, NoticeKind};
 use snapback_core::observed::{AutoRollback, Platform, Target};
 use snapback_core::rollback::{Claim, Rollback, RollbackResult, UndoCall};
+use snapback_core::sla::Burn;
 use snapback_core::{
     AlarmName, Cause, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Outcome, RevisionId, Signal, Timestamp,
     Trigger,
 };
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/record.json");
 const TABLE_GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/table.json");
@@ -78,6 +83,13 @@ fn deployment() -> Deployment {
         bake: Some(Bake { started_at: at(311), ends_at: at(911) }),
         alarms_read_at: Some(at(420)),
         unreadable_since: Some(at(300)),
+        metrics_unreadable_since: Some(at(301)),
+        incident: Some(Incident { since: at(320), checked_at: at(380), over_at: Some(at(381)), cause: Cause::Errors }),
+        planned_shift: Some(Duration::from_secs(300)),
+        planned_step: Some(Duration::from_secs(300)),
+        history_from: Some(at(-3600)),
+        function_timeout: Some(Duration::from_secs(90)),
+        bake_passed_at: Some(at(911)),
         doubts: vec!["alarms could not be read for 20s".to_owned()],
         was_held: true,
         refusal: Some(Refusal {
@@ -175,7 +187,100 @@ fn all_items() -> Vec<Item> {
         refused_item(&group, &refused(revision)),
         registry_item(&group),
         sweep_lease_item(0, &SweepLease { owner: "run-3".to_owned(), until: at(440) }),
+        ledger_item(&id(), &ledger(), 4),
+        series_item(&points()),
     ]
+}
+
+/// A ledger after its first look: 40 of 200 requests of the new version failed.
+fn ledger() -> Ledger {
+    let (settings, course) = (Settings::default_method(), Course::new(60, vec![(0.0, 0.1)], 1200.0, 120.0).unwrap());
+    let mut state = State::begin(&settings, &course, 3600.0, &[]);
+    // Written out, because logarithms differ in their last digit from machine to machine.
+    state.used_below = 1;
+    state.information = 2.5;
+    state.rolled_back = Some(Metric::E5);
+    state.rates[0].evidence.log_capital = Some(vec![0.25, 1.0, 2.0, 4.0, 6.0, 3.0, -8.0]);
+    state.rates[0].evidence.baseline = Total { bad: 1, all: 200 };
+    state.rates[0].evidence.canary = Total { bad: 40, all: 200 };
+    state.rates[0].evidence.concurrent = 5.5;
+    state.rates[0].evidence.run = 5.5;
+    state.rates[0].evidence.first_bad_s = Some(0);
+    let recent = [(Side::Baseline, counts(1, 200)), (Side::Canary, counts(40, 200))].map(|(side, counts)| Recent {
+        side,
+        start_s: 0,
+        seen_requests: Some(counts.requests),
+        given: Some(counts),
+    });
+    Ledger {
+        origin: at(0),
+        thresholds: Some([61, 77, 90]),
+        is_missing: Missing { requests: false, transactions: true },
+        detector: Some(state),
+        adviser: None,
+        has_history: true,
+        recent: recent.to_vec(),
+        late: Late::default(),
+        burn: Burn::default(),
+        looked: 1,
+        glanced: 1,
+        anew_from: None,
+    }
+}
+
+fn counts(bad: u64, all: u64) -> Counts {
+    Counts { e5: Some(Share::new(bad, all).unwrap()), ..Counts::of_requests(all) }
+}
+
+fn points() -> Vec<SeriesPoint> {
+    let point = |side, is_growth, counts| SeriesPoint {
+        signal: Signal::Errors,
+        start: Timestamp::from_ms(1_795_169_700_000),
+        side,
+        is_growth,
+        counts,
+    };
+    vec![
+        point(Side::Baseline, false, counts(1, 200)),
+        point(Side::Canary, false, counts(40, 200)),
+        point(Side::Canary, true, counts(2, 3)),
+    ]
+}
+
+/// As it grows in the table, one entry after the other.
+fn series_item(points: &[SeriesPoint]) -> Item {
+    let entries: Vec<(Key, String)> = points.iter().map(|point| series_entry(&id(), point)).collect();
+    let key = entries[0].0.clone();
+    assert!(entries.iter().all(|(of, _)| *of == key), "one signal and hour");
+    let texts: Vec<&str> = entries.iter().map(|(_, text)| text.as_str()).collect();
+    let item = json!({ attr::PK: key.pk, attr::SK: key.sk, attr::V: SERIES_FORMAT, attr::POINTS: texts });
+    item.as_object().unwrap().clone()
+}
+
+#[test]
+fn a_record_that_knows_nothing_of_numbers_is_read() {
+    let mut item = state_item(&deployment(), 12);
+    let new = [
+        attr::INCIDENT,
+        attr::METRICS_UNREADABLE_SINCE_MS,
+        attr::PLANNED_SHIFT_MS,
+        attr::HISTORY_FROM_MS,
+        attr::FUNCTION_TIMEOUT_MS,
+        attr::BAKE_PASSED_MS,
+    ];
+    for name in new {
+        assert!(item.remove(name).is_some(), "{name}");
+    }
+    let expected = Deployment {
+        incident: None,
+        metrics_unreadable_since: None,
+        planned_shift: None,
+        history_from: None,
+        function_timeout: None,
+        bake_passed_at: None,
+        ..deployment()
+    };
+    assert_eq!(parse_state(&item), Ok((expected, 12)));
 }
 
 fn refused(revision: RevisionId) -> RefusedRevision {
@@ -209,7 +314,7 @@ fn the_golden_record_is_read_back() {
         notices: vec![notice(Delivery::Claimed(Claim { owner: "run-2".to_owned(), until: at(436) }))],
     };
     assert_eq!(parse_record(&of_deployment), Ok(Some(expected)));
-    let [.., watch, good, refused_item, registry, sweep] = items.as_slice() else {
+    let [.., watch, good, refused_item, registry, sweep, detector, series] = items.as_slice() else {
         panic!("{} items", items.len());
     };
     let revision = RevisionId::parse("8".repeat(64)).unwrap();
@@ -225,6 +330,8 @@ fn the_golden_record_is_read_back() {
     assert_eq!(parse_registry(registry), Ok(deployment().group));
     let lease = parse_sweep_lease(sweep).unwrap();
     assert_eq!((lease.owner.as_str(), lease.until), ("run-3", at(440)));
+    assert_eq!(parse_ledger(detector), Ok((ledger(), 4)));
+    assert_eq!(parse_series(series), Ok(points()));
 }
 
 #[test]
@@ -246,6 +353,8 @@ fn keys() {
         ),
         (registry_key(&deployment.group), "GROUPS#0", "checkout-app/checkout-live-dg"),
         (sweep_lease_key(0), "SWEEP#0", "LEASE"),
+        (detector_key(&id()), "DEPLOYMENT#d-A1B2C3D4E", "DETECTOR"),
+        (series_key(&id(), Signal::Latency, at(0)), "DEPLOYMENT#d-A1B2C3D4E", "SERIES#latency#2026-11-20T10"),
     ];
     for (key, pk, sk) in table {
         assert_eq!((key.pk.as_str(), key.sk.as_str()), (pk, sk));
@@ -261,9 +370,13 @@ fn keys() {
             "DAY#2026-11-20#0",
             "1795169726900#d-A1B2C3D4E",
             "LIVE#0",
-            "d-A1B2C3D4E",
+            "d-A1B2C3D4E#1",
         ]
     );
+    let table = [("d-A1B2C3D4E#17", Some(17)), ("d-A1B2C3D4E", None), ("d-A1B2C3D4E#", None), ("d-A1B2C3D4E#x", None)];
+    for (text, expected) in table {
+        assert_eq!(version_of_live_sk(text), expected, "{text}");
+    }
     assert_eq!(digits(Timestamp::from_ms(-1)), "0000000000000");
     assert!((0..SHARDS).contains(&shard_of("d-A1B2C3D4E")));
 }
@@ -349,6 +462,9 @@ fn what_is_wrong_with_an_item_is_named() {
         ("list of wrong things", "weights", json!([1]), "attribute `weights[0]` is 1, expected an object"),
         ("time", "created_ms", json!("today"), "attribute `created_ms` is `today`, expected epoch milliseconds"),
         ("group", "application", json!("a/b"), "expected `a/b` is not a CodeDeploy application"),
+        ("incident", "incident", json!({ "since_ms": 1 }), "attribute `incident.checked_ms` is missing"),
+        ("planned shift", "planned_shift_ms", json!(-1), "attribute `planned_shift_ms` is -1, expected a whole number"),
+        ("history", "history_from_ms", json!("1h"), "attribute `history_from_ms` is `1h`, expected epoch milliseconds"),
     ];
     for (case, attribute, value, expected) in table {
         let mut item = state();
@@ -526,6 +642,12 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_incident()(since in any_time(), checked_at in any_time(), over_at in maybe_time(), cause in any_cause()) -> Incident {
+        Incident { since, checked_at, over_at, cause }
+    }
+}
+
+prop_compose! {
     fn any_deployment()(
         (id, group, service, platform, target) in (any_id(), any_group(), any_text(), any_platform(), any_target()),
         revisions in (prop::option::of(any_revision()), prop::option::of(any_revision())),
@@ -536,6 +658,14 @@ prop_compose! {
         weights in prop::collection::vec((any_time(), 0.0..=1.0), 0..4),
         bake in prop::option::of((any_time(), any_time())),
         times in (maybe_time(), maybe_time(), maybe_time(), maybe_time()),
+        numbers in (
+            maybe_time(),
+            prop::option::of(any_incident()),
+            prop::option::of(0_u64..1 << 40),
+            maybe_time(),
+            prop::option::of(0_u64..1 << 40),
+            maybe_time(),
+        ),
         doubts in prop::collection::vec(any_text(), 0..4),
         (refusal, order) in (prop::option::of(any_refusal()), prop::option::of(any_order())),
         (cause, trigger) in (prop::option::of(any_cause()), prop::option::of(any_trigger())),
@@ -564,6 +694,13 @@ prop_compose! {
             bake: bake.map(|(started_at, ends_at)| Bake { started_at, ends_at }),
             alarms_read_at: times.1,
             unreadable_since: times.2,
+            metrics_unreadable_since: numbers.0,
+            incident: numbers.1,
+            planned_shift: numbers.2.map(Duration::from_millis),
+            planned_step: numbers.2.map(Duration::from_millis),
+            history_from: numbers.3,
+            function_timeout: numbers.4.map(Duration::from_millis),
+            bake_passed_at: numbers.5,
             doubts,
             was_held,
             refusal,
@@ -724,6 +861,7 @@ proptest! {
             let _ = (parse_state(&item), parse_policy(&item), parse_evidence(&item), parse_lease(&item));
             let _ = (parse_rollback(&item), parse_notice(&item), parse_watch(&item), parse_good(&item));
             let _ = (parse_refused(&item), parse_registry(&item), parse_sweep_lease(&item), parse_summary(&item));
+            let _ = (parse_ledger(&item), parse_series(&item));
         }
     }
 }

@@ -1,0 +1,206 @@
+//! What the comparison of both versions found: totals, the detector's sentences, and for machines every judged bucket.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use snapback_app::ports::Records;
+use snapback_aws::Aws;
+use snapback_core::Timestamp;
+use snapback_core::canary::{
+    Counts, Judgement, Metric, MetricEvidence, Settings, Share, Side, State, Total, Verdict, headline,
+};
+use snapback_core::deployment::Record;
+use snapback_core::ledger::{Ledger, SeriesPoint};
+use snapback_core::policy::{human, signal_of};
+use snapback_core::words::Signal;
+
+/// A stored state is checked with the longest grace: slow functions may have got more than their policy says.
+const LONGEST_GRACE_S: f64 = 300.0;
+
+/// The detector's rates, in the order of its settings.
+const RATES: [Metric; 6] = [Metric::E5, Metric::Tx, Metric::Q50, Metric::Q90, Metric::Q99, Metric::E4];
+
+/// The numbers of one deployment.
+pub(super) struct Numbers {
+    ledger: Ledger,
+    series: Vec<SeriesPoint>,
+    detectors: Vec<Detector>,
+}
+
+/// One detector: the signals that may roll back share one, those that may only tell another.
+struct Detector {
+    decides: bool,
+    headline: String,
+    judgement: Judgement,
+    evidence: Vec<MetricEvidence>,
+}
+
+/// Requests in the judged buckets of one signal.
+#[derive(Default)]
+struct Totals {
+    starts: BTreeSet<Timestamp>,
+    baseline: u64,
+    canary: u64,
+}
+
+impl Numbers {
+    /// The numbers on record; `None` when nothing was compared.
+    ///
+    /// # Errors
+    /// Why they cannot be read. The rest of the story can still be told.
+    pub(super) async fn load(aws: &Aws, record: &Record) -> Result<Option<Self>, String> {
+        if !record.policy.is_compared() {
+            return Ok(None);
+        }
+        let id = &record.deployment.id;
+        let Some((ledger, _)) = aws.ledger(id).await.map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        let series = aws.series(id).await.map_err(|error| error.to_string())?;
+        let states = [(true, &ledger.detector), (false, &ledger.adviser)];
+        let detectors = states.into_iter().filter_map(|(decides, state)| Some((decides, state.as_ref()?)));
+        let detectors =
+            detectors.map(|(decides, state)| Detector::of(record, decides, state)).collect::<Result<_, _>>()?;
+        Ok(Some(Self { ledger, series, detectors }))
+    }
+
+    /// For people; lines are indented by two.
+    pub(super) fn text(&self, record: &Record) -> String {
+        let target = &record.deployment.target;
+        let mut out = format!(
+            "  version {} with version {}, in buckets of {}; second 0 is {}\n",
+            target.canary,
+            target.baseline,
+            human(record.policy.judge.bucket),
+            self.ledger.origin
+        );
+        if let Some(from) = self.ledger.anew_from {
+            out.push_str(&format!("  evidence counts since {from}, when a shared incident was over\n"));
+        }
+        let totals = self.totals();
+        for detector in &self.detectors {
+            let role = if detector.decides { "roll back" } else { "only tell" };
+            out.push_str(&format!("  Signals that may {role}: {}\n", detector.headline));
+            let signals: BTreeSet<Signal> = detector.evidence.iter().map(|it| signal_of(it.metric)).collect();
+            for signal in signals {
+                out.push_str(&format!("    {signal}: {}\n", totals.get(&signal).unwrap_or(&Totals::default()).text()));
+                for evidence in detector.evidence.iter().filter(|it| signal_of(it.metric) == signal) {
+                    out.push_str(&format!("      {}\n", evidence.sentence()));
+                }
+            }
+        }
+        if self.detectors.is_empty() {
+            out.push_str("  nothing was judged\n");
+        }
+        out
+    }
+
+    fn totals(&self) -> BTreeMap<Signal, Totals> {
+        let mut all: BTreeMap<Signal, Totals> = BTreeMap::new();
+        for point in &self.series {
+            let totals = all.entry(point.signal).or_default();
+            totals.starts.insert(point.start);
+            let requests = match point.side {
+                Side::Baseline => &mut totals.baseline,
+                Side::Canary => &mut totals.canary,
+            };
+            *requests = requests.saturating_add(point.counts.requests);
+        }
+        all
+    }
+
+    /// What the detectors rest on, for machines.
+    pub(super) fn document(&self) -> Value {
+        json!({
+            "origin_ms": self.ledger.origin.ms(),
+            "anew_from_ms": self.ledger.anew_from.map(Timestamp::ms),
+            "detectors": self.detectors.iter().map(|detector| detector.document(self.ledger.origin)).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Every judged bucket, oldest first, for machines.
+    pub(super) fn series(&self) -> Value {
+        self.series.iter().map(point).collect()
+    }
+}
+
+impl Totals {
+    fn text(&self) -> String {
+        match self.starts.len() {
+            0 => "no bucket judged".to_owned(),
+            1 => format!("1 bucket judged, {}", self.requests()),
+            many => format!("{many} buckets judged, {}", self.requests()),
+        }
+    }
+
+    fn requests(&self) -> String {
+        format!("requests: old version {}, new version {}", self.baseline, self.canary)
+    }
+}
+
+impl Detector {
+    fn of(record: &Record, decides: bool, state: &State) -> Result<Self, String> {
+        let settings = record
+            .policy
+            .detector(decides)
+            .and_then(|settings| settings.with_waits(LONGEST_GRACE_S, LONGEST_GRACE_S).ok());
+        let settings = settings.ok_or("the pinned policy compares nothing that was judged")?;
+        state.check(&settings).map_err(|error| error.to_string())?;
+        let mut judgement = State::finish(&settings, state);
+        if !record.deployment.phase.is_closed() && judgement.verdict != Verdict::Rollback {
+            judgement.verdict = Verdict::Continue;
+        }
+        let evidence = judgement.evidence.iter().filter(|it| is_judged(&settings, it.metric)).cloned().collect();
+        Ok(Self { decides, headline: headline(&settings, state, &judgement), judgement, evidence })
+    }
+
+    fn document(&self, origin: Timestamp) -> Value {
+        json!({
+            "may_roll_back": self.decides,
+            "verdict": self.judgement.verdict.as_str(),
+            "reason": self.judgement.reason.map(Metric::as_str),
+            "log_e": self.judgement.log_e.filter(|log_e| log_e.is_finite()),
+            "headline": self.headline,
+            "evidence": self.evidence.iter().map(|it| evidence(it, origin)).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Metrics of other detectors, and those that the policy weighs with nothing, have no weight.
+fn is_judged(settings: &Settings, metric: Metric) -> bool {
+    match RATES.into_iter().zip(&settings.rates).find(|(known, _)| *known == metric) {
+        Some((_, rate)) => rate.weight > 0.0,
+        None => settings.traffic.weight > 0.0,
+    }
+}
+
+fn evidence(evidence: &MetricEvidence, origin: Timestamp) -> Value {
+    let total = |total: Total| json!({ "bad": total.bad, "all": total.all });
+    json!({
+        "signal": signal_of(evidence.metric).as_str(),
+        "metric": evidence.metric.as_str(),
+        "log_e": evidence.log_e.filter(|log_e| log_e.is_finite()),
+        "baseline": total(evidence.baseline),
+        "canary": total(evidence.canary),
+        "canary_alone": total(evidence.alone),
+        "reference": evidence.reference,
+        "how": evidence.how.map(|how| how.as_str()),
+        "first_bad_ms": evidence.first_bad_s.map(|second| origin.ms().saturating_add(second.saturating_mul(1000))),
+        "sentence": evidence.sentence(),
+    })
+}
+
+fn point(point: &SeriesPoint) -> Value {
+    let Counts { requests, e5, tx, e4, slow } = point.counts;
+    let share = |share: Option<Share>| share.map(|share| json!({ "bad": share.bad(), "all": share.all() }));
+    let slow = slow.map(|slow| slow.map(|slow| json!({ "all": slow.all, "above": slow.above })));
+    json!({
+        "signal": point.signal.as_str(),
+        "start_ms": point.start.ms(),
+        "side": match point.side { Side::Baseline => "baseline", Side::Canary => "canary" },
+        "is_growth": point.is_growth,
+        "requests": requests,
+        "e5": share(e5), "tx": share(tx), "e4": share(e4),
+        "q50": slow[0], "q90": slow[1], "q99": slow[2],
+    })
+}
