@@ -63,5 +63,8 @@ build: ## Package the functions for Lambda with cargo-lambda (arm64 where that t
 
 .PHONY: bench-judge
 # A target folder of its own: the flag would make cargo build everything else in `target` anew.
-bench-judge: ## Time of one step of the detector, and of 1,000 deployments
+bench-judge: ## Time and instructions of the detector: one step, and 1,000 deployments
 	CARGO_TARGET_DIR=$(CURDIR)/target/bench RUSTFLAGS="--cfg criterion" $(CARGO) bench -p snapback-core --locked
+	@command -v valgrind >/dev/null || { echo "skipped: instructions (valgrind is not installed)"; exit 0; }; \
+	  CARGO_TARGET_DIR=$(CURDIR)/target/bench $(CARGO) build -p snapback-core --locked --release --example judge_deployments && \
+	  valgrind --tool=callgrind --callgrind-out-file=/dev/null $(CURDIR)/target/bench/release/examples/judge_deployments
