@@ -25,4 +25,5 @@ pub mod sns;
 pub mod ssm;
 pub mod stage;
 pub mod tasks;
+pub mod template;
 pub mod workload;
