@@ -1,6 +1,6 @@
 //! `snapback rehearse`: plays scenarios and compares how they end with how they must end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,10 @@ use crate::output::{Failure, exit};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use snapback_stage::iam::Ask;
 use snapback_stage::rehearsal::{Audience, Line, Play, Report, Scenario, ScenarioError, check_binaries, names, play};
+use snapback_stage::template::Template;
+use snapback_stage::wiring::Wiring;
 
 /// What one core carries at once, in requests a second of all scenarios that are being played. They mostly wait: 600 requests
 /// a second keep a third of one core busy, and the rest is room for functions that start.
@@ -48,6 +51,9 @@ pub(crate) struct Rehearse {
     /// Play with this function of Snapback switched off, to see the rehearsal fail; may be repeated
     #[arg(long, value_name = "FUNCTION")]
     without: Vec<String>,
+    /// Play on the wiring of this SAM template instead of the built-in one (infra/sam/template.yaml)
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
     /// Print no timeline
     #[arg(long, short)]
     quiet: bool,
@@ -65,6 +71,8 @@ pub(crate) fn minute(text: &str) -> Result<f64, String> {
 struct Document {
     ok: bool,
     scenarios: Vec<Report>,
+    /// What functions and the services of AWS asked of the template's roles and policies, in all scenarios.
+    asked: BTreeSet<Ask>,
 }
 
 impl Rehearse {
@@ -88,7 +96,11 @@ impl Rehearse {
                 Err(failure) => return exit(Err(failure)),
             },
         };
-        if let Err(error) = check_binaries(&folder) {
+        let wiring = match self.wiring() {
+            Ok(wiring) => wiring,
+            Err(why) => return fail(2, &why),
+        };
+        if let Err(error) = check_binaries(&wiring, &folder) {
             return fail(3, &error.to_string());
         }
         if let Err(why) = self.replace_store() {
@@ -99,6 +111,7 @@ impl Rehearse {
             Err(error) => return fail(3, &format!("cannot start: {error}")),
         };
         let how = Play {
+            wiring: Arc::new(wiring),
             functions: folder,
             minute: Duration::from_secs_f64(self.minute),
             store: self.store.clone(),
@@ -136,6 +149,13 @@ impl Rehearse {
             return Err(format!("name a scenario, or use --all; there are: {}", names().join(", ")));
         }
         Ok(scenarios)
+    }
+
+    fn wiring(&self) -> Result<Wiring, String> {
+        let Some(file) = &self.template else { return Wiring::built_in().map_err(|error| error.to_string()) };
+        let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        let wiring = Template::parse(&text).and_then(|template| Wiring::of(&template));
+        wiring.map_err(|error| format!("{}: {error}", file.display()))
     }
 
     /// The table of an earlier run would be read as part of this one.
@@ -185,7 +205,8 @@ impl Rehearse {
         // A scenario that broke off has no report, and is no success.
         let ok = reports.len() == scenarios.len() && reports.iter().all(|report| report.ok);
         if self.json {
-            let document = Document { ok, scenarios: reports };
+            let asked = reports.iter().flat_map(|report| report.asked.iter().cloned()).collect();
+            let document = Document { ok, scenarios: reports, asked };
             match serde_json::to_string(&document) {
                 Ok(text) => println!("{text}"),
                 Err(error) => return fail(3, &format!("cannot write the document: {error}")),

@@ -10,6 +10,7 @@ use serde_json::json;
 use snapback_stage::embedded::EmbeddedAws;
 use snapback_stage::rehearsal::{self, ALIAS, GROUP, SERVICE, Scenario};
 use snapback_stage::stage::StageConfig;
+use snapback_stage::wiring::Wiring;
 use snapback_stage::workload::{Workload, WorkloadConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -53,8 +54,9 @@ impl Stage {
             Some(folder) => folder.clone(),
             None => crate::rehearse::own_folder()?,
         };
+        let wiring = Wiring::built_in().map_err(Failure::unable)?;
         if !self.bare {
-            rehearsal::check_binaries(&folder)
+            rehearsal::check_binaries(&wiring, &folder)
                 .map_err(|error| Failure::unable(format!("{error}; or --bare for the embedded AWS alone")))?;
         }
         // Both are listened for before anything starts, so that no process is left behind.
@@ -62,8 +64,8 @@ impl Stage {
         let config =
             StageConfig { minute: Duration::from_secs_f64(self.minute), port: self.port, store: self.store.clone() };
         let aws = EmbeddedAws::start(config, folder.clone()).await.map_err(Failure::unable)?;
-        let workload = if self.bare { None } else { Some(furnish(&aws, &folder).await?) };
-        greet(&aws, self.bare)?;
+        let workload = if self.bare { None } else { Some(furnish(&aws, &wiring, &folder).await?) };
+        greet(&aws, (!self.bare).then_some(&wiring))?;
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
@@ -78,9 +80,9 @@ impl Stage {
 }
 
 /// Installs Snapback and the demo service, and starts its customers.
-async fn furnish(aws: &EmbeddedAws, folder: &Path) -> Result<Workload, Failure> {
+async fn furnish(aws: &EmbeddedAws, wiring: &Wiring, folder: &Path) -> Result<Workload, Failure> {
     let scenario = Scenario::parse("stage", PLAY).map_err(Failure::unable)?;
-    let topic = rehearsal::snapback(aws, folder, Duration::from_secs(10)).await.map_err(Failure::unable)?;
+    let topic = rehearsal::snapback(aws, wiring, folder, Duration::from_secs(10)).await.map_err(Failure::unable)?;
     let policy = rehearsal::policy(&scenario, &topic);
     rehearsal::service(aws, folder, &scenario, &policy).await.map_err(Failure::unable)?;
     Ok(Workload::start(
@@ -96,7 +98,7 @@ async fn furnish(aws: &EmbeddedAws, folder: &Path) -> Result<Workload, Failure> 
 }
 
 /// Says where the stage is: one line of JSON for scripts on standard output, the rest for people on standard error.
-fn greet(aws: &EmbeddedAws, is_bare: bool) -> Result<(), Failure> {
+fn greet(aws: &EmbeddedAws, installed: Option<&Wiring>) -> Result<(), Failure> {
     let endpoint = aws.stage.endpoint();
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", json!({"endpoint": endpoint})).and_then(|()| out.flush()).map_err(Failure::unable)?;
@@ -105,16 +107,15 @@ fn greet(aws: &EmbeddedAws, is_bare: bool) -> Result<(), Failure> {
         "  export AWS_ENDPOINT_URL={endpoint} AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 \\\n         \
          AWS_ACCESS_KEY_ID=operator AWS_SECRET_ACCESS_KEY=none\n"
     );
-    if is_bare {
-        return Ok(());
-    }
+    let Some(wiring) = installed else { return Ok(()) };
+    let name = |binary: &str| wiring.function(binary).map(|function| function.name.clone());
     let spec = json!({
         "version": 0.0,
         "Resources": [{SERVICE: {"Type": "AWS::Lambda::Function", "Properties":
             {"Name": SERVICE, "Alias": ALIAS, "CurrentVersion": "1", "TargetVersion": "2"}}}],
         "Hooks": [
-            {"BeforeAllowTraffic": rehearsal::function_name("before-allow-traffic")},
-            {"AfterAllowTraffic": rehearsal::function_name("after-allow-traffic")}
+            {"BeforeAllowTraffic": name("before-allow-traffic")},
+            {"AfterAllowTraffic": name("after-allow-traffic")}
         ]
     });
     let revision = json!({"revisionType": "AppSpecContent", "appSpecContent": {"content": spec.to_string()}});

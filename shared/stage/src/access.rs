@@ -1,4 +1,4 @@
-//! Who may call what: faults on calls, set at run time, and the log of all calls.
+//! Who may call what: roles (see [`crate::iam`]), faults on calls, set at run time, and the log of all calls.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::broadcast;
 
 use crate::clock::StageClock;
+use crate::iam::{Ask, Iam};
 use crate::parts::ACCOUNT;
 use crate::protocol::{ApiFault, Protocol};
 use crate::tasks::lock;
@@ -84,6 +85,7 @@ pub struct Access {
 
 struct Inner {
     clock: StageClock,
+    iam: Iam,
     state: Mutex<State>,
     calls: broadcast::Sender<CallRecord>,
 }
@@ -115,7 +117,13 @@ impl Access {
     #[must_use]
     pub fn new(clock: StageClock) -> Self {
         let (calls, _) = broadcast::channel(LISTENER_LAG_MAX);
-        Self { inner: Arc::new(Inner { clock, state: Mutex::default(), calls }) }
+        Self { inner: Arc::new(Inner { clock, iam: Iam::default(), state: Mutex::default(), calls }) }
+    }
+
+    /// Roles and policies.
+    #[must_use]
+    pub fn iam(&self) -> &Iam {
+        &self.inner.iam
     }
 
     /// Adds a fault; among several that match, the oldest wins.
@@ -244,23 +252,23 @@ pub(crate) fn action_of(service: &str, operation: &str) -> String {
     }
 }
 
+/// The words with which IAM refuses.
+pub(crate) fn not_authorized(ask: &Ask) -> String {
+    let Ask { principal, action, resource, .. } = ask;
+    format!(
+        "User: arn:aws:sts::{ACCOUNT}:assumed-role/{principal}/{principal} is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the {action} action"
+    )
+}
+
 /// The error that a refused call gets, as its service would word it; `None` for the effects without an answer.
-pub(crate) fn refusal(
-    effect: Effect,
-    principal: &str,
-    action: &str,
-    service: &str,
-    protocol: Protocol,
-) -> Option<ApiFault> {
+pub(crate) fn refusal(effect: Effect, ask: &Ask, service: &str, protocol: Protocol) -> Option<ApiFault> {
     let rest = match protocol {
         Protocol::RestJson | Protocol::Query => true,
         Protocol::Json10 | Protocol::Json11 | Protocol::Cbor => false,
     };
     match effect {
         Effect::Deny => {
-            let message = format!(
-                "User: arn:aws:sts::{ACCOUNT}:assumed-role/{principal}/{principal} is not authorized to perform: {action} because no identity-based policy allows the {action} action"
-            );
+            let message = not_authorized(ask);
             let code = match (service, protocol) {
                 ("sns", _) => "AuthorizationError",
                 ("dynamodb", _) => "com.amazon.coral.service#AccessDeniedException",
@@ -363,14 +371,15 @@ mod tests {
             ("sns", Protocol::Query, Effect::Fail5xx, "InternalFailure", 500),
         ];
         for (service, protocol, effect, code, status) in table {
-            let fault = refusal(effect, "ROLE", "x:Y", service, protocol).unwrap();
+            let fault = refusal(effect, &Ask::new("ROLE", "x:Y", "*"), service, protocol).unwrap();
             assert_eq!((fault.code.as_str(), fault.status), (code, status), "{service} {effect:?}");
         }
         let denied =
-            refusal(Effect::Deny, "ROLE", "codedeploy:StopDeployment", "codedeploy", Protocol::Json11).unwrap();
+            refusal(Effect::Deny, &Ask::new("ROLE", "codedeploy:StopDeployment", "*"), "codedeploy", Protocol::Json11)
+                .unwrap();
         let words = "User: arn:aws:sts::123456789012:assumed-role/ROLE/ROLE is not authorized to perform: codedeploy:StopDeployment";
         assert!(denied.message.starts_with(words), "{}", denied.message);
-        assert_eq!(refusal(Effect::Hang, "ROLE", "x:Y", "sns", Protocol::Query), None);
+        assert_eq!(refusal(Effect::Hang, &Ask::new("ROLE", "x:Y", "*"), "sns", Protocol::Query), None);
     }
 
     #[tokio::test]

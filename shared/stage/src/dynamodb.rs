@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::json::uuid;
+use crate::iam::Ask;
+use crate::json::{text, uuid};
+use crate::parts::{ACCOUNT, REGION};
 use crate::protocol::{ApiFault, ApiRequest, ApiResponse, BoxFuture, RawResponse, Service};
 
 /// The tables of one stage.
@@ -59,6 +61,31 @@ impl Service for DynamoDb {
             })
         })
     }
+
+    fn asks(&self, request: &ApiRequest) -> Vec<Ask> {
+        let input = &request.input;
+        let ask =
+            |action: &str, input: &Value| Ask::new(&request.principal, format!("dynamodb:{action}"), resource(input));
+        let items = |list: &str| input.get(list).and_then(Value::as_array).into_iter().flatten();
+        match request.operation.as_str() {
+            // IAM knows no transactions, only what they consist of.
+            "TransactWriteItems" | "TransactGetItems" => items("TransactItems")
+                .flat_map(|item| item.as_object().into_iter().flatten())
+                .map(|(kind, input)| match kind.as_str() {
+                    "ConditionCheck" => ask("ConditionCheckItem", input),
+                    kind => ask(&format!("{kind}Item"), input),
+                })
+                .collect(),
+            operation => vec![ask(operation, input)],
+        }
+    }
+}
+
+/// ARN of the table that a request names, or of its index.
+fn resource(input: &Value) -> String {
+    let table = text(input, "TableName").unwrap_or("*");
+    let index = text(input, "IndexName").map(|index| format!("/index/{index}")).unwrap_or_default();
+    format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}{index}")
 }
 
 fn dispatch(database: &Database, operation: &str, input: Value) -> ApiResponse {

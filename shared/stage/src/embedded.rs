@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::cloudwatch::CloudWatch;
+use crate::iam::Ask;
 use crate::lambda::Lambda;
 use crate::parts::LambdaControl;
 use crate::protocol::{ApiFault, ApiRequest, ApiResponse, BoxFuture, Protocol, RawResponse, Service};
@@ -41,6 +42,7 @@ impl EmbeddedAws {
         let cloudwatch = CloudWatch::new(ground.clock, changes);
         let lambda = Lambda::new(ground.clock, ground.endpoint(), cloudwatch.clone());
         lambda.set_functions_folder(functions);
+        lambda.connect(ground.access.clone(), ground.queues.clone());
         let control: Arc<dyn LambdaControl> = Arc::new(lambda.clone());
         let bus = ground.event_bus(control.clone());
         let stage = Stage::start(ground, bus, control, cloudwatch.clone())?;
@@ -104,6 +106,10 @@ impl Service for LambdaService {
             let (status, headers, body) = self.0.handle_http(&method, &path, &query, &headers, body).await;
             ApiResponse::Raw(RawResponse::from_http(status.as_u16(), &headers, body))
         })
+    }
+
+    fn asks(&self, request: &ApiRequest) -> Vec<Ask> {
+        self.0.asks(request)
     }
 }
 

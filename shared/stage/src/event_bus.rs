@@ -10,10 +10,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
+use crate::access::{Access, not_authorized};
 use crate::clock::StageClock;
 pub use crate::event_bus::pattern::Pattern;
+use crate::iam::{Ask, SOURCE_ARN};
 use crate::json::{rfc3339_seconds, uuid};
 use crate::parts::{ACCOUNT, AlarmChange, ApiError, LambdaControl, REGION};
+use crate::queues::Queues;
 use crate::tasks::{Tasks, lock};
 
 /// Events kept in memory for rehearsals.
@@ -60,6 +63,8 @@ pub struct Target {
     pub arn: String,
     /// How long EventBridge tries to hand the event over to Lambda's queue.
     pub retry: RetryPolicy,
+    /// ARN of the queue that gets what was given up.
+    pub dead_letter: Option<String>,
 }
 
 /// What a fault does to a delivery.
@@ -120,6 +125,8 @@ struct Inner {
     clock: StageClock,
     tasks: Tasks,
     lambda: Arc<dyn LambdaControl>,
+    access: Access,
+    queues: Queues,
     state: Mutex<State>,
     published: broadcast::Sender<Published>,
 }
@@ -154,6 +161,8 @@ struct Fault {
 struct Delivery {
     source: String,
     detail_type: String,
+    /// ARN of the rule or the alarm that sends it.
+    from: String,
     target: Target,
     payload: Value,
 }
@@ -161,9 +170,15 @@ struct Delivery {
 impl EventBus {
     /// A bus without rules.
     #[must_use]
-    pub fn new(clock: StageClock, tasks: Tasks, lambda: Arc<dyn LambdaControl>) -> Self {
+    pub fn new(
+        clock: StageClock,
+        tasks: Tasks,
+        lambda: Arc<dyn LambdaControl>,
+        access: Access,
+        queues: Queues,
+    ) -> Self {
         let (published, _) = broadcast::channel(LISTENER_LAG_MAX);
-        Self { inner: Arc::new(Inner { clock, tasks, lambda, state: Mutex::default(), published }) }
+        Self { inner: Arc::new(Inner { clock, tasks, lambda, access, queues, state: Mutex::default(), published }) }
     }
 
     /// Makes or changes rule `name`; its targets stay. A schedule first fires one interval from now.
@@ -215,14 +230,14 @@ impl EventBus {
         let event = envelope(at_ms, source, detail_type, resources, detail);
         let id = event.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.keep(Published { at_ms, event: event.clone() });
-        let targets: Vec<Target> = lock(&self.inner.state)
+        let targets: Vec<(String, Target)> = lock(&self.inner.state)
             .rules
-            .values()
-            .filter(|rule| rule.enabled && rule.is_for(&event))
-            .flat_map(|rule| rule.targets.iter().cloned())
+            .iter()
+            .filter(|(_, rule)| rule.enabled && rule.is_for(&event))
+            .flat_map(|(name, rule)| rule.targets.iter().map(|target| (rule_arn(name), target.clone())))
             .collect();
-        for target in targets {
-            self.send(source, detail_type, target, event.clone());
+        for (from, target) in targets {
+            self.send(source, detail_type, &from, target, event.clone());
         }
         id
     }
@@ -233,8 +248,9 @@ impl EventBus {
         let resources = [change.arn.clone()];
         self.publish("aws.cloudwatch", "CloudWatch Alarm State Change", &resources, change.detail.clone());
         for arn in change.actions.iter().filter(|arn| arn.contains(":lambda:")) {
-            let target = Target { id: String::new(), arn: arn.clone(), retry: RetryPolicy::default() };
-            self.send("aws.cloudwatch", ALARM_ACTION, target, change.action_payload.clone());
+            let target =
+                Target { id: String::new(), arn: arn.clone(), retry: RetryPolicy::default(), dead_letter: None };
+            self.send("aws.cloudwatch", ALARM_ACTION, &change.arn, target, change.action_payload.clone());
         }
     }
 
@@ -296,7 +312,7 @@ impl EventBus {
             let event = envelope(at_ms, "aws.events", SCHEDULED_EVENT, &[rule_arn(&rule)], json!({}));
             self.keep(Published { at_ms, event: event.clone() });
             for target in targets {
-                self.send("aws.events", SCHEDULED_EVENT, target, event.clone());
+                self.send("aws.events", SCHEDULED_EVENT, &rule_arn(&rule), target, event.clone());
             }
         }
     }
@@ -314,8 +330,9 @@ impl EventBus {
     }
 
     /// Sends one event to one function, through the faults.
-    fn send(&self, source: &str, detail_type: &str, target: Target, payload: Value) {
-        let delivery = Delivery { source: source.to_owned(), detail_type: detail_type.to_owned(), target, payload };
+    fn send(&self, source: &str, detail_type: &str, from: &str, target: Target, payload: Value) {
+        let (source, detail_type, from) = (source.to_owned(), detail_type.to_owned(), from.to_owned());
+        let delivery = Delivery { source, detail_type, from, target, payload };
         let mut state = lock(&self.inner.state);
         let fault = state.faults.iter_mut().find(|(_, fault)| fault.hits.fits(&delivery));
         let Some((id, fault)) = fault else {
@@ -362,9 +379,7 @@ impl EventBus {
     fn hand_over(&self, delivery: Delivery, wait: Duration) {
         if wait.is_zero() {
             // The first attempt is made here, so that events without faults keep their order.
-            let Err(error) = self.inner.lambda.invoke_async(&delivery.target.arn, delivery.payload.clone()) else {
-                return;
-            };
+            let Err(error) = self.invoke(&delivery) else { return };
             self.inner.tasks.spawn(self.clone().retry(delivery, error));
         } else {
             let bus = self.clone();
@@ -373,6 +388,15 @@ impl EventBus {
                 bus.hand_over(delivery, Duration::ZERO);
             });
         }
+    }
+
+    /// Hands an event over to Lambda's queue, if the function lets the rule or the alarm do it.
+    fn invoke(&self, delivery: &Delivery) -> Result<(), ApiError> {
+        let arn = &delivery.target.arn;
+        let ask = Ask::new(delivery.principal(), "lambda:InvokeFunction", arn).with(SOURCE_ARN, &delivery.from);
+        let allowed = self.inner.access.iam().admit(ask);
+        allowed.map_err(|ask| ApiError::new("AccessDeniedException", not_authorized(&ask)))?;
+        self.inner.lambda.invoke_async(arn, delivery.payload.clone())
     }
 
     /// Repeats a hand-over that Lambda's API refused, as the target's policy says. A missing function or permission is given
@@ -389,14 +413,33 @@ impl EventBus {
             }
             tokio::time::sleep(wait).await;
             wait = wait.saturating_mul(2);
-            match self.inner.lambda.invoke_async(&delivery.target.arn, delivery.payload.clone()) {
+            match self.invoke(&delivery) {
                 Ok(()) => return,
                 Err(again) => error = again,
             }
         }
+        self.bury(&delivery);
         let given_up = Undelivered { at_ms: self.inner.clock.now_ms(), target: delivery.target.arn, error };
         tracing::debug!(target_arn = %given_up.target, error = %given_up.error, "event given up");
         lock(&self.inner.state).undelivered.push(given_up);
+    }
+
+    /// Puts an event that was given up into the target's dead-letter queue, if there is one that takes it.
+    fn bury(&self, delivery: &Delivery) {
+        let Some(queue) = &delivery.target.dead_letter else { return };
+        let ask = Ask::new(delivery.principal(), "sqs:SendMessage", queue).with(SOURCE_ARN, &delivery.from);
+        let allowed = self.inner.access.iam().admit(ask);
+        let allowed = allowed.map_err(|ask| ApiError::new("AccessDenied", not_authorized(&ask)));
+        if let Err(error) = allowed.and_then(|()| self.inner.queues.send(queue, delivery.payload.clone())) {
+            tracing::warn!(queue, %error, "a dead letter is lost");
+        }
+    }
+}
+
+impl Delivery {
+    /// Who invokes the function.
+    fn principal(&self) -> &'static str {
+        if self.detail_type == ALARM_ACTION { "lambda.alarms.cloudwatch.amazonaws.com" } else { "events.amazonaws.com" }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::access::{Access, Effect, Outcome, action_of, refusal};
+use crate::iam::Ask;
 use crate::protocol::{
     ApiFault, ApiRequest, ApiResponse, Identified, Protocol, RawResponse, Service, decode_input, encode, identify,
     principal,
@@ -120,12 +121,14 @@ impl Gateway {
         let action = action_of(service, &operation);
         let principal = request.principal.clone();
         let access = &self.inner.access;
-        let effect = access.admit(&principal, &action);
+        let denied = self.denied(&request);
+        let effect = access.admit(&principal, &action).or(denied.as_ref().map(|_| Effect::Deny));
         if effect == Some(Effect::Hang) {
             access.record(&principal, &action, Outcome::Unanswered { carried_out: false });
             return std::future::pending().await;
         }
-        let refused = effect.and_then(|effect| refusal(effect, &principal, &action, service, protocol));
+        let ask = denied.unwrap_or_else(|| request.ask("*"));
+        let refused = effect.and_then(|effect| refusal(effect, &ask, service, protocol));
         let response = match refused.or(unreadable) {
             Some(fault) => ApiResponse::Fault(fault),
             None => self.dispatch(request).await,
@@ -139,9 +142,24 @@ impl Gateway {
         raw
     }
 
+    /// What the caller's role does not allow of this call, if anything.
+    fn denied(&self, request: &ApiRequest) -> Option<Ask> {
+        let iam = self.inner.access.iam();
+        if !iam.restricts(&request.principal) {
+            return None;
+        }
+        let asks = self.service(request).map_or_else(Vec::new, |service| service.asks(request));
+        // Each one is asked, so that each one is noted.
+        let denied: Vec<Ask> = asks.into_iter().filter_map(|ask| iam.admit(ask).err()).collect();
+        denied.into_iter().next()
+    }
+
+    fn service(&self, request: &ApiRequest) -> Option<Arc<dyn Service>> {
+        lock(&self.inner.services).get(request.service).cloned()
+    }
+
     async fn dispatch(&self, request: ApiRequest) -> ApiResponse {
-        let service = lock(&self.inner.services).get(request.service).cloned();
-        match service {
+        match self.service(&request) {
             Some(service) => service.call(request).await,
             None => ApiResponse::Fault(ApiFault::unsupported(request.service, &request.operation)),
         }

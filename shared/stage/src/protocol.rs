@@ -7,6 +7,8 @@ use axum::http::{HeaderMap, Method};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::access::action_of;
+use crate::iam::Ask;
 use crate::json::{flatten_timestamps, percent_decode, text, uuid};
 use crate::parts::ApiError;
 use crate::rest_routes;
@@ -52,6 +54,14 @@ pub struct ApiRequest {
     pub body: Bytes,
     /// The body decoded: the members of the input; for `Query` a flat object of texts; null when a REST body is no JSON.
     pub input: Value,
+}
+
+impl ApiRequest {
+    /// The caller wants to do this on `resource`.
+    #[must_use]
+    pub fn ask(&self, resource: impl Into<String>) -> Ask {
+        Ask::new(&self.principal, action_of(self.service, &self.operation), resource)
+    }
 }
 
 /// What a service answers.
@@ -158,6 +168,11 @@ impl From<Result<Value, ApiFault>> for ApiResponse {
 pub trait Service: Send + Sync {
     /// Answers one call. The call was admitted already; errors of the API are answers.
     fn call(&self, request: ApiRequest) -> BoxFuture<'_, ApiResponse>;
+
+    /// What the caller must be allowed for this call; one action without resource, unless the service says otherwise.
+    fn asks(&self, request: &ApiRequest) -> Vec<Ask> {
+        vec![request.ask("*")]
+    }
 }
 
 /// Which call a request is.

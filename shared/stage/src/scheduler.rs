@@ -8,7 +8,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use crate::access::{Access, not_authorized};
 use crate::clock::StageClock;
+use crate::iam::Ask;
 use crate::json::{percent_decode, text, timestamp, without_nulls};
 use crate::parts::{ACCOUNT, ApiError, LambdaControl, REGION};
 use crate::protocol::{ApiFault, ApiRequest, ApiResponse, BoxFuture, Service, required};
@@ -16,6 +18,9 @@ use crate::tasks::{Tasks, lock};
 
 /// A schedule that is due longer than this when it is made is refused; Scheduler's own precision is a minute.
 const PAST_MAX_MS: i64 = 60_000;
+
+/// Whom a role must trust before Scheduler becomes it.
+const PRINCIPAL: &str = "scheduler.amazonaws.com";
 
 /// The one-time schedules of one stage. Clones share everything.
 #[derive(Clone)]
@@ -27,6 +32,7 @@ struct Inner {
     clock: StageClock,
     tasks: Tasks,
     lambda: Arc<dyn LambdaControl>,
+    access: Access,
     state: Mutex<State>,
 }
 
@@ -62,8 +68,8 @@ pub struct Fired {
 impl Scheduler {
     /// No schedules yet.
     #[must_use]
-    pub fn new(clock: StageClock, tasks: Tasks, lambda: Arc<dyn LambdaControl>) -> Self {
-        Self { inner: Arc::new(Inner { clock, tasks, lambda, state: Mutex::default() }) }
+    pub fn new(clock: StageClock, tasks: Tasks, lambda: Arc<dyn LambdaControl>, access: Access) -> Self {
+        Self { inner: Arc::new(Inner { clock, tasks, lambda, access, state: Mutex::default() }) }
     }
 
     /// Schedules that came due so far, oldest first.
@@ -92,6 +98,7 @@ impl Scheduler {
         let now_ms = self.inner.clock.now_ms();
         let due_ms = due(required(input, "ScheduleExpression", "ValidationException")?, now_ms)?;
         check_input(input)?;
+        self.check_trust(input)?;
         let answer = json!({"ScheduleArn": arn(name)});
         let number = {
             let mut state = lock(&self.inner.state);
@@ -112,6 +119,14 @@ impl Scheduler {
         Ok(answer)
     }
 
+    fn check_trust(&self, input: &Value) -> Result<(), ApiFault> {
+        let role = input.pointer("/Target/RoleArn").and_then(Value::as_str).unwrap_or_default();
+        let trust = self.inner.access.iam().admit(Ask::new(PRINCIPAL, "sts:AssumeRole", role));
+        trust.map_err(|_| {
+            validation("The execution role you provide must allow AWS EventBridge Scheduler to assume the role.")
+        })
+    }
+
     async fn fire(self, name: String, number: u64, wait: Duration) {
         tokio::time::sleep(wait).await;
         let schedule = {
@@ -130,7 +145,10 @@ impl Scheduler {
         let target = schedule.input.pointer("/Target/Arn").and_then(Value::as_str).unwrap_or_default().to_owned();
         let payload = schedule.input.pointer("/Target/Input").and_then(Value::as_str);
         let payload = payload.and_then(|input| serde_json::from_str(input).ok()).unwrap_or_else(|| json!({}));
-        let error = self.inner.lambda.invoke_async(&target, payload).err();
+        let role = schedule.input.pointer("/Target/RoleArn").and_then(Value::as_str).unwrap_or_default();
+        let allowed = self.inner.access.iam().admit(Ask::new(role, "lambda:InvokeFunction", &target));
+        let allowed = allowed.map_err(|ask| ApiError::new("AccessDeniedException", not_authorized(&ask)));
+        let error = allowed.and_then(|()| self.inner.lambda.invoke_async(&target, payload)).err();
         let fired = Fired { at_ms: self.inner.clock.now_ms(), name, target, error };
         lock(&self.inner.state).fired.push(fired);
     }
@@ -168,6 +186,14 @@ impl Service for Scheduler {
     fn call(&self, request: ApiRequest) -> BoxFuture<'_, ApiResponse> {
         let name = percent_decode(request.path.trim_start_matches("/schedules").trim_matches('/'));
         Box::pin(std::future::ready(self.dispatch(&request.operation, &name, &request.input).into()))
+    }
+
+    fn asks(&self, request: &ApiRequest) -> Vec<Ask> {
+        let name = percent_decode(request.path.trim_start_matches("/schedules").trim_matches('/'));
+        let role = request.input.pointer("/Target/RoleArn").and_then(Value::as_str);
+        let pass =
+            role.map(|role| Ask::new(&request.principal, "iam:PassRole", role).with("iam:PassedToService", PRINCIPAL));
+        std::iter::once(request.ask(arn(&name))).chain(pass).collect()
     }
 }
 
@@ -259,7 +285,7 @@ mod tests {
     fn scheduler() -> (Scheduler, Arc<Functions>) {
         let functions = Arc::new(Functions::default());
         let clock = StageClock::new(Duration::from_secs(1));
-        (Scheduler::new(clock, Tasks::new(Handle::current()), functions.clone()), functions)
+        (Scheduler::new(clock, Tasks::new(Handle::current()), functions.clone(), Access::new(clock)), functions)
     }
 
     fn input(seconds_from_now: i64, after: &str) -> Value {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use crate::clock::StageClock;
+use crate::iam::Ask;
 use crate::json::{text, uuid};
 use crate::parts::{ACCOUNT, REGION};
 use crate::protocol::{ApiFault, ApiRequest, ApiResponse, BoxFuture, Service};
@@ -138,6 +139,11 @@ impl Service for Sns {
     fn call(&self, request: ApiRequest) -> BoxFuture<'_, ApiResponse> {
         let answer = self.dispatch(&request.principal, &request.operation, &request.input);
         Box::pin(std::future::ready(answer.into()))
+    }
+
+    fn asks(&self, request: &ApiRequest) -> Vec<Ask> {
+        let topic = text(&request.input, "TopicArn").or_else(|| text(&request.input, "TargetArn"));
+        vec![request.ask(topic.unwrap_or("*"))]
     }
 }
 

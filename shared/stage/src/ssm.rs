@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use crate::clock::StageClock;
+use crate::iam::Ask;
 use crate::json::{text, timestamp};
 use crate::parts::{ACCOUNT, REGION};
 use crate::protocol::{ApiFault, ApiRequest, ApiResponse, BoxFuture, Service, required};
@@ -146,6 +147,17 @@ impl Service for Ssm {
     fn call(&self, request: ApiRequest) -> BoxFuture<'_, ApiResponse> {
         Box::pin(std::future::ready(self.dispatch(&request.operation, &request.input).into()))
     }
+
+    fn asks(&self, request: &ApiRequest) -> Vec<Ask> {
+        let input = &request.input;
+        let names = input.get("Names").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let one = text(input, "Name").or_else(|| text(input, "Path"));
+        one.into_iter().chain(names).map(|name| request.ask(arn(name))).collect()
+    }
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/{}", name.trim_start_matches('/'))
 }
 
 fn name_of(input: &Value) -> Result<&str, ApiFault> {
@@ -184,7 +196,7 @@ fn describe(name: &str, parameter: &Parameter) -> Value {
         "Value": parameter.value,
         "Version": parameter.version,
         "LastModifiedDate": timestamp(parameter.modified_ms),
-        "ARN": format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/{}", name.trim_start_matches('/')),
+        "ARN": arn(name),
         "DataType": "text",
     })
 }

@@ -27,6 +27,7 @@ use crate::dynamodb::{DynamoDb, OpenError};
 use crate::event_bus::EventBus;
 use crate::gateway::Gateway;
 use crate::parts::{AlarmChange, AlarmReader, LambdaControl};
+use crate::queues::Queues;
 use crate::scheduler::Scheduler;
 use crate::sns::Sns;
 use crate::ssm::Ssm;
@@ -70,6 +71,8 @@ pub struct Ground {
     pub access: Access,
     /// The endpoint.
     pub gateway: Gateway,
+    /// SQS.
+    pub queues: Queues,
     address: SocketAddr,
     config: StageConfig,
 }
@@ -86,7 +89,7 @@ impl Ground {
         let gateway = Gateway::new(access.clone());
         let port = config.port;
         let address = gateway.listen(port, &tasks).await.map_err(|cause| StageError::Listen { port, cause })?;
-        Ok(Self { clock, tasks, access, gateway, address, config })
+        Ok(Self { clock, tasks, access, gateway, queues: Queues::default(), address, config })
     }
 
     /// URL for `AWS_ENDPOINT_URL`, for example `http://127.0.0.1:4566`.
@@ -98,7 +101,7 @@ impl Ground {
     /// The event bus; it delivers to `lambda`.
     #[must_use]
     pub fn event_bus(&self, lambda: Arc<dyn LambdaControl>) -> EventBus {
-        EventBus::new(self.clock, self.tasks.clone(), lambda)
+        EventBus::new(self.clock, self.tasks.clone(), lambda, self.access.clone(), self.queues.clone())
     }
 }
 
@@ -118,6 +121,8 @@ pub struct Stage {
     pub scheduler: Scheduler,
     /// SNS.
     pub sns: Arc<Sns>,
+    /// SQS, for dead letters.
+    pub queues: Queues,
     /// SSM Parameter Store.
     pub ssm: Arc<Ssm>,
     /// DynamoDB.
@@ -138,7 +143,7 @@ impl Stage {
         lambda: Arc<dyn LambdaControl>,
         alarms: Arc<dyn AlarmReader>,
     ) -> Result<Self, StageError> {
-        let Ground { clock, tasks, access, gateway, address, config } = ground;
+        let Ground { clock, tasks, access, gateway, queues, address, config } = ground;
         let dynamodb = match DynamoDb::open(config.store.as_deref()) {
             Ok(dynamodb) => Arc::new(dynamodb),
             Err(error) => {
@@ -155,7 +160,7 @@ impl Stage {
             bus: bus.clone(),
             access: access.clone(),
         });
-        let scheduler = Scheduler::new(clock, tasks.clone(), lambda);
+        let scheduler = Scheduler::new(clock, tasks.clone(), lambda, access.clone());
         let sns = Arc::new(Sns::new(clock));
         let ssm = Arc::new(Ssm::new(clock));
         gateway.register("codedeploy", Arc::new(codedeploy.clone()));
@@ -164,7 +169,7 @@ impl Stage {
         gateway.register("sns", sns.clone());
         gateway.register("ssm", ssm.clone());
         gateway.register("dynamodb", dynamodb.clone());
-        Ok(Self { clock, access, gateway, bus, codedeploy, scheduler, sns, ssm, dynamodb, address, tasks })
+        Ok(Self { clock, access, gateway, bus, codedeploy, scheduler, sns, queues, ssm, dynamodb, address, tasks })
     }
 
     /// URL for `AWS_ENDPOINT_URL`.

@@ -15,6 +15,7 @@ use snapback_stage::embedded::EmbeddedAws;
 use snapback_stage::parts::LambdaControl;
 use snapback_stage::rehearsal::{ALIAS, Line, Play, SERVICE, Scenario, play, policy, service};
 use snapback_stage::stage::StageConfig;
+use snapback_stage::wiring::Wiring;
 use snapback_stage::workload::{Outcome, Workload, WorkloadConfig};
 
 /// Folder of the function binaries.
@@ -114,6 +115,7 @@ steps:
     let lines: Arc<Mutex<Vec<Line>>> = Arc::default();
     let sink = Arc::clone(&lines);
     let how = Play {
+        wiring: Arc::new(Wiring::built_in().unwrap()),
         functions: functions(),
         minute: Duration::from_secs(5),
         store: None,

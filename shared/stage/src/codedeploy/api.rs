@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::config::{Config, Routing, predefined};
 use super::model::{AlarmConfig, Application, AutoRollback, Group, Platform};
-use super::{CodeDeploy, State};
+use super::{CodeDeploy, State, asks};
+use crate::iam::Ask;
 use crate::json::{text, uuid};
 use crate::protocol::{ApiFault, ApiRequest, ApiResponse, BoxFuture, Service, required};
 
@@ -17,6 +18,11 @@ impl Service for CodeDeploy {
     fn call(&self, request: ApiRequest) -> BoxFuture<'_, ApiResponse> {
         let answer = self.dispatch(&request.principal, &request.operation, &request.input);
         Box::pin(std::future::ready(answer.into()))
+    }
+
+    fn asks(&self, request: &ApiRequest) -> Vec<Ask> {
+        let resources = self.with_state(|state| asks::resources(state, &request.operation, &request.input));
+        resources.into_iter().map(|resource| request.ask(resource)).collect()
     }
 }
 

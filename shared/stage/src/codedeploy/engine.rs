@@ -11,6 +11,8 @@ use super::create::NewDeployment;
 use super::model::{Deployment, EventStatus, LastDeployment, ON_ALARM, ON_FAILURE, ON_REQUEST, Platform, Status};
 use super::truth::{HookInvocation, StopTruth, WeightChange};
 use super::{CodeDeploy, PRINCIPAL, State, config};
+use crate::access::not_authorized;
+use crate::iam::Ask;
 use crate::parts::{ACCOUNT, AliasRouting, REGION};
 
 /// From `Created` to `InProgress` (real time).
@@ -182,6 +184,11 @@ impl CodeDeploy {
         self.begin_event(id, event, Some(&execution_id));
         let invocation = HookInvocation { at_ms: self.now_ms(), event: event.to_owned(), function: function.clone() };
         self.change(id, |deployment| deployment.hook_invocations.push(invocation));
+        if let Err(ask) = self.may_invoke(id, &function) {
+            let words = not_authorized(&ask);
+            self.end_event(id, event, EventStatus::Failed, Some(&words));
+            return Err(failure("IAM_ROLE_PERMISSIONS", words));
+        }
         let payload = json!({"DeploymentId": id, "LifecycleEventHookExecutionId": execution_id});
         if let Err(error) = self.inner.around.lambda.invoke_async(&function, payload) {
             let words = format!("The hook {function} of {event} could not be invoked: {error}");
@@ -207,6 +214,19 @@ impl CodeDeploy {
                 Err(failure("TIMEOUT", words))
             }
         }
+    }
+
+    /// Hooks are invoked by the role of the group.
+    fn may_invoke(&self, id: &str, function: &str) -> Result<(), Ask> {
+        let role = self.with_state(|state| {
+            let deployment = state.deployments.get(id)?;
+            let key = (deployment.application.clone(), deployment.group.clone());
+            state.groups.get(&key).map(|group| group.role_arn.clone())
+        });
+        let name = function.rsplit_once(":function:").map_or(function, |(_, name)| name);
+        let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}");
+        let ask = Ask::new(role.unwrap_or_default(), "lambda:InvokeFunction", arn);
+        self.inner.around.access.iam().admit(ask)
     }
 
     async fn allow_traffic(&self, id: &str) -> Result<(), Failure> {

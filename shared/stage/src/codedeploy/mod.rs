@@ -3,6 +3,7 @@
 mod api;
 mod api_deployments;
 mod app_spec;
+mod asks;
 mod config;
 mod create;
 mod engine;

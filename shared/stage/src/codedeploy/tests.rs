@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use super::create::sha256_hex;
 use super::*;
 use crate::parts::{AlarmReading, AliasRouting, ApiError};
+use crate::queues::Queues;
 
 const CANARY: &str = "CodeDeployDefault.LambdaCanary10Percent5Minutes";
 const ALL_EVENTS: [&str; 3] = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"];
@@ -67,8 +68,8 @@ impl World {
         let routing = AliasRouting { version: "7".to_owned(), additional: None };
         let lambda = Arc::new(FakeLambda { routing: Mutex::new(routing), invocations: Mutex::default() });
         let alarms = Arc::new(FakeAlarms::default());
-        let bus = EventBus::new(clock, tasks.clone(), lambda.clone());
         let access = Access::new(clock);
+        let bus = EventBus::new(clock, tasks.clone(), lambda.clone(), access.clone(), Queues::default());
         let around = Surroundings {
             clock,
             tasks,

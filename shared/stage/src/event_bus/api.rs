@@ -145,7 +145,8 @@ fn parse_target(target: &Value) -> Result<Target, ApiFault> {
         maximum_retry_attempts: policy("MaximumRetryAttempts", default.maximum_retry_attempts, 0, 185)?,
         maximum_event_age_seconds: policy("MaximumEventAgeInSeconds", default.maximum_event_age_seconds, 60, 86_400)?,
     };
-    Ok(Target { id: id.to_owned(), arn: arn.to_owned(), retry })
+    let dead_letter = target.pointer("/DeadLetterConfig/Arn").and_then(Value::as_str).map(str::to_owned);
+    Ok(Target { id: id.to_owned(), arn: arn.to_owned(), retry, dead_letter })
 }
 
 fn validation(message: &str) -> ApiFault {

@@ -34,7 +34,8 @@ const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:deploymen
 fn bus() -> (EventBus, Arc<Functions>) {
     let functions = Arc::new(Functions::default());
     let clock = StageClock::new(Duration::from_secs(6)); // ten times as fast
-    (EventBus::new(clock, Tasks::new(Handle::current()), functions.clone()), functions)
+    let (access, queues) = (Access::new(clock), Queues::default());
+    (EventBus::new(clock, Tasks::new(Handle::current()), functions.clone(), access, queues), functions)
 }
 
 fn with_rule(pattern: Value) -> (EventBus, Arc<Functions>) {
@@ -45,7 +46,7 @@ fn with_rule(pattern: Value) -> (EventBus, Arc<Functions>) {
 }
 
 fn target() -> Target {
-    Target { id: "t".to_owned(), arn: FUNCTION.to_owned(), retry: RetryPolicy::default() }
+    Target { id: "t".to_owned(), arn: FUNCTION.to_owned(), retry: RetryPolicy::default(), dead_letter: None }
 }
 
 fn states(functions: &Functions) -> Vec<String> {

@@ -15,7 +15,9 @@ use super::config::{AsyncConfig, ConfigurationChange, FunctionConfig, invalid};
 use super::names::{FunctionRef, LATEST, qualified_arn, text_of_base64};
 use super::state::AliasChange;
 use super::{InvocationResult, Lambda};
+use crate::iam::Ask;
 use crate::parts::{AliasRouting, ApiError};
+use crate::protocol::ApiRequest;
 
 /// Status, headers and body of an answer.
 pub type HttpAnswer = (StatusCode, HeaderMap, Bytes);
@@ -44,6 +46,20 @@ impl Lambda {
         let query = parse_query(query);
         let request = Request { method, query: &query, headers, body };
         self.route_http(path, request).await.unwrap_or_else(|error| refuse(&error))
+    }
+
+    /// What the caller must be allowed for a request of the REST API: one action on the function, with the qualifier only
+    /// where it is invoked. Its tags are the context.
+    pub(crate) fn asks(&self, request: &ApiRequest) -> Vec<Ask> {
+        let mut segments = request.path.split('/').filter(|part| !part.is_empty()).map(decode).skip(2);
+        let target = segments.next().map(|name| FunctionRef::parse(&name)).unwrap_or_else(|| FunctionRef::parse("*"));
+        let query = parse_query(&request.query);
+        let target = target.or_qualifier(query.get("Qualifier").map(String::as_str));
+        let is_invocation = matches!(request.operation.as_str(), "Invoke" | "InvokeAsync");
+        let qualifier = target.qualifier.as_deref().filter(|_| is_invocation);
+        let ask = request.ask(qualified_arn(&target.name, qualifier));
+        let tags = self.core.state().get(&target.name).map(|function| function.tags.clone()).unwrap_or_default();
+        vec![tags.into_iter().fold(ask, |ask, (key, value)| ask.with(format!("aws:ResourceTag/{key}"), value))]
     }
 
     async fn route_http(&self, path: &str, request: Request<'_>) -> Result<HttpAnswer, ApiError> {
@@ -109,6 +125,7 @@ impl Lambda {
         config.timeout = input.timeout.map_or(config.timeout, Duration::from_secs);
         config.memory_mb = input.memory_size.unwrap_or(config.memory_mb);
         config.role = input.role;
+        config.tags = input.tags.unwrap_or_default();
         self.create_function(config)?;
         let document = match input.publish {
             Some(true) => self.publish_http(&name, None)?,
@@ -153,10 +170,12 @@ impl Lambda {
 
     fn get_function(&self, target: &FunctionRef) -> Result<HttpAnswer, ApiError> {
         let configuration = self.configuration(target)?;
-        let reserved = self.core.state().get(&target.name)?.reserved_concurrency;
+        let (reserved, tags) =
+            self.core.with(&target.name, |function| Ok((function.reserved_concurrency, function.tags.clone())))?;
         let mut document = json!({
             "Configuration": configuration,
             "Code": { "RepositoryType": "S3", "Location": format!("{}/code/{}", self.core.endpoint, target.name) },
+            "Tags": tags,
         });
         if let (Some(reserved), Some(members)) = (reserved, document.as_object_mut()) {
             members.insert("Concurrency".to_owned(), json!({ "ReservedConcurrentExecutions": reserved }));
@@ -293,6 +312,7 @@ struct CreateFunction {
     memory_size: Option<u32>,
     environment: Option<Variables>,
     publish: Option<bool>,
+    tags: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]

@@ -57,6 +57,8 @@ pub struct FunctionConfig {
     pub access_key: String,
     /// ARN of its execution role; only reported.
     pub role: String,
+    /// Tags, by which policies tell functions apart.
+    pub tags: BTreeMap<String, String>,
 }
 
 impl FunctionConfig {
@@ -77,6 +79,7 @@ impl FunctionConfig {
             max_concurrency_per_environment: 1,
             async_config: AsyncConfig::default(),
             access_key: access_key.into(),
+            tags: BTreeMap::new(),
         }
     }
 }
@@ -88,7 +91,7 @@ pub struct AsyncConfig {
     pub max_retries: u32,
     /// Events older than this are given up: 60 s to 6 h in AWS time (the stage's clock scales it).
     pub max_event_age: Duration,
-    /// ARN of the function that gets what was given up.
+    /// ARN of the function or the queue that gets what was given up.
     pub on_failure: Option<String>,
 }
 
@@ -208,9 +211,9 @@ impl AsyncConfig {
             return Err(invalid(format!("MaximumEventAgeInSeconds is {age_s}, allowed is 60 to 21600")));
         }
         match &self.on_failure {
-            Some(arn) if !arn.starts_with("arn:aws:lambda:") => Err(invalid(format!(
-                "OnFailure.Destination is `{arn}`: the stage delivers to Lambda functions only, give a function ARN"
-            ))),
+            Some(arn) if !arn.starts_with("arn:aws:lambda:") && !arn.starts_with("arn:aws:sqs:") => Err(invalid(
+                format!("OnFailure.Destination is `{arn}`: the stage delivers to Lambda functions and queues only"),
+            )),
             Some(_) | None => Ok(()),
         }
     }

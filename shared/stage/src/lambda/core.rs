@@ -1,7 +1,7 @@
 //! What all parts of Lambda share, and the processes.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -20,8 +20,10 @@ use super::metrics::Metrics;
 use super::reaper::Reaper;
 use super::runtime_api;
 use super::state::{Function, Pooled, State};
+use crate::access::Access;
 use crate::clock::StageClock;
 use crate::parts::MetricSink;
+use crate::queues::Queues;
 
 /// Events kept for a receiver that is slow.
 const EVENTS_KEPT: usize = 4_096;
@@ -41,6 +43,7 @@ pub(super) struct Core {
     pub(super) runtime: Handle,
     pub(super) split: Mutex<fastrand::Rng>,
     functions_folder: Mutex<Option<PathBuf>>,
+    around: OnceLock<(Access, Queues)>,
     state: Mutex<State>,
     reaper: Reaper,
 }
@@ -73,6 +76,7 @@ impl Core {
             runtime: Handle::current(),
             split: Mutex::new(fastrand::Rng::with_seed(seed)),
             functions_folder: Mutex::default(),
+            around: OnceLock::new(),
             state: Mutex::default(),
             reaper: Reaper::default(),
         }
@@ -103,6 +107,16 @@ impl Core {
 
     pub(super) fn set_functions_folder(&self, folder: PathBuf) {
         *self.functions_folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder);
+    }
+
+    /// Roles and queues; none of them where Lambda stands alone.
+    pub(super) fn around(&self) -> Option<&(Access, Queues)> {
+        self.around.get()
+    }
+
+    /// See [`super::Lambda::connect`]; only the first call counts.
+    pub(super) fn connect(&self, access: Access, queues: Queues) {
+        let _first = self.around.set((access, queues)).is_ok();
     }
 
     /// Tells subscribers; nobody listening is fine.

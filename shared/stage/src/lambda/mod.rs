@@ -43,8 +43,10 @@ pub use self::log::{LogLine, LogSource};
 use self::names::FunctionRef;
 pub use self::outside::NotRun;
 pub use self::state::AliasChange;
+use crate::access::Access;
 use crate::clock::StageClock;
 use crate::parts::{AliasRouting, ApiError, LambdaControl, MetricSink};
+use crate::queues::Queues;
 
 /// How long [`Lambda::shutdown`] waits for processes that were killed.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
@@ -81,6 +83,12 @@ impl Lambda {
     /// Folder in which `CreateFunction` over HTTP looks for the binaries that its code names.
     pub fn set_functions_folder(&self, folder: impl Into<PathBuf>) {
         self.core.set_functions_folder(folder.into());
+    }
+
+    /// Says which roles decide over on-failure destinations, and where queues are; without, destinations are functions, and
+    /// everything is allowed.
+    pub fn connect(&self, access: Access, queues: Queues) {
+        self.core.connect(access, queues);
     }
 
     /// Runs a function and waits for its end (`InvocationType: RequestResponse`). It runs to its end even when the caller

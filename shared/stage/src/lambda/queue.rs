@@ -13,6 +13,8 @@ use super::faults::Fault;
 use super::invoke::{InvocationResult, check_payload};
 use super::names::{FunctionRef, LATEST, qualified_arn, timestamp, uuid};
 use super::outside::NotRun;
+use crate::access::not_authorized;
+use crate::iam::{Ask, SOURCE_ARN};
 use crate::parts::ApiError;
 
 /// Largest payload of an asynchronous invocation.
@@ -75,13 +77,31 @@ impl Core {
         let Some(destination) = destination else {
             return;
         };
-        let document = event.document(condition, now_ms).to_string();
-        let delivered =
-            !is_denied && self.accept_event(FunctionRef::parse(&destination), Bytes::from(document)).is_ok();
+        let delivered = !is_denied && self.deliver(&function, &destination, event.document(condition, now_ms)).is_ok();
         if !delivered {
             self.metrics.count(&function, "DestinationDeliveryFailures", now_ms);
         }
         self.tell(LambdaEvent::DestinationCalled { function, destination, delivered });
+    }
+}
+
+impl Core {
+    /// Delivers to an on-failure destination, as the role of `function` allows.
+    fn deliver(self: &Arc<Self>, function: &str, destination: &str, document: Value) -> Result<(), ApiError> {
+        let is_queue = destination.starts_with("arn:aws:sqs:");
+        if let Some((access, _)) = self.around() {
+            let principal = self.state().get(function)?.access_key.clone();
+            let action = if is_queue { "sqs:SendMessage" } else { "lambda:InvokeFunction" };
+            let ask = Ask::new(principal, action, destination).with(SOURCE_ARN, qualified_arn(function, None));
+            let allowed = access.iam().admit(ask);
+            allowed.map_err(|ask| ApiError::new("AccessDeniedException", not_authorized(&ask)))?;
+        }
+        match self.around() {
+            Some((_, queues)) if is_queue => queues.send(destination, document),
+            Some(_) | None => {
+                self.accept_event(FunctionRef::parse(destination), Bytes::from(document.to_string())).map(drop)
+            }
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Function {
     pub(super) max_concurrency_per_environment: u32,
     pub(super) async_config: AsyncConfig,
     pub(super) access_key: String,
+    pub(super) tags: BTreeMap<String, String>,
     pub(super) faults: BTreeSet<Fault>,
     pub(super) outside: Outside,
     /// Invocations running now.
@@ -114,6 +115,7 @@ impl State {
             max_concurrency_per_environment: config.max_concurrency_per_environment.max(1),
             async_config: config.async_config,
             access_key: config.access_key,
+            tags: config.tags,
             faults: BTreeSet::new(),
             outside: Outside::default(),
             in_flight: 0,

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use super::fault::VersionFaults;
 use super::scenario::{Scenario, Shift};
 use crate::embedded::{EmbeddedAws, OPERATOR};
-use crate::event_bus::{Pattern, RetryPolicy, Target, Trigger};
-use crate::lambda::{AsyncConfig, ConfigurationChange, FunctionConfig};
-use crate::parts::{ACCOUNT, AliasRouting, ApiError, REGION};
+use crate::iam::Ask;
+use crate::iam::policy::Policy;
+use crate::lambda::{ConfigurationChange, FunctionConfig};
+use crate::parts::{AliasRouting, ApiError};
 use crate::protocol::ApiFault;
+use crate::wiring::Wiring;
 
 /// Name of the table.
 pub const TABLE: &str = "snapback";
@@ -24,54 +26,18 @@ pub const ALIAS: &str = "live";
 pub const GROUP: &str = "checkout-live";
 /// Where policies are.
 pub const POLICY_PREFIX: &str = "/snapback/policy";
-const SCHEDULER_ROLE: &str = "arn:aws:iam::123456789012:role/snapback-scheduler";
 /// Time-out of the service's function, and requests that one of its processes serves at once, unless the scenario says so.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(10);
 const SERVICE_CONCURRENCY: u32 = 64;
 /// The hook's function is killed this long after the policy's deadline.
 const HOOK_TIMEOUT_AFTER_DEADLINE: Duration = Duration::from_secs(5);
 
-/// One function of Snapback: binary (and principal), name in AWS, time-out.
-struct Installed {
-    binary: &'static str,
-    name: &'static str,
-    timeout: Duration,
-    is_hook: bool,
-}
-
 const BEFORE: &str = "before-allow-traffic";
 const AFTER: &str = "after-allow-traffic";
-const WATCHER: &str = "watcher";
-const WATCHDOG: &str = "hook-watchdog";
-
-const FUNCTIONS: [Installed; 6] = [
-    Installed {
-        binary: BEFORE,
-        name: "CodeDeployHook_snapback-before-allow-traffic",
-        timeout: Duration::from_secs(60),
-        is_hook: true,
-    },
-    Installed {
-        binary: AFTER,
-        name: "CodeDeployHook_snapback-after-allow-traffic",
-        timeout: Duration::from_secs(30),
-        is_hook: true,
-    },
-    Installed {
-        binary: "alarm-handler",
-        name: "snapback-alarm-handler",
-        timeout: Duration::from_secs(30),
-        is_hook: false,
-    },
-    Installed {
-        binary: "deployment-recorder",
-        name: "snapback-deployment-recorder",
-        timeout: Duration::from_secs(60),
-        is_hook: false,
-    },
-    Installed { binary: WATCHER, name: "snapback-watcher", timeout: Duration::from_secs(90), is_hook: false },
-    Installed { binary: WATCHDOG, name: "snapback-hook-watchdog", timeout: Duration::from_secs(60), is_hook: false },
-];
+/// The binary of the demo application.
+const DEMO_APP: &str = "demo-app";
+/// Role of the deployment group, which is none of the template's.
+const CODEDEPLOY_ROLE: &str = "arn:aws:iam::123456789012:role/codedeploy";
 
 /// Why something could not be put on the stage.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +49,7 @@ pub enum InstallError {
     )]
     Missing {
         /// Package and binary.
-        name: &'static str,
+        name: String,
         /// Where it was looked for.
         path: PathBuf,
     },
@@ -109,38 +75,18 @@ impl InstallError {
     }
 }
 
-/// Names of the binaries that a rehearsal needs.
-pub fn binaries() -> impl Iterator<Item = &'static str> {
-    FUNCTIONS.iter().map(|function| function.binary).chain(["demo-app"])
-}
-
 /// Binaries that are not in `folder`.
 ///
 /// # Errors
 /// Names the first one and how to build it.
-pub fn check_binaries(folder: &Path) -> Result<(), InstallError> {
-    for name in binaries() {
+pub fn check_binaries(wiring: &Wiring, folder: &Path) -> Result<(), InstallError> {
+    for name in wiring.functions.iter().map(|function| function.binary.as_str()).chain([DEMO_APP]) {
         let path = folder.join(name);
         if !path.is_file() {
-            return Err(InstallError::Missing { name, path });
+            return Err(InstallError::Missing { name: name.to_owned(), path });
         }
     }
     Ok(())
-}
-
-/// Name in AWS of a function of Snapback, by its binary.
-#[must_use]
-pub fn function_name(binary: &str) -> Option<&'static str> {
-    FUNCTIONS.iter().find(|function| function.binary == binary).map(|function| function.name)
-}
-
-/// Names in AWS of all functions of Snapback.
-pub(super) fn function_names() -> impl Iterator<Item = &'static str> {
-    FUNCTIONS.iter().map(|function| function.name)
-}
-
-fn arn(name: &str) -> String {
-    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
 }
 
 /// The two alarms that Snapback has on the group.
@@ -151,70 +97,81 @@ pub(super) fn own_alarms() -> Result<(Vec<Value>, Vec<String>), InstallError> {
     Ok((inputs.to_vec(), names))
 }
 
-/// Table, topic, functions, rules and schedule of an installation. Answers the topic's ARN.
+/// From now on the roles of the template decide who may do what, and the managed role of CodeDeploy.
+///
+/// # Errors
+/// Never, unless that role's policy is no policy.
+pub(super) fn enforce_roles(aws: &EmbeddedAws, wiring: &Wiring) -> Result<(), InstallError> {
+    // Of AWSCodeDeployRoleForLambda the part that a hook's name can break.
+    let managed = json!({"Statement": {
+        "Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "arn:aws:lambda:*:*:function:CodeDeployHook_*"
+    }});
+    let managed = Policy::parse(&managed)
+        .map_err(|error| InstallError::Refused { what: "CodeDeploy's role".into(), why: error.to_string() })?;
+    let mut authority = wiring.authority.clone();
+    authority.roles.insert(CODEDEPLOY_ROLE.to_owned(), managed);
+    aws.stage.access.iam().enforce(authority);
+    Ok(())
+}
+
+/// Table, topic, queues, functions and rules of an installation. Answers the topic's ARN.
+///
+/// * `deadline`: of the policy that will be judged by. The hook's function is killed soon after it, instead of after the
+///   template's 15 minutes, so that a rehearsal of that takes seconds.
 ///
 /// # Errors
 /// When a binary is missing or a part refuses.
-pub async fn snapback(aws: &EmbeddedAws, folder: &Path, deadline: Duration) -> Result<String, InstallError> {
-    check_binaries(folder)?;
-    let table = snapback_wire::record::create_table_request(TABLE);
-    match aws.call(aws.stage.dynamodb.as_ref(), "dynamodb", "CreateTable", table).await {
-        Ok(_) => {}
-        // A table file of an earlier run goes on being used.
-        Err(fault) if fault.code.contains("ResourceInUse") || fault.message.contains("already exists") => {}
-        Err(fault) => return Err(InstallError::of("the table")(fault)),
+pub async fn snapback(
+    aws: &EmbeddedAws,
+    wiring: &Wiring,
+    folder: &Path,
+    deadline: Duration,
+) -> Result<String, InstallError> {
+    check_binaries(wiring, folder)?;
+    table(aws, wiring).await?;
+    let topic = aws.stage.sns.create_topic(&wiring.topic);
+    for queue in &wiring.queues {
+        aws.stage.queues.create(queue);
     }
-    let topic = aws.stage.sns.create_topic("snapback");
-    let environment: BTreeMap<String, String> =
-        [("SNAPBACK_TABLE", TABLE), ("SNAPBACK_TOPIC_ARN", topic.as_str()), ("SNAPBACK_POLICY_PREFIX", POLICY_PREFIX)]
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-    let watchdog = function_name(WATCHDOG).map(arn);
-    for function in &FUNCTIONS {
-        let mut config = FunctionConfig::new(function.name, folder.join(function.binary), function.binary);
-        config.environment = environment.clone();
-        if function.binary == AFTER {
-            let watchdog = watchdog.clone().unwrap_or_default();
-            config.environment.insert("SNAPBACK_WATCHDOG_ARN".to_owned(), watchdog);
-            config.environment.insert("SNAPBACK_SCHEDULER_ROLE_ARN".to_owned(), SCHEDULER_ROLE.to_owned());
-        }
-        config.timeout =
-            if function.binary == BEFORE { deadline + HOOK_TIMEOUT_AFTER_DEADLINE } else { function.timeout };
-        if function.is_hook || function.binary == WATCHER {
-            config.async_config = AsyncConfig {
-                max_retries: 0,
-                max_event_age: Duration::from_secs(60),
-                on_failure: watchdog.clone().filter(|_| function.is_hook),
-            };
-        }
-        aws.lambda.create_function(config).map_err(InstallError::api(function.name))?;
+    for function in &wiring.functions {
+        let trust = aws.stage.access.iam().admit(Ask::new("lambda.amazonaws.com", "sts:AssumeRole", &function.role));
+        trust.map_err(|_| InstallError::Refused {
+            what: function.name.clone(),
+            why: "The role defined for the function cannot be assumed by Lambda.".to_owned(),
+        })?;
+        let mut config = FunctionConfig::new(&function.name, folder.join(&function.binary), &function.binary);
+        config.role.clone_from(&function.role);
+        config.environment.clone_from(&function.environment);
+        config.memory_mb = function.memory_mb;
+        config.reserved_concurrency = function.reserved_concurrency;
+        config.async_config.clone_from(&function.async_config);
+        config.tags.clone_from(&function.tags);
+        config.timeout = match function.binary.as_str() {
+            BEFORE => (deadline + HOOK_TIMEOUT_AFTER_DEADLINE).min(function.timeout),
+            _ => function.timeout,
+        };
+        aws.lambda.create_function(config).map_err(InstallError::api(&function.name))?;
     }
-    rules(aws)?;
+    for rule in &wiring.rules {
+        for (operation, input) in [("PutRule", &rule.rule), ("PutTargets", &rule.targets)] {
+            let answer = aws.call(&aws.stage.bus, "events", operation, input.clone()).await;
+            answer.map_err(InstallError::of(format!("{operation} of {}", rule.arn)))?;
+        }
+    }
     Ok(topic)
 }
 
-fn rules(aws: &EmbeddedAws) -> Result<(), InstallError> {
-    let pattern = |value: Value| {
-        Pattern::parse(&value)
-            .map_err(|error| InstallError::Refused { what: "an event rule".into(), why: error.to_string() })
-    };
-    let alarms = json!({"source": ["aws.cloudwatch"], "detail-type": ["CloudWatch Alarm State Change"]});
-    let deployments =
-        json!({"source": ["aws.codedeploy"], "detail-type": ["CodeDeploy Deployment State-change Notification"]});
-    let rules = [
-        ("snapback-alarms", Trigger::Pattern(pattern(alarms)?), "snapback-alarm-handler"),
-        ("snapback-deployments", Trigger::Pattern(pattern(deployments)?), "snapback-deployment-recorder"),
-        ("snapback-sweep", Trigger::Every(Duration::from_secs(60)), "snapback-watcher"),
-    ];
-    for (name, trigger, function) in rules {
-        aws.stage.bus.put_rule(name, trigger, true);
-        let target = Target { id: function.to_owned(), arn: arn(function), retry: RetryPolicy::default() };
-        if !aws.stage.bus.put_targets(name, vec![target]) {
-            return Err(InstallError::Refused { what: name.to_owned(), why: "the rule is gone".to_owned() });
-        }
+async fn table(aws: &EmbeddedAws, wiring: &Wiring) -> Result<(), InstallError> {
+    if wiring.table_name() != TABLE {
+        let why = format!("it is called `{}`, and rehearsals read `{TABLE}`", wiring.table_name());
+        return Err(InstallError::Refused { what: "the table".to_owned(), why });
     }
-    Ok(())
+    match aws.call(aws.stage.dynamodb.as_ref(), "dynamodb", "CreateTable", wiring.table.clone()).await {
+        Ok(_) => Ok(()),
+        // A table file of an earlier run goes on being used.
+        Err(fault) if fault.code.contains("ResourceInUse") || fault.message.contains("already exists") => Ok(()),
+        Err(fault) => Err(InstallError::of("the table")(fault)),
+    }
 }
 
 /// The demo service: function, versions, alias, alarms, group and policy.
@@ -235,7 +192,9 @@ pub async fn service(
     policy: &Value,
 ) -> Result<Service, InstallError> {
     let mut versions = BTreeMap::new();
-    let mut config = FunctionConfig::new(SERVICE, folder.join("demo-app"), SERVICE);
+    let mut config = FunctionConfig::new(SERVICE, folder.join(DEMO_APP), SERVICE);
+    // Whoever wants to be protected says so by this tag.
+    config.tags = [("snapback".to_owned(), "protected".to_owned())].into();
     config.timeout = scenario.service_timeout.map_or(SERVICE_TIMEOUT, |span| span.0);
     config.max_concurrency_per_environment = scenario.service_concurrency.unwrap_or(SERVICE_CONCURRENCY);
     aws.lambda.create_function(config).map_err(InstallError::api(SERVICE))?;
@@ -301,7 +260,7 @@ async fn group(aws: &EmbeddedAws, shift: &Shift) -> Result<(), InstallError> {
         "applicationName": SERVICE,
         "deploymentGroupName": GROUP,
         "deploymentConfigName": config,
-        "serviceRoleArn": format!("arn:aws:iam::{ACCOUNT}:role/codedeploy"),
+        "serviceRoleArn": CODEDEPLOY_ROLE,
         "deploymentStyle": {"deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL"},
         "autoRollbackConfiguration": {
             "enabled": true,
@@ -329,7 +288,7 @@ pub(super) async fn codedeploy(aws: &EmbeddedAws, operation: &str, input: Value)
 ///
 /// # Errors
 /// When CodeDeploy refuses.
-pub async fn deploy(aws: &EmbeddedAws, target: &str) -> Result<String, InstallError> {
+pub async fn deploy(aws: &EmbeddedAws, wiring: &Wiring, target: &str) -> Result<String, InstallError> {
     use crate::parts::LambdaControl;
     let current = aws.lambda.alias(SERVICE, ALIAS).map(|routing| routing.version).unwrap_or_default();
     let app_spec = json!({
@@ -339,8 +298,8 @@ pub async fn deploy(aws: &EmbeddedAws, target: &str) -> Result<String, InstallEr
             "Properties": {"Name": SERVICE, "Alias": ALIAS, "CurrentVersion": current, "TargetVersion": target}
         }}],
         "Hooks": [
-            {"BeforeAllowTraffic": function_name(BEFORE)},
-            {"AfterAllowTraffic": function_name(AFTER)}
+            {"BeforeAllowTraffic": wiring.function(BEFORE).map(|function| &function.name)},
+            {"AfterAllowTraffic": wiring.function(AFTER).map(|function| &function.name)}
         ]
     });
     let input = json!({

@@ -14,8 +14,7 @@ mod timeline;
 
 pub use fault::{CallFault, DependencyAnswer, EventFault, Fault, FunctionFault, Mendable, VersionFaults};
 pub use install::{
-    ALIAS, GROUP, InstallError, POLICY_PREFIX, SERVICE, TABLE, binaries, check_binaries, deploy, function_name,
-    service, snapback,
+    ALIAS, GROUP, InstallError, POLICY_PREFIX, SERVICE, TABLE, check_binaries, deploy, service, snapback,
 };
 pub use play::{Play, play};
 pub use policy::policy;

@@ -22,6 +22,7 @@ use crate::event_bus::{DeliveryFault, FaultId, FaultMatch};
 use crate::lambda::{self, ConfigurationChange};
 use crate::parts::{AlarmReader, AliasRouting, LambdaControl, REGION};
 use crate::stage::StageConfig;
+use crate::wiring::Wiring;
 use crate::workload::{Workload, WorkloadConfig};
 
 /// Longest that a step may wait for its moment.
@@ -40,6 +41,8 @@ const LOG_LINES: usize = 40;
 /// How to play.
 #[derive(Clone)]
 pub struct Play {
+    /// What Snapback consists of.
+    pub wiring: Arc<Wiring>,
     /// Folder of the function binaries.
     pub functions: PathBuf,
     /// How long an AWS minute lasts.
@@ -64,28 +67,33 @@ pub async fn play(scenario: &Scenario, how: &Play) -> Report {
     let mut report = match on_stage(&aws, scenario, how).await {
         Ok(ended) => {
             ended.workload.stop().await;
-            report(&aws, &ended.workload, scenario, &ended.deployment, &ended.version, ended.problems, elapsed())
+            report(&aws, &how.wiring, scenario, ended, elapsed())
         }
         Err(error) => Report::failed(scenario, error.to_string(), elapsed()),
     };
     if !report.ok {
-        report.problems.extend(logs(&aws));
+        report.problems.extend(logs(&aws, &how.wiring));
     }
     aws.shutdown().await;
     report.duration_ms = elapsed();
     report
 }
 
-struct Ended {
-    workload: Workload,
-    deployment: String,
-    version: String,
-    problems: Vec<String>,
+/// A scenario after its last step.
+pub(super) struct Ended {
+    pub(super) workload: Workload,
+    /// Id of the last deployment that somebody started.
+    pub(super) deployment: String,
+    /// Its target version.
+    pub(super) version: String,
+    /// What did not come about.
+    pub(super) problems: Vec<String>,
 }
 
 async fn on_stage(aws: &EmbeddedAws, scenario: &Scenario, how: &Play) -> Result<Ended, InstallError> {
     let deadline = deadline_of(scenario);
-    let topic = install::snapback(aws, &how.functions, deadline).await?;
+    install::enforce_roles(aws, &how.wiring)?;
+    let topic = install::snapback(aws, &how.wiring, &how.functions, deadline).await?;
     let policy = policy(scenario, &topic);
     let service = install::service(aws, &how.functions, scenario, &policy).await?;
     let config = WorkloadConfig {
@@ -170,7 +178,7 @@ impl Actors<'_> {
                 if let Err(why) = self.group_is_free().await {
                     return Ok(Err(why));
                 }
-                let id = install::deploy(self.aws, &version).await?;
+                let id = install::deploy(self.aws, &self.how.wiring, &version).await?;
                 self.say(format!("deployment {id} is created"));
                 self.last = Some((id, version));
             }
@@ -323,7 +331,7 @@ impl Actors<'_> {
             FunctionFault::Ignore => lambda::Fault::Ignore,
             FunctionFault::DenyDestination => lambda::Fault::DenyDestination,
         };
-        for function in names_of(name) {
+        for function in self.names_of(name) {
             self.aws.lambda.set_fault(function, fault, true).map_err(InstallError::api(function))?;
             // What runs already must not go on as if nothing had happened.
             if matches!(does, FunctionFault::Fail | FunctionFault::Ignore) {
@@ -333,9 +341,17 @@ impl Actors<'_> {
         Ok(())
     }
 
+    /// Names in AWS of a function of Snapback by its binary, or of all of them.
+    fn names_of(&self, name: &str) -> impl Iterator<Item = &str> {
+        let functions = self.how.wiring.functions.iter();
+        functions
+            .filter(move |function| name == "all" || function.binary == name)
+            .map(|function| function.name.as_str())
+    }
+
     /// The demo application runs in the function's place, and panics: Lambda's runtime has to turn that into an error.
     fn replace_by_panic(&self, name: &str) -> Result<(), InstallError> {
-        for function in names_of(name) {
+        for function in self.names_of(name) {
             let environment = [("DEMO_PANIC".to_owned(), "true".to_owned())].into();
             let change = ConfigurationChange { environment: Some(environment), ..ConfigurationChange::default() };
             self.aws.lambda.update_configuration(function, change).map_err(InstallError::api(function))?;
@@ -348,9 +364,9 @@ impl Actors<'_> {
     /// The function's process is killed in the moment of the call, which is never carried out.
     fn kill_at_call(&self, function: &str, action: &str) {
         let lambda = self.aws.lambda.clone();
-        let name = install::function_name(function);
+        let name = self.how.wiring.function(function).map(|function| function.name.clone());
         let kill = move |_: &str, _: &str| {
-            if let Some(name) = name
+            if let Some(name) = &name
                 && let Err(error) = lambda.kill_running(name)
             {
                 tracing::warn!(name, %error, "not killed");
@@ -375,19 +391,12 @@ impl Actors<'_> {
             lambda::Fault::Ignore,
             lambda::Fault::DenyDestination,
         ];
-        for function in names_of("all") {
+        for function in self.names_of("all") {
             for fault in all {
                 self.aws.lambda.set_fault(function, fault, false).map_err(InstallError::api(function))?;
             }
         }
         Ok(())
-    }
-}
-
-fn names_of(name: &str) -> Vec<&'static str> {
-    match name {
-        "all" => install::function_names().collect(),
-        one => install::function_name(one).into_iter().collect(),
     }
 }
 
@@ -412,9 +421,9 @@ async fn until(what: &str, is_true: impl Fn() -> bool) -> Result<(), String> {
 }
 
 /// The last words of each function, for whoever has to find out why.
-fn logs(aws: &EmbeddedAws) -> Vec<String> {
+fn logs(aws: &EmbeddedAws, wiring: &Wiring) -> Vec<String> {
     let mut lines = Vec::new();
-    for function in install::function_names() {
+    for function in wiring.functions.iter().map(|function| function.name.as_str()) {
         let log = aws.lambda.log(function);
         let skip = log.len().saturating_sub(LOG_LINES);
         let said = log.into_iter().skip(skip).filter(|line| !line.text.contains("\"_aws\""));

@@ -1,16 +1,20 @@
 //! What came of a rehearsal: the stage's own truth (workload, alias, CodeDeploy, table, SNS), never what functions report.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use snapback_wire::record::attr;
 
 use super::install::{ALIAS, SERVICE};
+use super::play::Ended;
 use super::scenario::Scenario;
 use super::table;
 use crate::codedeploy::{DeploymentTruth, Status};
 use crate::embedded::EmbeddedAws;
+use crate::iam::Ask;
 use crate::parts::LambdaControl;
-use crate::workload::Workload;
+use crate::wiring::Wiring;
 
 /// One scenario's result; times are milliseconds since the start of its last deployment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,6 +51,11 @@ pub struct Report {
     pub rollbacks_recorded: usize,
     /// Rollback messages about the deployment.
     pub notifications: usize,
+    /// What the roles and policies of the template did not allow; what the scenario itself denies is not among it.
+    pub denied: Vec<Ask>,
+    /// What functions and the services of AWS asked for.
+    #[serde(skip)]
+    pub asked: BTreeSet<Ask>,
     /// Wall time of the whole scenario.
     pub duration_ms: i64,
     /// Why it is not ok, for people; not part of the JSON contract's meaning, but of its help.
@@ -78,6 +87,8 @@ impl Report {
             requests_harmed: 0,
             rollbacks_recorded: 0,
             notifications: 0,
+            denied: Vec::new(),
+            asked: BTreeSet::new(),
             duration_ms,
             problems: vec![why],
             harm_rate: 0.0,
@@ -89,13 +100,14 @@ impl Report {
 #[must_use]
 pub(super) fn report(
     aws: &EmbeddedAws,
-    workload: &Workload,
+    wiring: &Wiring,
     scenario: &Scenario,
-    deployment: &str,
-    target_version: &str,
-    mut problems: Vec<String>,
+    ended: Ended,
     duration_ms: i64,
 ) -> Report {
+    let Ended { workload, deployment, version: target_version, mut problems } = ended;
+    let (deployment, target_version) = (deployment.as_str(), target_version.as_str());
+    let iam = aws.stage.access.iam();
     let items = table::deployment(&aws.stage.dynamodb.database(), deployment);
     let state = table::item(&items, "STATE");
     let rollback = table::item(&items, "ROLLBACK");
@@ -134,6 +146,8 @@ pub(super) fn report(
             .unwrap_or(u64::MAX),
         rollbacks_recorded: usize::from(rollback.is_some()),
         notifications: messages(aws, deployment, "rollback"),
+        denied: iam.denied().into_iter().filter(|ask| !wiring.is_refused_on_purpose(ask)).collect(),
+        asked: iam.asked(),
         duration_ms,
         ok: false,
         problems: Vec::new(),
@@ -141,6 +155,7 @@ pub(super) fn report(
         outcome,
     };
     check_expectation(&report, scenario, &mut problems);
+    problems.extend(report.denied.iter().map(|ask| format!("the template does not allow {ask}")));
     check_truth(aws, &report, truth.as_ref(), target_version, &mut problems);
     report.ok = problems.is_empty();
     report.problems = problems;

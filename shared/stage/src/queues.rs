@@ -1,0 +1,69 @@
+//! SQS, as far as dead letters go: queues that take messages.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use crate::parts::{ACCOUNT, ApiError, REGION};
+use crate::tasks::lock;
+
+/// Messages kept of each queue.
+const KEPT_MAX: usize = 1_000;
+
+/// The queues of one stage. Clones share everything.
+#[derive(Debug, Clone, Default)]
+pub struct Queues {
+    /// Messages by the ARN of the queue.
+    messages: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
+}
+
+impl Queues {
+    /// Makes queue `name` (again is no error) and gives its ARN.
+    pub fn create(&self, name: &str) -> String {
+        let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}");
+        lock(&self.messages).entry(arn.clone()).or_default();
+        arn
+    }
+
+    /// Puts a message into the queue; the newest ones of a full queue are lost.
+    ///
+    /// # Errors
+    /// `QueueDoesNotExist`.
+    pub fn send(&self, arn: &str, message: Value) -> Result<(), ApiError> {
+        let mut messages = lock(&self.messages);
+        let queue = messages
+            .get_mut(arn)
+            .ok_or_else(|| ApiError::new("QueueDoesNotExist", format!("The specified queue does not exist: {arn}")))?;
+        if queue.len() < KEPT_MAX {
+            queue.push(message);
+        }
+        Ok(())
+    }
+
+    /// Messages in the queue, oldest first.
+    #[must_use]
+    pub fn messages(&self, arn: &str) -> Vec<Value> {
+        lock(&self.messages).get(arn).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_queue_takes_messages() {
+        let queues = Queues::default();
+        let arn = queues.create("letters");
+        queues.send(&arn, json!({"a": 1})).unwrap();
+        queues.create("letters");
+        assert_eq!(queues.messages(&arn), [json!({"a": 1})], "made again, it keeps its messages");
+        assert_eq!(queues.send("arn:other", json!(1)).unwrap_err().code, "QueueDoesNotExist");
+        for _ in 0..=KEPT_MAX {
+            queues.send(&arn, json!(2)).unwrap();
+        }
+        assert_eq!(queues.messages(&arn).len(), KEPT_MAX);
+    }
+}

@@ -1,0 +1,438 @@
+//! An installation of Snapback as its template describes it: functions, rules, table, topic, queues and policies.
+
+mod audit;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+pub use audit::audit;
+
+use crate::iam::policy::Policy;
+use crate::iam::{Ask, Authority, SOURCE_ARN};
+use crate::lambda::AsyncConfig;
+use crate::template::{Resource, Stack, Template, TemplateError};
+
+/// The template that comes with Snapback.
+const BUILT_IN: &str = include_str!("../../../infra/sam/template.yaml");
+
+/// The parts of an installation, as they are put on the stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wiring {
+    /// In the order of their logical ids.
+    pub functions: Vec<Function>,
+    /// In the order of their logical ids.
+    pub rules: Vec<Rule>,
+    /// Input of CreateTable.
+    pub table: Value,
+    /// Name of the topic.
+    pub topic: String,
+    /// Names of the queues.
+    pub queues: Vec<String>,
+    /// Roles, permissions of functions, policies of queues.
+    pub authority: Authority,
+}
+
+/// A function of Snapback.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    /// Name of its binary, and so its access key on the stage: the folder of its code.
+    pub binary: String,
+    /// Name in AWS.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// ARN of its role.
+    pub role: String,
+    /// 1 s to 15 min.
+    pub timeout: Duration,
+    /// 128 to 10,240.
+    pub memory_mb: u32,
+    /// Its own variables.
+    pub environment: BTreeMap<String, String>,
+    /// Most invocations at once; `None` = as the account allows.
+    pub reserved_concurrency: Option<u32>,
+    /// Retries, event age and destination of asynchronous events.
+    pub async_config: AsyncConfig,
+    /// Tags, by which policies tell functions apart.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A rule of EventBridge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// ARN.
+    pub arn: String,
+    /// Input of PutRule.
+    pub rule: Value,
+    /// Input of PutTargets.
+    pub targets: Value,
+}
+
+impl Wiring {
+    /// The template that comes with Snapback, with the defaults of its parameters.
+    ///
+    /// # Errors
+    /// When it is broken.
+    pub fn built_in() -> Result<Self, TemplateError> {
+        Self::of(&Template::parse(BUILT_IN)?)
+    }
+
+    /// What `template` describes, with the defaults of its parameters.
+    ///
+    /// # Errors
+    /// When the template is not valid, or a resource has properties that the stage does not know.
+    pub fn of(template: &Template) -> Result<Self, TemplateError> {
+        let stack = template.resolve(&BTreeMap::new())?;
+        check_kinds(&stack)?;
+        let wiring = Self {
+            functions: all(&stack, "AWS::Serverless::Function", function)?,
+            rules: all(&stack, "AWS::Events::Rule", rule)?,
+            table: table(only(&stack, "AWS::DynamoDB::Table")?),
+            topic: only(&stack, "AWS::SNS::Topic")?.1.name.clone(),
+            queues: stack.of_kind("AWS::SQS::Queue").map(|(_, queue)| queue.name.clone()).collect(),
+            authority: authority(&stack)?,
+        };
+        Ok(Self { authority: Authority { acts_as: wiring.roles_of_functions(), ..wiring.authority }, ..wiring })
+    }
+
+    /// The function whose binary is called `binary`.
+    #[must_use]
+    pub fn function(&self, binary: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.binary == binary)
+    }
+
+    /// Name of the table.
+    #[must_use]
+    pub fn table_name(&self) -> &str {
+        self.table.get("TableName").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether it is the call by which a function opens its connection to Lambda while it starts: about itself, which its role
+    /// need not allow, because a refusal opens the connection as well.
+    #[must_use]
+    pub fn is_refused_on_purpose(&self, ask: &Ask) -> bool {
+        let itself = self.function(&ask.principal).map(|function| function.arn.as_str());
+        ask.action == "lambda:GetAlias" && itself == Some(ask.resource.as_str())
+    }
+
+    fn roles_of_functions(&self) -> BTreeMap<String, String> {
+        self.functions.iter().map(|function| (function.binary.clone(), function.role.clone())).collect()
+    }
+}
+
+/// What is in a template and not on the stage: it changes nothing that a rehearsal could see.
+const NOT_ON_STAGE: [&str; 6] = [
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::CompositeAlarm",
+    "AWS::CloudWatch::Dashboard",
+    "AWS::Logs::LogGroup",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+];
+const ON_STAGE: [&str; 8] = [
+    "AWS::DynamoDB::Table",
+    "AWS::Events::Rule",
+    "AWS::IAM::Role",
+    "AWS::Lambda::Permission",
+    "AWS::SNS::Topic",
+    "AWS::SQS::Queue",
+    "AWS::SQS::QueuePolicy",
+    "AWS::Serverless::Function",
+];
+
+fn check_kinds(stack: &Stack) -> Parsed<()> {
+    let is_known = |kind: &str| ON_STAGE.contains(&kind) || NOT_ON_STAGE.contains(&kind);
+    match stack.resources.iter().find(|(_, resource)| !is_known(&resource.kind)) {
+        Some((id, Resource { kind, .. })) => {
+            Err(TemplateError::at(format!("Resources.{id}"), format!("the stage does not know what `{kind}` does")))
+        }
+        None => Ok(()),
+    }
+}
+
+type Parsed<T> = Result<T, TemplateError>;
+
+/// A resource with its logical id.
+type Named<'a> = (&'a str, &'a Resource);
+
+fn all<T>(stack: &Stack, kind: &str, read: impl Fn(Named<'_>) -> Parsed<T>) -> Parsed<Vec<T>> {
+    stack.of_kind(kind).map(read).collect()
+}
+
+fn only<'a>(stack: &'a Stack, kind: &str) -> Parsed<Named<'a>> {
+    let mut found = stack.of_kind(kind);
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (_, _) => Err(TemplateError::at("Resources", format!("the stage needs exactly one `{kind}`"))),
+    }
+}
+
+/// Properties as `T`, which refuses members that it does not know.
+fn properties<T: DeserializeOwned>((id, resource): Named<'_>) -> Parsed<T> {
+    serde_json::from_value(resource.properties.clone())
+        .map_err(|error| TemplateError::at(format!("Resources.{id}.Properties"), error.to_string()))
+}
+
+/// A number as CloudFormation takes it: as such, or as a text.
+#[derive(Debug, Clone, Copy)]
+struct Count(u32);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let wrong = |_| serde::de::Error::custom(format!("{value} is no whole number from 0"));
+        text.parse().map(Self).map_err(wrong)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct FunctionProperties {
+    code_uri: String,
+    role: String,
+    timeout: Count,
+    memory_size: Count,
+    environment: Environment,
+    event_invoke_config: EventInvokeConfig,
+    reserved_concurrent_executions: Option<Count>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+    // Known, and nothing to the stage: it runs the binaries that were built for this machine.
+    #[serde(rename = "FunctionName")]
+    _function_name: Option<Value>,
+    #[serde(rename = "Runtime")]
+    _runtime: Value,
+    #[serde(rename = "Handler")]
+    _handler: Value,
+    #[serde(rename = "Architectures")]
+    _architectures: Option<Value>,
+    #[serde(rename = "Description")]
+    _description: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct Environment {
+    variables: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct EventInvokeConfig {
+    maximum_retry_attempts: Count,
+    maximum_event_age_in_seconds: Count,
+    destination_config: Option<DestinationConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct DestinationConfig {
+    on_failure: OnFailure,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct OnFailure {
+    r#type: String,
+    destination: String,
+}
+
+fn function(named: Named<'_>) -> Parsed<Function> {
+    let (id, resource) = named;
+    let read: FunctionProperties = properties(named)?;
+    let wrong = |why: &str| TemplateError::at(format!("Resources.{id}.Properties"), why);
+    let binary = read.code_uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let config = read.event_invoke_config;
+    let on_failure = match config.destination_config.map(|destinations| destinations.on_failure) {
+        Some(OnFailure { r#type, destination })
+            if destination.starts_with(&format!("arn:aws:{}:", r#type.to_lowercase())) =>
+        {
+            Some(destination)
+        }
+        Some(_) => return Err(wrong("`OnFailure` has a `Type` that its `Destination` is not")),
+        None => None,
+    };
+    Ok(Function {
+        binary: binary.to_owned(),
+        name: resource.name.clone(),
+        arn: resource.arn.clone(),
+        role: read.role,
+        timeout: Duration::from_secs(u64::from(read.timeout.0)),
+        memory_mb: read.memory_size.0,
+        environment: read.environment.variables,
+        reserved_concurrency: read.reserved_concurrent_executions.map(|count| count.0),
+        async_config: AsyncConfig {
+            max_retries: config.maximum_retry_attempts.0,
+            max_event_age: Duration::from_secs(u64::from(config.maximum_event_age_in_seconds.0)),
+            on_failure,
+        },
+        tags: read.tags,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct RuleProperties {
+    event_pattern: Option<Value>,
+    schedule_expression: Option<String>,
+    state: Option<String>,
+    targets: Vec<TargetProperties>,
+    #[serde(rename = "Name")]
+    _name: Option<Value>,
+    #[serde(rename = "Description")]
+    _description: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct TargetProperties {
+    id: String,
+    arn: String,
+    retry_policy: RetryPolicy,
+    dead_letter_config: Option<DeadLetterConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct RetryPolicy {
+    maximum_retry_attempts: Count,
+    maximum_event_age_in_seconds: Count,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct DeadLetterConfig {
+    arn: String,
+}
+
+fn rule(named: Named<'_>) -> Parsed<Rule> {
+    let read: RuleProperties = properties(named)?;
+    let (_, Resource { name, arn, .. }) = named;
+    let mut put_rule = Map::from_iter([("Name".to_owned(), json!(name))]);
+    // The API takes the pattern as a text.
+    put_rule.extend(read.event_pattern.map(|pattern| ("EventPattern".to_owned(), json!(pattern.to_string()))));
+    put_rule.extend(read.schedule_expression.map(|rate| ("ScheduleExpression".to_owned(), json!(rate))));
+    put_rule.extend(read.state.map(|state| ("State".to_owned(), json!(state))));
+    let targets: Vec<Value> = read.targets.into_iter().map(target).collect();
+    Ok(Rule { arn: arn.clone(), rule: Value::Object(put_rule), targets: json!({"Rule": name, "Targets": targets}) })
+}
+
+fn target(read: TargetProperties) -> Value {
+    let retry = json!({
+        "MaximumRetryAttempts": read.retry_policy.maximum_retry_attempts.0,
+        "MaximumEventAgeInSeconds": read.retry_policy.maximum_event_age_in_seconds.0
+    });
+    let mut target = json!({"Id": read.id, "Arn": read.arn, "RetryPolicy": retry});
+    if let (Some(members), Some(dead_letter)) = (target.as_object_mut(), read.dead_letter_config) {
+        members.insert("DeadLetterConfig".to_owned(), json!({"Arn": dead_letter.arn}));
+    }
+    target
+}
+
+/// What CloudFormation hands to CreateTable; time to live and the like are other calls.
+fn table((_, resource): Named<'_>) -> Value {
+    const OF_CREATE_TABLE: [&str; 4] = ["BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes"];
+    let mut input = Map::from_iter([("TableName".to_owned(), json!(resource.name))]);
+    let given =
+        OF_CREATE_TABLE.iter().filter_map(|key| Some(((*key).to_owned(), resource.properties.get(key)?.clone())));
+    input.extend(given);
+    Value::Object(input)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct RoleProperties {
+    assume_role_policy_document: Value,
+    #[serde(default)]
+    policies: Vec<InlinePolicy>,
+    #[serde(rename = "RoleName")]
+    _role_name: Option<Value>,
+    #[serde(rename = "Description")]
+    _description: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct InlinePolicy {
+    policy_document: Value,
+    #[serde(rename = "PolicyName")]
+    _policy_name: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct PermissionProperties {
+    action: String,
+    function_name: String,
+    principal: String,
+    source_arn: String,
+    source_account: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+struct QueuePolicyProperties {
+    policy_document: Value,
+    queues: Vec<String>,
+}
+
+fn authority(stack: &Stack) -> Parsed<Authority> {
+    let mut authority = Authority::default();
+    for named in stack.of_kind("AWS::IAM::Role") {
+        let (id, Resource { arn, .. }) = named;
+        let read: RoleProperties = properties(named)?;
+        let mut policy = Policy::default();
+        for (index, inline) in read.policies.iter().enumerate() {
+            let at = format!("Resources.{id}.Properties.Policies.{index}.PolicyDocument");
+            policy.extend(parse_policy(&inline.policy_document, at)?);
+        }
+        authority.roles.insert(arn.clone(), policy);
+        let at = format!("Resources.{id}.Properties.AssumeRolePolicyDocument");
+        authority.resources.insert(arn.clone(), parse_policy(&read.assume_role_policy_document, at)?);
+    }
+    for named in stack.of_kind("AWS::Lambda::Permission") {
+        let read: PermissionProperties = properties(named)?;
+        let arn = arn_of(stack, "AWS::Serverless::Function", named.0, |function| {
+            function.name == read.function_name || function.arn == read.function_name
+        })?;
+        let mut condition = json!({"ArnLike": {SOURCE_ARN: read.source_arn}});
+        if let (Some(members), Some(account)) = (condition.as_object_mut(), read.source_account) {
+            members.insert("StringEquals".to_owned(), json!({"aws:SourceAccount": account}));
+        }
+        let statement = json!({
+            "Effect": "Allow", "Principal": {"Service": read.principal}, "Action": read.action, "Resource": arn,
+            "Condition": condition
+        });
+        let policy = parse_policy(&json!({"Statement": [statement]}), format!("Resources.{}", named.0))?;
+        authority.resources.entry(arn).or_default().extend(policy);
+    }
+    for named in stack.of_kind("AWS::SQS::QueuePolicy") {
+        let read: QueuePolicyProperties = properties(named)?;
+        for url in &read.queues {
+            let arn = arn_of(stack, "AWS::SQS::Queue", named.0, |queue| url.ends_with(&format!("/{}", queue.name)))?;
+            let at = format!("Resources.{}.Properties.PolicyDocument", named.0);
+            authority.resources.entry(arn).or_default().extend(parse_policy(&read.policy_document, at)?);
+        }
+    }
+    Ok(authority)
+}
+
+fn parse_policy(document: &Value, at: String) -> Parsed<Policy> {
+    Policy::parse(document).map_err(|error| TemplateError::at(at, error.to_string()))
+}
+
+/// ARN of the resource of this kind that is meant.
+fn arn_of(stack: &Stack, kind: &str, by: &str, is_meant: impl Fn(&Resource) -> bool) -> Parsed<String> {
+    let found = stack.of_kind(kind).find(|(_, resource)| is_meant(resource));
+    let found = found.map(|(_, resource)| resource.arn.clone());
+    found
+        .ok_or_else(|| TemplateError::at(format!("Resources.{by}"), format!("it is about no `{kind}` of the template")))
+}
+
+#[cfg(test)]
+mod tests;
