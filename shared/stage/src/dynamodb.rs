@@ -198,6 +198,38 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_asks_for_what_it_consists_of() {
+        let db = DynamoDb::open(None).unwrap();
+        let table = "arn:aws:dynamodb:us-east-1:123456789012:table/snapback";
+        let named = json!({"TableName": "snapback"});
+        // (operation, input, actions and resources)
+        let rows = [
+            ("GetItem", named.clone(), vec![("dynamodb:GetItem", table.to_owned())]),
+            (
+                "Query",
+                json!({"TableName": "snapback", "IndexName": "live"}),
+                vec![("dynamodb:Query", format!("{table}/index/live"))],
+            ),
+            (
+                "TransactWriteItems",
+                json!({"TransactItems": [{"Put": named}, {"Update": named}, {"Delete": named}, {"ConditionCheck": named}]}),
+                vec![
+                    ("dynamodb:PutItem", table.to_owned()),
+                    ("dynamodb:UpdateItem", table.to_owned()),
+                    ("dynamodb:DeleteItem", table.to_owned()),
+                    ("dynamodb:ConditionCheckItem", table.to_owned()),
+                ],
+            ),
+        ];
+        for (operation, input, expected) in rows {
+            let asks = db.asks(&crate::protocol::request("watcher", "dynamodb", operation, input));
+            let expected: Vec<Ask> =
+                expected.into_iter().map(|(action, resource)| Ask::new("watcher", action, resource)).collect();
+            assert_eq!(asks, expected, "{operation}");
+        }
+    }
+
+    #[test]
     fn bad_input_and_unknown_operations_are_errors() {
         let db = DynamoDb::open(None).unwrap();
         let table = [

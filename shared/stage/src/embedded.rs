@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::http::{HeaderMap, Method};
-use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -13,7 +11,7 @@ use crate::cloudwatch::CloudWatch;
 use crate::iam::Ask;
 use crate::lambda::Lambda;
 use crate::parts::LambdaControl;
-use crate::protocol::{ApiFault, ApiRequest, ApiResponse, BoxFuture, Protocol, RawResponse, Service};
+use crate::protocol::{ApiFault, ApiRequest, ApiResponse, BoxFuture, RawResponse, Service, request};
 use crate::stage::{Ground, Stage, StageConfig, StageError};
 
 /// Largest answer of a part that is passed on.
@@ -70,18 +68,7 @@ impl EmbeddedAws {
         operation: &str,
         input: Value,
     ) -> Result<Value, ApiFault> {
-        let request = ApiRequest {
-            principal: OPERATOR.to_owned(),
-            service: name,
-            operation: operation.to_owned(),
-            protocol: Protocol::Json11,
-            method: Method::POST,
-            path: "/".to_owned(),
-            query: String::new(),
-            headers: HeaderMap::new(),
-            body: Bytes::from(input.to_string()),
-            input,
-        };
+        let request = request(OPERATOR, name, operation, input);
         match service.call(request).await {
             ApiResponse::Output(output) => Ok(output),
             ApiResponse::Fault(fault) => Err(fault),

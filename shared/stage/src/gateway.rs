@@ -194,6 +194,8 @@ mod tests {
     use super::*;
     use crate::access::Rule;
     use crate::clock::StageClock;
+    use crate::iam::Authority;
+    use crate::iam::policy::Policy;
     use crate::protocol::BoxFuture;
     use serde_json::{Value, json};
     use std::time::Duration;
@@ -281,6 +283,28 @@ mod tests {
         assert_eq!(status, 400);
         assert_eq!(body.get("__type"), Some(&json!("AccessDeniedException")));
         assert_eq!(access.calls()[0].outcome, Outcome::Error("AccessDeniedException".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_a_role_does_not_allow_is_denied_and_named() {
+        let (gateway, access) = gateway();
+        let role = json!({"Statement": {"Effect": "Allow", "Action": "codedeploy:GetDeployment", "Resource": "*"}});
+        let authority = Authority {
+            roles: [("arn:role".to_owned(), Policy::parse(&role).unwrap())].into(),
+            acts_as: [("WATCHER".to_owned(), "arn:role".to_owned())].into(),
+            ..Authority::default()
+        };
+        access.iam().enforce(authority);
+        let (status, _) = answer(&gateway, call("CodeDeploy_20141006.GetDeployment", "{}")).await;
+        assert_eq!(status, 200);
+        let (status, body) = answer(&gateway, call("CodeDeploy_20141006.StopDeployment", "{}")).await;
+        assert_eq!((status, body["__type"].as_str()), (400, Some("AccessDeniedException")));
+        let words = "is not authorized to perform: codedeploy:StopDeployment on resource: *";
+        assert!(body["message"].as_str().unwrap().contains(words), "{body}");
+        assert_eq!(access.calls()[1].outcome, Outcome::Error("AccessDeniedException".to_owned()));
+        let denied: Vec<Ask> = access.iam().denied().into_iter().collect();
+        assert_eq!(denied, [Ask::new("WATCHER", "codedeploy:StopDeployment", "*")]);
+        assert_eq!(access.iam().asked().len(), 2);
     }
 
     #[tokio::test]

@@ -56,6 +56,22 @@ pub struct ApiRequest {
     pub input: Value,
 }
 
+/// A call that did not come over the wire.
+pub(crate) fn request(principal: &str, service: &'static str, operation: &str, input: Value) -> ApiRequest {
+    ApiRequest {
+        principal: principal.to_owned(),
+        service,
+        operation: operation.to_owned(),
+        protocol: Protocol::Json11,
+        method: Method::POST,
+        path: "/".to_owned(),
+        query: String::new(),
+        headers: HeaderMap::new(),
+        body: Bytes::from(input.to_string()),
+        input,
+    }
+}
+
 impl ApiRequest {
     /// The caller wants to do this on `resource`.
     #[must_use]

@@ -260,6 +260,8 @@ fn not_found(name: &str) -> ApiFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::iam::Authority;
+    use crate::iam::policy::Policy;
     use crate::parts::AliasRouting;
     use tokio::runtime::Handle;
 
@@ -315,6 +317,31 @@ mod tests {
         assert_eq!(lock(&functions.0)[0].1, json!({"bake": 1}));
         assert!(scheduler.names().is_empty());
         assert_eq!(scheduler.fired().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_that_scheduler_may_take_decides_what_is_called() {
+        let role = "arn:aws:iam::1:role/s";
+        let trust = |service: &str| json!({"Statement": {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}});
+        let may = |action: &str| json!({"Statement": {"Effect": "Allow", "Action": action, "Resource": "*"}});
+        // (trusted service, action of the role, error of CreateSchedule, calls of the function)
+        let table = [
+            (PRINCIPAL, "lambda:InvokeFunction", None, 1),
+            (PRINCIPAL, "lambda:GetAlias", None, 0),
+            ("lambda.amazonaws.com", "lambda:InvokeFunction", Some("ValidationException"), 0),
+        ];
+        for (trusted, action, error, calls) in table {
+            let (scheduler, functions) = scheduler();
+            let policy = |document: Value| [(role.to_owned(), Policy::parse(&document).unwrap())].into();
+            let (roles, resources) = (policy(may(action)), policy(trust(trusted)));
+            scheduler.inner.access.iam().enforce(Authority { roles, resources, ..Authority::default() });
+            let created = scheduler.dispatch("CreateSchedule", "s", &input(10, "DELETE"));
+            assert_eq!(created.err().map(|fault| fault.code).as_deref(), error, "{trusted} {action}");
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            assert_eq!(lock(&functions.0).len(), calls, "{trusted} {action}");
+            let refused = scheduler.fired().iter().filter(|fired| fired.error.is_some()).count();
+            assert_eq!(refused, usize::from(error.is_none() && calls == 0), "{trusted} {action}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,8 +15,13 @@ use std::time::Duration;
 
 use lambda_world::{Holder, World, gone, json, within};
 use serde_json::json;
+use snapback_stage::access::Access;
+use snapback_stage::clock::StageClock;
+use snapback_stage::iam::Authority;
+use snapback_stage::iam::policy::Policy;
 use snapback_stage::lambda::{AsyncConfig, ConfigurationChange, Fault, LambdaEvent};
 use snapback_stage::parts::{AliasRouting, LambdaControl};
+use snapback_stage::queues::Queues;
 
 fn to(version: &str) -> AliasRouting {
     AliasRouting { version: version.to_owned(), additional: None }
@@ -234,6 +239,48 @@ async fn a_failing_event_is_retried_with_its_id_then_goes_to_the_destination() {
     assert_eq!(world.sink.sum("AsyncEventsReceived", &["FunctionName=broken"]).to_string(), "1");
     assert_eq!(world.sink.sum("AsyncEventsDropped", &["FunctionName=broken"]).to_string(), "1");
     assert_eq!(world.sink.sum("DestinationDeliveryFailures", &["FunctionName=broken"]).to_string(), "0");
+}
+
+#[tokio::test]
+async fn the_role_decides_over_the_destination() {
+    let queues = Queues::default();
+    let queue = queues.create("letters");
+    // (destination, action that the role allows, delivered)
+    let watchdog = "arn:aws:lambda:us-east-1:123456789012:function:watchdog".to_owned();
+    let table = [
+        (&watchdog, "lambda:InvokeFunction", true),
+        (&watchdog, "sqs:SendMessage", false),
+        (&queue, "sqs:SendMessage", true),
+        (&queue, "lambda:InvokeFunction", false),
+    ];
+    for (destination, action, expected) in table {
+        let mut world = World::new();
+        let access = Access::new(StageClock::new(Duration::from_secs(60)));
+        let role = json!({"Statement": {"Effect": "Allow", "Action": action, "Resource": destination}});
+        access.iam().enforce(Authority {
+            roles: [("arn:role".to_owned(), Policy::parse(&role).unwrap())].into(),
+            acts_as: [("BROKEN".to_owned(), "arn:role".to_owned())].into(),
+            ..Authority::default()
+        });
+        world.lambda.connect(access, queues.clone());
+        world.create("watchdog", |_| {});
+        world.create("broken", |config| {
+            config.access_key = "BROKEN".to_owned();
+            config.async_config.max_retries = 0;
+            config.async_config.on_failure = Some(destination.clone());
+        });
+        world.lambda.set_fault("broken", Fault::FailAll, true).unwrap();
+        world.lambda.invoke_async("broken", json!({ "order": 5 })).unwrap();
+        let delivered = world.event(|event| match event {
+            LambdaEvent::DestinationCalled { delivered, .. } => Some(*delivered),
+            _ => None,
+        });
+        assert_eq!(delivered.await, expected, "{destination} {action}");
+        world.lambda.shutdown().await;
+    }
+    let letters = queues.messages(&queue);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0]["requestPayload"], json!({ "order": 5 }));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 use super::api::{dispatch, parse_rate};
 use super::*;
+use crate::iam::Authority;
+use crate::iam::policy::Policy;
 use crate::parts::AliasRouting;
 use tokio::runtime::Handle;
 
@@ -32,9 +34,13 @@ impl LambdaControl for Functions {
 const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:deployment-recorder";
 
 fn bus() -> (EventBus, Arc<Functions>) {
+    bus_with(Queues::default())
+}
+
+fn bus_with(queues: Queues) -> (EventBus, Arc<Functions>) {
     let functions = Arc::new(Functions::default());
     let clock = StageClock::new(Duration::from_secs(6)); // ten times as fast
-    let (access, queues) = (Access::new(clock), Queues::default());
+    let access = Access::new(clock);
     (EventBus::new(clock, Tasks::new(Handle::current()), functions.clone(), access, queues), functions)
 }
 
@@ -216,4 +222,35 @@ fn rates_have_the_grammar_of_eventbridge() {
     for (expression, seconds) in table {
         assert_eq!(parse_rate(expression).ok().map(|rate| rate.as_secs()), seconds, "{expression}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_permission_an_event_goes_to_the_dead_letters() {
+    let queues = Queues::default();
+    let queue = queues.create("letters");
+    let (bus, functions) = bus_with(queues.clone());
+    bus.put_rule("r", Trigger::Pattern(Pattern::parse(&json!({"source": ["aws.codedeploy"]})).unwrap()), true);
+    assert!(bus.put_targets("r", vec![Target { dead_letter: Some(queue.clone()), ..target() }]));
+    let from_rule = |rule: &str, action: &str| {
+        let condition = json!({"ArnEquals": {"aws:SourceArn": rule_arn(rule)}});
+        let service = json!({"Service": "events.amazonaws.com"});
+        let statement = json!({"Effect": "Allow", "Principal": service, "Action": action, "Condition": condition});
+        Policy::parse(&json!({"Statement": statement})).unwrap()
+    };
+    // (rule that may invoke the function, rule that may send to the queue, events that arrive, dead letters)
+    let table = [("r", "r", 1, 0), ("another", "r", 0, 1), ("another", "another", 0, 0)];
+    for (may_invoke, may_send, arrived, buried) in table {
+        let function = (FUNCTION.to_owned(), from_rule(may_invoke, "lambda:InvokeFunction"));
+        let letters = (queue.clone(), from_rule(may_send, "sqs:SendMessage"));
+        let authority = Authority { resources: [function, letters].into(), ..Authority::default() };
+        bus.inner.access.iam().enforce(authority);
+        let before = (lock(&functions.received).len(), queues.messages(&queue).len());
+        publish(&bus, "START");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let after = (lock(&functions.received).len(), queues.messages(&queue).len());
+        assert_eq!(after, (before.0 + arrived, before.1 + buried), "{may_invoke} {may_send}");
+    }
+    let codes: Vec<String> = bus.undelivered().into_iter().map(|undelivered| undelivered.error.code).collect();
+    assert_eq!(codes, ["AccessDeniedException", "AccessDeniedException"]);
+    assert_eq!(queues.messages(&queue)[0]["detail"]["state"], "START", "the event itself");
 }

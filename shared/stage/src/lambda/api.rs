@@ -487,6 +487,10 @@ fn decode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::StageClock;
+    use crate::parts::{MetricPoint, MetricSink};
+    use crate::protocol::request;
+    use std::sync::Arc;
 
     #[test]
     fn paths_are_decoded_and_bad_escapes_kept() {
@@ -501,6 +505,44 @@ mod tests {
         for (encoded, decoded) in table {
             assert_eq!(decode(encoded), decoded);
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_is_about_a_function_with_its_tags() {
+        struct Nowhere;
+        impl MetricSink for Nowhere {
+            fn record(&self, _point: MetricPoint) {}
+            fn log_line(&self, _function: &str, _line: &str) {}
+        }
+        let clock = StageClock::new(Duration::from_secs(60));
+        let lambda = Lambda::new(clock, String::new(), Arc::new(Nowhere));
+        let mut config = FunctionConfig::new("checkout", "/bin/sh", "KEY");
+        config.tags = [("snapback".to_owned(), "protected".to_owned())].into();
+        lambda.create_function(config).unwrap();
+        let arn = "arn:aws:lambda:us-east-1:123456789012:function:checkout";
+        let named = "/2015-03-31/functions/checkout";
+        let by_arn = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Acheckout%3A3";
+        // (operation, path, query, action, resource)
+        let table = [
+            ("GetAlias", format!("{named}/aliases/live"), "", "lambda:GetAlias", arn.to_owned()),
+            (
+                "GetFunctionConfiguration",
+                format!("{named}/configuration"),
+                "Qualifier=3",
+                "lambda:GetFunctionConfiguration",
+                arn.to_owned(),
+            ),
+            ("Invoke", format!("{named}/invocations"), "Qualifier=3", "lambda:InvokeFunction", format!("{arn}:3")),
+            ("Invoke", format!("{by_arn}/invocations"), "", "lambda:InvokeFunction", format!("{arn}:3")),
+        ];
+        for (operation, path, query, action, resource) in table {
+            let mut asked = request("watcher", "lambda", operation, Value::Null);
+            asked.path.clone_from(&path);
+            query.clone_into(&mut asked.query);
+            let expected = Ask::new("watcher", action, resource).with("aws:ResourceTag/snapback", "protected");
+            assert_eq!(lambda.asks(&asked), [expected], "{path}");
+        }
+        lambda.shutdown().await;
     }
 
     #[test]
