@@ -5,8 +5,9 @@
 use serde_json::{Value, json};
 use snapback_stage::embedded::EmbeddedAws;
 use snapback_stage::lambda::LogSource;
-use snapback_stage::rehearsal::{function_name, snapback};
+use snapback_stage::rehearsal::snapback;
 use snapback_stage::stage::StageConfig;
+use snapback_stage::wiring::Wiring;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,14 +19,18 @@ fn binaries() -> PathBuf {
 async fn installed() -> EmbeddedAws {
     let config = StageConfig { minute: Duration::from_secs(60), port: None, store: None };
     let aws = EmbeddedAws::start(config, binaries()).await.unwrap();
-    snapback(&aws, &binaries(), Duration::from_secs(10)).await.unwrap();
+    snapback(&aws, &Wiring::built_in().unwrap(), &binaries(), Duration::from_secs(10)).await.unwrap();
     aws
+}
+
+/// Name in AWS of the function with this binary.
+fn function_name(binary: &str) -> String {
+    Wiring::built_in().unwrap().function(binary).unwrap().name.clone()
 }
 
 /// Error type and message of one synchronous invocation; `None` when it went well.
 async fn invoke(aws: &EmbeddedAws, binary: &str, payload: String) -> Option<(String, String)> {
-    let name = function_name(binary).unwrap();
-    let result = aws.lambda.invoke(name, None, payload).await.unwrap();
+    let result = aws.lambda.invoke(&function_name(binary), None, payload).await.unwrap();
     result.function_error.as_ref()?;
     let answer: Value = serde_json::from_slice(&result.payload).unwrap();
     let text = |member: &str| answer.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -83,7 +88,7 @@ async fn wrong_events_are_named_errors_and_nothing_crashes() {
     assert_eq!(invoke(&aws, "alarm-handler", alarm(ok)).await, None);
     assert_eq!(invoke(&aws, "watcher", "{\"whatever\": true}".to_owned()).await, None);
     for binary in ["before-allow-traffic", "alarm-handler", "deployment-recorder", "hook-watchdog"] {
-        let log = aws.lambda.log(function_name(binary).unwrap());
+        let log = aws.lambda.log(&function_name(binary));
         let died: Vec<_> = log.iter().filter(|line| line.source == LogSource::Platform).collect();
         assert!(died.is_empty(), "{binary} died: {died:?}");
     }

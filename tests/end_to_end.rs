@@ -1,8 +1,11 @@
 //! Every rehearsal, with the real binaries, as a person would start them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test helper may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test helper may panic")]
 
 use serde_json::Value;
-use std::path::PathBuf;
+use snapback_stage::iam::Ask;
+use snapback_stage::template::Template;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The folder of the binaries: `target/debug`, beside the folder of this test.
@@ -35,6 +38,28 @@ fn every_scenario_ends_as_it_must() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(document.get("ok"), Some(&Value::Bool(true)));
     assert!(scenarios(&document).len() >= 39, "scenarios are missing");
+    what_was_asked_is_on_file(&document);
+}
+
+/// `least_privilege.rs` compares the template with that file; here it is compared with what really happened.
+fn what_was_asked_is_on_file(document: &Value) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/stage/golden/asked.json");
+    let mut golden: BTreeMap<String, BTreeSet<Ask>> =
+        serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let mut asked: BTreeSet<Ask> = serde_json::from_value(document["asked"].clone()).unwrap();
+    // Which of several functions comes first is chance now and then; a person has looked at these.
+    asked.retain(|ask| !golden["by chance"].contains(ask));
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        golden.insert("always".to_owned(), asked);
+        std::fs::write(&file, serde_json::to_string_pretty(&golden).unwrap() + "\n").unwrap();
+        return;
+    }
+    let news: Vec<String> = asked.difference(&golden["always"]).map(ToString::to_string).collect();
+    let gone: Vec<String> = golden["always"].difference(&asked).map(ToString::to_string).collect();
+    assert!(
+        news.is_empty() && gone.is_empty(),
+        "shared/stage/golden/asked.json is stale (UPDATE_SNAPSHOTS=1 writes it anew, `by chance` is kept):\nnew: {news:#?}\ngone: {gone:#?}"
+    );
 }
 
 #[test]
@@ -45,4 +70,39 @@ fn a_rehearsal_can_fail() {
     assert_eq!(document.get("ok"), Some(&Value::Bool(false)));
     let trigger = scenarios(&document).first().and_then(|scenario| scenario.get("trigger"));
     assert_ne!(trigger.and_then(Value::as_str), Some("alarm"), "switched off, and still at work: {document}");
+}
+
+#[test]
+fn a_broken_template_fails_a_rehearsal() {
+    let resources = "/Resources/BeforeAllowTraffic/Properties/EventInvokeConfig";
+    let actions = "/Resources/AlarmHandlerRole/Properties/Policies/0/PolicyDocument/Statement/3/Action";
+    // (scenario, where, what is taken away there, what the report says)
+    let table = [
+        ("hook-never-ran", resources, "DestinationConfig", "trigger is sweep"),
+        ("hook-never-ran", "/Resources/AfterAllowTraffic", "Properties", "AfterAllowTraffic.Properties"),
+        (
+            "errors-in-canary",
+            actions,
+            "codedeploy:StopDeployment",
+            "does not allow alarm-handler: codedeploy:StopDeployment",
+        ),
+        ("errors-in-canary", "/Resources", "DeploymentsRulePermission", "does not allow events.amazonaws.com"),
+    ];
+    for (index, (scenario, place, part, said)) in table.into_iter().enumerate() {
+        let text = include_str!("../infra/sam/template.yaml");
+        let mut template = Template::parse(text).unwrap().into_document();
+        let parent = template.pointer_mut(place).unwrap();
+        if let Some(list) = parent.as_array_mut() {
+            list.retain(|item| item != part);
+        } else {
+            parent.as_object_mut().unwrap().remove(part).unwrap();
+        }
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("template-{index}.json"));
+        std::fs::write(&file, template.to_string()).unwrap();
+        let arguments = [scenario, "--json", "--quiet", "--template", file.to_str().unwrap()];
+        let output = Command::new(binaries().join("snapback")).arg("rehearse").args(arguments).output().unwrap();
+        assert!(!output.status.success(), "{scenario} without {part}");
+        let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(all.contains(said), "{scenario} without {part}: {all}");
+    }
 }

@@ -154,7 +154,7 @@ impl Rehearse {
     fn wiring(&self) -> Result<Wiring, String> {
         let Some(file) = &self.template else { return Wiring::built_in().map_err(|error| error.to_string()) };
         let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-        let wiring = Template::parse(&text).and_then(|template| Wiring::of(&template));
+        let wiring = Template::parse(&text).and_then(|template| Wiring::of(&template, &BTreeMap::new()));
         wiring.map_err(|error| format!("{}: {error}", file.display()))
     }
 

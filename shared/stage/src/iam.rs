@@ -53,10 +53,10 @@ impl Ask {
         {
             self.resource = format!("{function}:1");
         }
-        if let Some((before, id)) = self.resource.rsplit_once("-d-") {
-            if id.len() == 9 {
-                self.resource = format!("{before}-d-000000000");
-            }
+        if let Some((before, id)) = self.resource.rsplit_once("-d-")
+            && id.len() == 9
+        {
+            self.resource = format!("{before}-d-000000000");
         }
         self
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::parts::{ACCOUNT, ApiError, REGION};
+use crate::parts::ApiError;
 use crate::tasks::lock;
 
 /// Messages kept of each queue.
@@ -19,11 +19,9 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// Makes queue `name` (again is no error) and gives its ARN.
-    pub fn create(&self, name: &str) -> String {
-        let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}");
-        lock(&self.messages).entry(arn.clone()).or_default();
-        arn
+    /// Makes a queue; again is no error.
+    pub fn create(&self, arn: &str) {
+        lock(&self.messages).entry(arn.to_owned()).or_default();
     }
 
     /// Puts a message into the queue; the newest ones of a full queue are lost.
@@ -56,14 +54,15 @@ mod tests {
     #[test]
     fn a_queue_takes_messages() {
         let queues = Queues::default();
-        let arn = queues.create("letters");
-        queues.send(&arn, json!({"a": 1})).unwrap();
-        queues.create("letters");
-        assert_eq!(queues.messages(&arn), [json!({"a": 1})], "made again, it keeps its messages");
+        let arn = "arn:aws:sqs:us-east-1:123456789012:letters";
+        queues.create(arn);
+        queues.send(arn, json!({"a": 1})).unwrap();
+        queues.create(arn);
+        assert_eq!(queues.messages(arn), [json!({"a": 1})], "made again, it keeps its messages");
         assert_eq!(queues.send("arn:other", json!(1)).unwrap_err().code, "QueueDoesNotExist");
         for _ in 0..=KEPT_MAX {
-            queues.send(&arn, json!(2)).unwrap();
+            queues.send(arn, json!(2)).unwrap();
         }
-        assert_eq!(queues.messages(&arn).len(), KEPT_MAX);
+        assert_eq!(queues.messages(arn).len(), KEPT_MAX);
     }
 }

@@ -19,6 +19,9 @@ use crate::template::{Resource, Stack, Template, TemplateError};
 /// The template that comes with Snapback.
 const BUILT_IN: &str = include_str!("../../../infra/sam/template.yaml");
 
+/// ARN of the role of deployment groups. It is the services', not Snapback's: the managed policy `AWSCodeDeployRoleForLambda`.
+pub(crate) const CODEDEPLOY_ROLE: &str = "arn:aws:iam::123456789012:role/codedeploy";
+
 /// The parts of an installation, as they are put on the stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wiring {
@@ -30,9 +33,9 @@ pub struct Wiring {
     pub table: Value,
     /// Name of the topic.
     pub topic: String,
-    /// Names of the queues.
+    /// ARNs of the queues.
     pub queues: Vec<String>,
-    /// Roles, permissions of functions, policies of queues.
+    /// Roles, CodeDeploy's among them; permissions of functions, policies of queues.
     pub authority: Authority,
 }
 
@@ -78,22 +81,24 @@ impl Wiring {
     /// # Errors
     /// When it is broken.
     pub fn built_in() -> Result<Self, TemplateError> {
-        Self::of(&Template::parse(BUILT_IN)?)
+        Self::of(&Template::parse(BUILT_IN)?, &BTreeMap::new())
     }
 
-    /// What `template` describes, with the defaults of its parameters.
+    /// What `template` describes.
+    ///
+    /// * `parameters`: values by name; the others have their defaults.
     ///
     /// # Errors
     /// When the template is not valid, or a resource has properties that the stage does not know.
-    pub fn of(template: &Template) -> Result<Self, TemplateError> {
-        let stack = template.resolve(&BTreeMap::new())?;
+    pub fn of(template: &Template, parameters: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
+        let stack = template.resolve(parameters)?;
         check_kinds(&stack)?;
         let wiring = Self {
             functions: all(&stack, "AWS::Serverless::Function", function)?,
             rules: all(&stack, "AWS::Events::Rule", rule)?,
             table: table(only(&stack, "AWS::DynamoDB::Table")?),
             topic: only(&stack, "AWS::SNS::Topic")?.1.name.clone(),
-            queues: stack.of_kind("AWS::SQS::Queue").map(|(_, queue)| queue.name.clone()).collect(),
+            queues: stack.of_kind("AWS::SQS::Queue").map(|(_, queue)| queue.arn.clone()).collect(),
             authority: authority(&stack)?,
         };
         Ok(Self { authority: Authority { acts_as: wiring.roles_of_functions(), ..wiring.authority }, ..wiring })
@@ -383,6 +388,11 @@ struct QueuePolicyProperties {
 
 fn authority(stack: &Stack) -> Parsed<Authority> {
     let mut authority = Authority::default();
+    // Of the managed policy the part that the name of a hook can break.
+    let managed = json!({"Statement": {
+        "Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "arn:aws:lambda:*:*:function:CodeDeployHook_*"
+    }});
+    authority.roles.insert(CODEDEPLOY_ROLE.to_owned(), parse_policy(&managed, String::new())?);
     for named in stack.of_kind("AWS::IAM::Role") {
         let (id, Resource { arn, .. }) = named;
         let read: RoleProperties = properties(named)?;

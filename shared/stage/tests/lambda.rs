@@ -244,7 +244,8 @@ async fn a_failing_event_is_retried_with_its_id_then_goes_to_the_destination() {
 #[tokio::test]
 async fn the_role_decides_over_the_destination() {
     let queues = Queues::default();
-    let queue = queues.create("letters");
+    let queue = "arn:aws:sqs:us-east-1:123456789012:letters".to_owned();
+    queues.create(&queue);
     // (destination, action that the role allows, delivered)
     let watchdog = "arn:aws:lambda:us-east-1:123456789012:function:watchdog".to_owned();
     let table = [

@@ -227,7 +227,8 @@ fn rates_have_the_grammar_of_eventbridge() {
 #[tokio::test(start_paused = true)]
 async fn without_permission_an_event_goes_to_the_dead_letters() {
     let queues = Queues::default();
-    let queue = queues.create("letters");
+    let queue = "arn:aws:sqs:us-east-1:123456789012:letters".to_owned();
+    queues.create(&queue);
     let (bus, functions) = bus_with(queues.clone());
     bus.put_rule("r", Trigger::Pattern(Pattern::parse(&json!({"source": ["aws.codedeploy"]})).unwrap()), true);
     assert!(bus.put_targets("r", vec![Target { dead_letter: Some(queue.clone()), ..target() }]));

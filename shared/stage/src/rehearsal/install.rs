@@ -10,11 +10,10 @@ use super::fault::VersionFaults;
 use super::scenario::{Scenario, Shift};
 use crate::embedded::{EmbeddedAws, OPERATOR};
 use crate::iam::Ask;
-use crate::iam::policy::Policy;
 use crate::lambda::{ConfigurationChange, FunctionConfig};
 use crate::parts::{AliasRouting, ApiError};
 use crate::protocol::ApiFault;
-use crate::wiring::Wiring;
+use crate::wiring::{CODEDEPLOY_ROLE, Wiring};
 
 /// Name of the table.
 pub const TABLE: &str = "snapback";
@@ -36,8 +35,6 @@ const BEFORE: &str = "before-allow-traffic";
 const AFTER: &str = "after-allow-traffic";
 /// The binary of the demo application.
 const DEMO_APP: &str = "demo-app";
-/// Role of the deployment group, which is none of the template's.
-const CODEDEPLOY_ROLE: &str = "arn:aws:iam::123456789012:role/codedeploy";
 
 /// Why something could not be put on the stage.
 #[derive(Debug, thiserror::Error)]
@@ -95,23 +92,6 @@ pub(super) fn own_alarms() -> Result<(Vec<Value>, Vec<String>), InstallError> {
         .map_err(|why| InstallError::Refused { what: "own alarms".into(), why })?;
     let names = inputs.iter().filter_map(|input| Some(input.get("AlarmName")?.as_str()?.to_owned())).collect();
     Ok((inputs.to_vec(), names))
-}
-
-/// From now on the roles of the template decide who may do what, and the managed role of CodeDeploy.
-///
-/// # Errors
-/// Never, unless that role's policy is no policy.
-pub(super) fn enforce_roles(aws: &EmbeddedAws, wiring: &Wiring) -> Result<(), InstallError> {
-    // Of AWSCodeDeployRoleForLambda the part that a hook's name can break.
-    let managed = json!({"Statement": {
-        "Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "arn:aws:lambda:*:*:function:CodeDeployHook_*"
-    }});
-    let managed = Policy::parse(&managed)
-        .map_err(|error| InstallError::Refused { what: "CodeDeploy's role".into(), why: error.to_string() })?;
-    let mut authority = wiring.authority.clone();
-    authority.roles.insert(CODEDEPLOY_ROLE.to_owned(), managed);
-    aws.stage.access.iam().enforce(authority);
-    Ok(())
 }
 
 /// Table, topic, queues, functions and rules of an installation. Answers the topic's ARN.

@@ -92,7 +92,7 @@ pub(super) struct Ended {
 
 async fn on_stage(aws: &EmbeddedAws, scenario: &Scenario, how: &Play) -> Result<Ended, InstallError> {
     let deadline = deadline_of(scenario);
-    install::enforce_roles(aws, &how.wiring)?;
+    aws.stage.access.iam().enforce(how.wiring.authority.clone());
     let topic = install::snapback(aws, &how.wiring, &how.functions, deadline).await?;
     let policy = policy(scenario, &topic);
     let service = install::service(aws, &how.functions, scenario, &policy).await?;

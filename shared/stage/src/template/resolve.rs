@@ -237,23 +237,19 @@ impl<'a> Resolver<'a> {
                 let name = argument.as_str().ok_or_else(|| wrong("takes a name"))?;
                 self.reference(name, at, depth)
             }
-            "Fn::GetAtt" => match argument {
-                Value::String(text) => {
-                    let (id, attribute) = text.split_once('.').ok_or_else(|| wrong("takes `Resource.Attribute`"))?;
-                    self.attribute(id, attribute, at, depth).map(Some)
-                }
-                _ => match items()? {
-                    [Value::String(id), Value::String(attribute)] => self.attribute(id, attribute, at, depth).map(Some),
-                    _ => Err(wrong("takes a resource and an attribute")),
-                },
-            },
-            "Fn::Sub" => match argument {
-                Value::String(text) => self.substitute(text, &Map::new(), at, depth).map(Some),
-                _ => match items()? {
-                    [Value::String(text), Value::Object(names)] => self.substitute(text, names, at, depth).map(Some),
-                    _ => Err(wrong("takes a text, or a text and an object")),
-                },
-            },
+            "Fn::GetAtt" => {
+                let names = argument.as_str().map(|text| text.split_once('.'));
+                let names = names.unwrap_or_else(|| Some((argument.get(0)?.as_str()?, argument.get(1)?.as_str()?)));
+                let (id, attribute) = names.ok_or_else(|| wrong("takes a resource and an attribute"))?;
+                self.attribute(id, attribute, at, depth).map(Some)
+            }
+            "Fn::Sub" => {
+                let none = Map::new();
+                let parts = argument.as_str().map(|text| (text, &none));
+                let parts = parts.or_else(|| Some((argument.get(0)?.as_str()?, argument.get(1)?.as_object()?)));
+                let (text, names) = parts.ok_or_else(|| wrong("takes a text, or a text and an object"))?;
+                self.substitute(text, names, at, depth).map(Some)
+            }
             "Fn::If" => match items()? {
                 [Value::String(name), yes, no] => {
                     let branch = if self.named_condition(name, at, depth)? { yes } else { no };

@@ -8,7 +8,7 @@ fn document() -> Value {
 }
 
 fn read(document: Value) -> Result<Wiring, TemplateError> {
-    Wiring::of(&Template::from(document))
+    Wiring::of(&Template::from(document), &BTreeMap::new())
 }
 
 /// Lists of attributes have no order.
@@ -87,9 +87,9 @@ fn what_the_stage_cannot_play_is_refused_with_its_place() {
         let mut document = document();
         let (parent, member) = place.rsplit_once('/').unwrap();
         let parent = document["Resources"].pointer_mut(parent).unwrap();
-        match parent {
-            Value::Array(list) => list[member.parse::<usize>().unwrap()] = value,
-            parent => parent[member] = value,
+        match parent.as_array_mut() {
+            Some(list) => list[member.parse::<usize>().unwrap()] = value,
+            None => parent[member] = value,
         }
         let error = read(document).unwrap_err().to_string();
         assert!(error.contains(part), "{case}: {error}");

@@ -1,0 +1,128 @@
+//! The template's roles and wiring, compared with what all rehearsals asked for (`shared/stage/golden/asked.json`, which
+//! `end_to_end.rs` keeps honest): nothing missing, and nothing spare without a reason.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test helper may panic")]
+
+use serde_json::Value;
+use snapback_stage::iam::Ask;
+use snapback_stage::template::{Template, TemplateError};
+use snapback_stage::wiring::{Wiring, audit};
+use std::collections::{BTreeMap, BTreeSet};
+
+const TEMPLATE: &str = include_str!("../infra/sam/template.yaml");
+const ASKED: &str = include_str!("../shared/stage/golden/asked.json");
+/// A topic that policies name, so that the roles are compared with everything that they can hold.
+const TEAM: &str = "arn:aws:sns:us-east-1:123456789012:team";
+
+fn asked() -> BTreeSet<Ask> {
+    let golden: BTreeMap<String, BTreeSet<Ask>> = serde_json::from_str(ASKED).unwrap();
+    golden.into_values().flatten().collect()
+}
+
+fn findings(document: Value, asked: &BTreeSet<Ask>) -> Result<BTreeSet<String>, TemplateError> {
+    let parameters = [("NotifyTopicArns".to_owned(), TEAM.to_owned())].into();
+    Ok(audit(&Wiring::of(&Template::from(document), &parameters)?, asked))
+}
+
+/// What no rehearsal asks for, and has to be there all the same.
+fn spare_with_a_reason() -> BTreeSet<String> {
+    let functions = [
+        ("BeforeAllowTraffic", "CodeDeployHook_snapback-before-allow-traffic"),
+        ("AfterAllowTraffic", "CodeDeployHook_snapback-after-allow-traffic"),
+        ("AlarmHandler", "snapback-alarm-handler"),
+        ("DeploymentRecorder", "snapback-deployment-recorder"),
+        ("Watcher", "snapback-watcher"),
+        ("HookWatchdog", "snapback-hook-watchdog"),
+    ];
+    let mut spare = BTreeSet::new();
+    for (id, name) in functions {
+        // Lambda writes the log for the function: no call that the function makes.
+        let group = format!("arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/{name}:*");
+        spare.extend(["CreateLogStream", "PutLogEvents"].map(|call| may(id, &format!("logs:{call}"), &group)));
+        // The policies of the rehearsals name Snapback's own topic.
+        spare.insert(may(id, "sns:Publish", TEAM));
+    }
+    spare
+}
+
+fn may(id: &str, action: &str, resource: &str) -> String {
+    format!("spare: role/snapback-{id}Role may {action} on {resource}")
+}
+
+#[test]
+fn nothing_is_missing_and_nothing_is_spare() {
+    let document = Template::parse(TEMPLATE).unwrap().into_document();
+    let found = findings(document, &asked()).unwrap();
+    let expected = spare_with_a_reason();
+    let news: Vec<&String> = found.difference(&expected).collect();
+    assert!(news.is_empty(), "infra/sam/template.yaml does not fit what the rehearsals ask for:\n{news:#?}");
+    let gone: Vec<&String> = expected.difference(&found).collect();
+    assert!(gone.is_empty(), "these exceptions are none any more:\n{gone:#?}");
+}
+
+/// Templates with one thing less, and what that is.
+fn mutants() -> Vec<(String, Value)> {
+    let document = Template::parse(TEMPLATE).unwrap().into_document();
+    let mut places = Vec::new();
+    for (id, resource) in document["Resources"].as_object().unwrap() {
+        let at = format!("/Resources/{id}");
+        match resource["Type"].as_str().unwrap() {
+            "AWS::IAM::Role" => places.extend(parts_of_role(&document, &at)),
+            "AWS::Events::Rule" => {
+                let target = format!("{at}/Properties/Targets/0");
+                places.extend([at, format!("{target}/DeadLetterConfig"), target]);
+            }
+            "AWS::Lambda::Permission" => places.push(at),
+            "AWS::SQS::QueuePolicy" => places.push(format!("{at}/Properties/PolicyDocument/Statement/0")),
+            "AWS::Serverless::Function" => {
+                let destination = format!("{at}/Properties/EventInvokeConfig/DestinationConfig");
+                places.extend(document.pointer(&destination).map(|_| destination));
+            }
+            _ => {}
+        }
+    }
+    places.into_iter().map(|place| (place.clone(), without(&document, &place))).collect()
+}
+
+/// Each action, each resource and each trust of a role.
+fn parts_of_role(document: &Value, role: &str) -> Vec<String> {
+    let mut places = vec![format!("{role}/Properties/AssumeRolePolicyDocument/Statement/0")];
+    let statements = format!("{role}/Properties/Policies/0/PolicyDocument/Statement");
+    for index in 0..document.pointer(&statements).unwrap().as_array().unwrap().len() {
+        let at = format!("{statements}/{index}");
+        // A statement under a condition, or one that has a single action, goes as a whole.
+        let before = places.len();
+        for list in ["Action", "Resource"] {
+            let items = document.pointer(&format!("{at}/{list}")).and_then(Value::as_array);
+            places.extend((0..items.map_or(0, Vec::len)).map(|item| format!("{at}/{list}/{item}")));
+        }
+        if places.len() == before {
+            places.push(at);
+        }
+    }
+    places
+}
+
+fn without(document: &Value, place: &str) -> Value {
+    let mut document = document.clone();
+    let (parent, member) = place.rsplit_once('/').unwrap();
+    let parent = document.pointer_mut(parent).unwrap();
+    if let Some(list) = parent.as_array_mut() {
+        list.remove(member.parse().unwrap());
+    } else {
+        parent.as_object_mut().unwrap().remove(member).unwrap();
+    }
+    document
+}
+
+#[test]
+fn whatever_is_taken_away_is_noticed() {
+    let (asked, expected) = (asked(), spare_with_a_reason());
+    let mutants = mutants();
+    assert!(mutants.len() > 150, "only {} parts were taken away", mutants.len());
+    let unnoticed: Vec<String> = mutants
+        .into_iter()
+        .filter(|(_, document)| findings(document.clone(), &asked).is_ok_and(|found| found == expected))
+        .map(|(place, _)| place)
+        .collect();
+    assert!(unnoticed.is_empty(), "nobody notices when these are gone:\n{unnoticed:#?}");
+}
