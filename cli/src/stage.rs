@@ -84,7 +84,7 @@ async fn furnish(aws: &EmbeddedAws, wiring: &Wiring, folder: &Path) -> Result<Wo
     let scenario = Scenario::parse("stage", PLAY).map_err(Failure::unable)?;
     let topic = rehearsal::snapback(aws, wiring, folder, Duration::from_secs(10)).await.map_err(Failure::unable)?;
     let policy = rehearsal::policy(&scenario, &topic);
-    rehearsal::service(aws, folder, &scenario, &policy).await.map_err(Failure::unable)?;
+    rehearsal::service(aws, wiring, folder, &scenario, &policy).await.map_err(Failure::unable)?;
     Ok(Workload::start(
         aws.lambda.clone(),
         WorkloadConfig {

@@ -50,7 +50,9 @@ async fn sum(aws: &EmbeddedAws, metric: &str) -> Option<f64> {
 async fn a_service_is_as_its_scenario_says() {
     let aws = stage().await;
     let asked = scenario("service-timeout: 2s, service-concurrency: 1, versions: {live: {lost-share: 0.5}}");
-    service(&aws, Path::new(&functions()), &asked, &policy(&asked, "arn:topic")).await.unwrap();
+    service(&aws, &Wiring::built_in().unwrap(), Path::new(&functions()), &asked, &policy(&asked, "arn:topic"))
+        .await
+        .unwrap();
     let config = WorkloadConfig {
         function: SERVICE.to_owned(),
         alias: ALIAS.to_owned(),
@@ -78,7 +80,9 @@ async fn a_service_is_as_its_scenario_says() {
 async fn late_metrics_become_visible_late_and_prompt_again() {
     let aws = stage().await;
     let asked = scenario("load: 1");
-    service(&aws, Path::new(&functions()), &asked, &policy(&asked, "arn:topic")).await.unwrap();
+    service(&aws, &Wiring::built_in().unwrap(), Path::new(&functions()), &asked, &policy(&asked, "arn:topic"))
+        .await
+        .unwrap();
     let checkout = || within(aws.lambda.invoke(SERVICE, Some(ALIAS), r#"{"path":"/checkout"}"#));
     let visible = |least: f64| {
         let aws = &aws;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fault::VersionFaults;
-use super::scenario::{Scenario, Shift};
+use super::scenario::{AppSpecFormat, Hook, Scenario, Shift};
 use crate::embedded::{EmbeddedAws, OPERATOR};
 use crate::iam::Ask;
 use crate::lambda::{ConfigurationChange, FunctionConfig};
@@ -33,6 +33,7 @@ const HOOK_TIMEOUT_AFTER_DEADLINE: Duration = Duration::from_secs(5);
 
 const BEFORE: &str = "before-allow-traffic";
 const AFTER: &str = "after-allow-traffic";
+const ALARM_HANDLER: &str = "alarm-handler";
 /// The binary of the demo application.
 const DEMO_APP: &str = "demo-app";
 
@@ -167,6 +168,7 @@ pub struct Service {
 /// When a part refuses.
 pub async fn service(
     aws: &EmbeddedAws,
+    wiring: &Wiring,
     folder: &Path,
     scenario: &Scenario,
     policy: &Value,
@@ -196,7 +198,12 @@ pub async fn service(
     aws.lambda
         .create_alias(SERVICE, ALIAS, AliasRouting { version, additional: None })
         .map_err(InstallError::api(ALIAS))?;
-    for alarm in super::alarms::raw(SERVICE, ALIAS) {
+    let handler = wiring.function(ALARM_HANDLER).filter(|_| scenario.alarm_actions);
+    let actions: Vec<&str> = handler.iter().map(|function| function.arn.as_str()).collect();
+    for mut alarm in super::alarms::raw(SERVICE, ALIAS) {
+        if let Some(members) = alarm.as_object_mut() {
+            members.insert("AlarmActions".to_owned(), json!(actions));
+        }
         aws.cloudwatch
             .call("PutMetricAlarm", alarm)
             .await
@@ -264,28 +271,46 @@ pub(super) async fn codedeploy(aws: &EmbeddedAws, operation: &str, input: Value)
         .map_err(InstallError::of(format!("{operation} as {OPERATOR}")))
 }
 
-/// Somebody deploys `target`; answers the deployment id.
+/// Somebody deploys `target` with the AppSpec of the scenario; answers the deployment id.
 ///
 /// # Errors
 /// When CodeDeploy refuses.
-pub async fn deploy(aws: &EmbeddedAws, wiring: &Wiring, target: &str) -> Result<String, InstallError> {
+pub async fn deploy(
+    aws: &EmbeddedAws,
+    wiring: &Wiring,
+    scenario: &Scenario,
+    target: &str,
+) -> Result<String, InstallError> {
     use crate::parts::LambdaControl;
     let current = aws.lambda.alias(SERVICE, ALIAS).map(|routing| routing.version).unwrap_or_default();
-    let app_spec = json!({
-        "version": 0.0,
-        "Resources": [{SERVICE: {
-            "Type": "AWS::Lambda::Function",
-            "Properties": {"Name": SERVICE, "Alias": ALIAS, "CurrentVersion": current, "TargetVersion": target}
-        }}],
-        "Hooks": [
-            {"BeforeAllowTraffic": wiring.function(BEFORE).map(|function| &function.name)},
-            {"AfterAllowTraffic": wiring.function(AFTER).map(|function| &function.name)}
-        ]
+    let hooks = scenario.hooks.iter().map(|hook| {
+        let binary = match hook {
+            Hook::BeforeAllowTraffic => BEFORE,
+            Hook::AfterAllowTraffic => AFTER,
+        };
+        (hook.event(), wiring.function(binary).map(|function| function.name.as_str()).unwrap_or_default())
     });
+    let content = match scenario.app_spec {
+        AppSpecFormat::Json => json!({
+            "version": 0.0,
+            "Resources": [{SERVICE: {
+                "Type": "AWS::Lambda::Function",
+                "Properties": {"Name": SERVICE, "Alias": ALIAS, "CurrentVersion": current, "TargetVersion": target}
+            }}],
+            "Hooks": hooks.map(|(event, name)| json!({event: name})).collect::<Vec<Value>>()
+        })
+        .to_string(),
+        AppSpecFormat::Yaml => {
+            let hooks: String = hooks.map(|(event, name)| format!("  - {event}: {name}\n")).collect();
+            format!(
+                "version: 0.0\nResources:\n  - {SERVICE}:\n      Type: AWS::Lambda::Function\n      Properties: {{ Name: {SERVICE}, Alias: {ALIAS}, CurrentVersion: {current}, TargetVersion: {target} }}\nHooks:\n{hooks}"
+            )
+        }
+    };
     let input = json!({
         "applicationName": SERVICE,
         "deploymentGroupName": GROUP,
-        "revision": {"revisionType": "AppSpecContent", "appSpecContent": {"content": app_spec.to_string()}}
+        "revision": {"revisionType": "AppSpecContent", "appSpecContent": {"content": content}}
     });
     let answer = codedeploy(aws, "CreateDeployment", input).await?;
     Ok(answer.get("deploymentId").and_then(Value::as_str).unwrap_or_default().to_owned())

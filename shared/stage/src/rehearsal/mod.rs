@@ -19,6 +19,8 @@ pub use install::{
 pub use play::{Play, play};
 pub use policy::policy;
 pub use report::Report;
-pub use scenario::{Expect, Moment, PolicyPreset, Scenario, ScenarioError, Shift, Step, Verb, names};
+pub use scenario::{
+    AppSpecFormat, Expect, Hook, Moment, PolicyPreset, Scenario, ScenarioError, Shift, Step, Verb, names,
+};
 pub use span::Span;
 pub use timeline::{Audience, Line};

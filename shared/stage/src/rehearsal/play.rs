@@ -95,7 +95,7 @@ async fn on_stage(aws: &EmbeddedAws, scenario: &Scenario, how: &Play) -> Result<
     aws.stage.access.iam().enforce(how.wiring.authority.clone());
     let topic = install::snapback(aws, &how.wiring, &how.functions, deadline).await?;
     let policy = policy(scenario, &topic);
-    let service = install::service(aws, &how.functions, scenario, &policy).await?;
+    let service = install::service(aws, &how.wiring, &how.functions, scenario, &policy).await?;
     let config = WorkloadConfig {
         function: SERVICE.to_owned(),
         alias: ALIAS.to_owned(),
@@ -178,7 +178,7 @@ impl Actors<'_> {
                 if let Err(why) = self.group_is_free().await {
                     return Ok(Err(why));
                 }
-                let id = install::deploy(self.aws, &self.how.wiring, &version).await?;
+                let id = install::deploy(self.aws, &self.how.wiring, self.scenario, &version).await?;
                 self.say(format!("deployment {id} is created"));
                 self.last = Some((id, version));
             }

@@ -30,6 +30,10 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("snapback-down", include_str!("../../scenarios/snapback-down.yaml")),
     ("stop-denied", include_str!("../../scenarios/stop-denied.yaml")),
     ("watcher-dead-in-bake", include_str!("../../scenarios/watcher-dead-in-bake.yaml")),
+    ("alarm-action", include_str!("../../scenarios/alarm-action.yaml")),
+    ("sweep-alone", include_str!("../../scenarios/sweep-alone.yaml")),
+    ("only-the-last-hook", include_str!("../../scenarios/only-the-last-hook.yaml")),
+    ("app-spec-in-yaml", include_str!("../../scenarios/app-spec-in-yaml.yaml")),
     ("redeploy-refused", include_str!("../../scenarios/redeploy-refused.yaml")),
     ("sns-down", include_str!("../../scenarios/sns-down.yaml")),
     ("table-down", include_str!("../../scenarios/table-down.yaml")),
@@ -99,6 +103,15 @@ pub struct Scenario {
     pub service_timeout: Option<Span>,
     /// Requests that one process of the service serves at once, 64. With 1 each process that is added is a cold start.
     pub service_concurrency: Option<u32>,
+    /// Lifecycle events for which the AppSpec names a hook of Snapback, and how it is written.
+    #[serde(default = "both_hooks")]
+    pub hooks: Vec<Hook>,
+    /// See `hooks`.
+    #[serde(default)]
+    pub app_spec: AppSpecFormat,
+    /// Whether the raw alarms also call Snapback's alarm handler directly, as their action.
+    #[serde(default)]
+    pub alarm_actions: bool,
     /// What the policy starts from.
     #[serde(default)]
     pub policy_preset: PolicyPreset,
@@ -111,6 +124,41 @@ pub struct Scenario {
 
 fn default_load() -> f64 {
     40.0
+}
+
+/// A lifecycle event that may have a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Hook {
+    /// Before the new version gets traffic.
+    BeforeAllowTraffic,
+    /// After it has got all.
+    AfterAllowTraffic,
+}
+
+impl Hook {
+    /// Name of the lifecycle event.
+    #[must_use]
+    pub fn event(self) -> &'static str {
+        match self {
+            Self::BeforeAllowTraffic => "BeforeAllowTraffic",
+            Self::AfterAllowTraffic => "AfterAllowTraffic",
+        }
+    }
+}
+
+fn both_hooks() -> Vec<Hook> {
+    vec![Hook::BeforeAllowTraffic, Hook::AfterAllowTraffic]
+}
+
+/// How the AppSpec of a deployment is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AppSpecFormat {
+    /// As CloudFormation writes it.
+    #[default]
+    Json,
+    /// As people write it.
+    Yaml,
 }
 
 /// What a scenario's policy starts from.

@@ -19,9 +19,11 @@ pub fn audit(wiring: &Wiring, asked: &BTreeSet<Ask>) -> BTreeSet<String> {
         .collect()
 }
 
-/// Deliveries that the template no longer makes.
+/// Deliveries that the template no longer makes. Alarms that call a function are the services', not the template's.
 fn unwired(wiring: &Wiring, asked: &[&Ask]) -> BTreeSet<String> {
-    let deliveries = asked.iter().filter(|ask| ask.context.contains_key(SOURCE_ARN));
+    let is_delivery =
+        |ask: &Ask| ask.context.get(SOURCE_ARN).is_some_and(|from| !from.starts_with("arn:aws:cloudwatch:"));
+    let deliveries = asked.iter().filter(|ask| is_delivery(ask));
     let unwired = deliveries.filter(|ask| !ways(wiring).iter().any(|way| way.is(ask)));
     unwired.map(|ask| format!("missing: the way of {ask}")).collect()
 }
