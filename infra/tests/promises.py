@@ -193,9 +193,16 @@ class Example(unittest.TestCase):
         cls.protect = json.loads((cls.path.parent / cls.protection["TemplateURL"]).read_text())
 
     def test_few_lines(self):
-        marked = re.findall(r"#\+( .*)?$", self.path.read_text(), re.MULTILINE)
+        marked = re.findall(r"^ .*#\+( .*)?$", self.path.read_text(), re.MULTILINE)
         self.assertLessEqual(len(marked), LINES_MAX)
         self.assertGreater(len(marked), 5, "the marks are gone")
+
+    def test_the_readme_shows_them(self):
+        readme = (INFRA.parent / "README.md").read_text()
+        for line in self.path.read_text().splitlines():
+            if "#+" in line and not line.startswith("#"):
+                text = line.split("#+")[0].rstrip().rstrip(",")
+                self.assertIn(text, readme)
 
     def test_only_the_two_alarms_are_attached_by_their_names(self):
         group = of_type(self.all, "AWS::CodeDeploy::DeploymentGroup")["CheckoutDeploymentGroup"]
