@@ -6,8 +6,10 @@ FUNCTIONS := before-allow-traffic after-allow-traffic alarm-handler deployment-r
 # Read by `make conformance`.
 VENV := target/conformance-venv
 PYTHON ?= python3
+# sam, cfn-lint and cargo-lambda, pinned, for `make infra-test`, `make build` and `make deploy`.
+TOOLS := target/infra-venv
 
-.PHONY: help binaries build demo test rehearse check lint sim schema conformance bench-detection bench-sweep
+.PHONY: help binaries build deploy demo test rehearse check lint sim schema templates conformance infra-test bench-detection bench-sweep
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -39,6 +41,12 @@ sim: ## Seeded simulation; replay one failure with SEED=…, or more seeds with 
 schema: ## Write the JSON schema of the policy file anew
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --workspace --locked --quiet --lib -- the_committed_schema
 
+templates: ## Write the protection templates (infra/protect) anew
+	UPDATE_SNAPSHOTS=1 $(CARGO) test --workspace --locked --quiet --lib -- the_committed_templates
+
+infra-test: ## Lint, build and compare the SAM templates and the CDK constructs (Python 3.11, Node 20)
+	@infra/tests/run $(TOOLS) $(PYTHON)
+
 conformance: binaries ## Drive `snapback stage` with boto3, answers checked against botocore's service model
 	@tests/conformance/run $(VENV) $(PYTHON)
 
@@ -51,15 +59,25 @@ bench-sweep: binaries ## Count what the sweep costs: calls per minute for 100 de
 	target/debug/examples/bench-sweep --deployments 100 --minutes 3
 	target/debug/examples/bench-sweep --deployments 1000 --minutes 2
 
-check: lint test demo ## What CI runs
+check: lint test demo infra-test ## What CI runs
 
 build: ## Package the functions for Lambda with cargo-lambda (arm64 where that target is installed)
-	@command -v cargo-lambda >/dev/null || { echo "make build needs cargo-lambda: pip install cargo-lambda==1.9.2 ziglang==0.17.1"; exit 3; }
+	@infra/tests/tools $(TOOLS) $(PYTHON)
 	@if rustup target list --installed | grep -q '^aarch64-unknown-linux-gnu$$'; then arch=--arm64; else \
 	  echo "skipped: arm64 (target aarch64-unknown-linux-gnu is not installed: rustup target add aarch64-unknown-linux-gnu); building x86_64"; arch=--x86-64; fi; \
+	export PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH"; \
 	for function in $(FUNCTIONS); do \
 	  $(CARGO) lambda build --release --locked $$arch --output-format zip -p $$function || exit 1; \
 	done
+
+# STAGE is an environment of infra/sam/samconfig.toml: account (profile), Region and parameters.
+deploy: ## Build and install into an account: make deploy STAGE=staging (options for sam: ARGS='--profile staging')
+	@test -n "$(STAGE)" || { echo "which stage? make deploy STAGE=staging (its settings: infra/sam/samconfig.toml)"; exit 2; }
+	@grep -q '^\[$(STAGE)\.deploy\.parameters\]' infra/sam/samconfig.toml || { echo "infra/sam/samconfig.toml has no [$(STAGE).deploy.parameters]; copy those of staging"; exit 2; }
+	@infra/tests/tools $(TOOLS) $(PYTHON)
+	@rustup target list --installed | grep -q '^aarch64-unknown-linux-gnu$$' || grep -q 'Architecture=x86_64' infra/sam/samconfig.toml || { echo "the functions run on arm64: rustup target add aarch64-unknown-linux-gnu, or Architecture=x86_64 among the parameters of infra/sam/samconfig.toml"; exit 3; }
+	cd infra/sam && export PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" SAM_CLI_TELEMETRY=0 && \
+	  sam build --beta-features --config-env $(STAGE) && sam deploy --config-env $(STAGE) $(ARGS)
 
 .PHONY: bench-judge
 # A target folder of its own: the flag would make cargo build everything else in `target` anew.
