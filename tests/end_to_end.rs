@@ -72,37 +72,37 @@ fn a_rehearsal_can_fail() {
     assert_ne!(trigger.and_then(Value::as_str), Some("alarm"), "switched off, and still at work: {document}");
 }
 
+/// Removes a member of the object at `place`, or the items of the list there that are `part`.
+fn take_away(template: &mut Value, place: &str, part: &str) {
+    let parent = template.pointer_mut(place).unwrap();
+    let is_gone = match parent.as_array_mut() {
+        Some(list) => list.iter().position(|item| item == part).map(|at| list.remove(at)).is_some(),
+        None => parent.as_object_mut().unwrap().remove(part).is_some(),
+    };
+    assert!(is_gone, "there is no {part} at {place}");
+}
+
 #[test]
 fn a_broken_template_fails_a_rehearsal() {
-    let resources = "/Resources/BeforeAllowTraffic/Properties/EventInvokeConfig";
-    let actions = "/Resources/AlarmHandlerRole/Properties/Policies/0/PolicyDocument/Statement/3/Action";
-    // (scenario, where, what is taken away there, what the report says)
+    let hook = "/Resources/BeforeAllowTraffic/Properties/EventInvokeConfig";
+    let actions = "/Resources/AlarmHandlerRole/Properties/Policies/0/PolicyDocument/Statement/2/Action";
+    let denied = "does not allow alarm-handler: codedeploy:StopDeployment on *";
+    // (scenario, exit code, where, what is taken away there, what is said)
     let table = [
-        ("hook-never-ran", resources, "DestinationConfig", "trigger is sweep"),
-        ("hook-never-ran", "/Resources/AfterAllowTraffic", "Properties", "AfterAllowTraffic.Properties"),
-        (
-            "errors-in-canary",
-            actions,
-            "codedeploy:StopDeployment",
-            "does not allow alarm-handler: codedeploy:StopDeployment",
-        ),
-        ("errors-in-canary", "/Resources", "DeploymentsRulePermission", "does not allow events.amazonaws.com"),
+        ("hook-never-ran", 1, hook, "DestinationConfig", "trigger is sweep"),
+        ("errors-in-canary", 1, actions, "codedeploy:StopDeployment", denied),
+        ("errors-in-canary", 1, "/Resources", "DeploymentsRulePermission", "does not allow events.amazonaws.com"),
+        ("errors-in-canary", 2, "/Resources", "AlarmsRule", "there is no parameter or resource `AlarmsRule`"),
     ];
-    for (index, (scenario, place, part, said)) in table.into_iter().enumerate() {
-        let text = include_str!("../infra/sam/template.yaml");
-        let mut template = Template::parse(text).unwrap().into_document();
-        let parent = template.pointer_mut(place).unwrap();
-        if let Some(list) = parent.as_array_mut() {
-            list.retain(|item| item != part);
-        } else {
-            parent.as_object_mut().unwrap().remove(part).unwrap();
-        }
+    for (index, (scenario, code, place, part, said)) in table.into_iter().enumerate() {
+        let mut template = Template::parse(include_str!("../infra/sam/template.yaml")).unwrap().into_document();
+        take_away(&mut template, place, part);
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("template-{index}.json"));
         std::fs::write(&file, template.to_string()).unwrap();
         let arguments = [scenario, "--json", "--quiet", "--template", file.to_str().unwrap()];
         let output = Command::new(binaries().join("snapback")).arg("rehearse").args(arguments).output().unwrap();
-        assert!(!output.status.success(), "{scenario} without {part}");
         let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{scenario} without {part}: {all}");
         assert!(all.contains(said), "{scenario} without {part}: {all}");
     }
 }

@@ -23,29 +23,65 @@ fn findings(document: Value, asked: &BTreeSet<Ask>) -> Result<BTreeSet<String>, 
     Ok(audit(&Wiring::of(&Template::from(document), &parameters)?, asked))
 }
 
+const TABLE: &str = "arn:aws:dynamodb:us-east-1:123456789012:table/snapback";
+const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:snapback";
+const PROTECTED: &str = "arn:aws:lambda:us-east-1:123456789012:function:*, aws:ResourceTag/snapback = protected";
+
+/// Lambda writes the log for the function: no call that it makes.
+const LOGS: [(&str, &str); 6] = [
+    ("BeforeAllowTraffic", "CodeDeployHook_snapback-before-allow-traffic"),
+    ("AfterAllowTraffic", "CodeDeployHook_snapback-after-allow-traffic"),
+    ("AlarmHandler", "snapback-alarm-handler"),
+    ("DeploymentRecorder", "snapback-deployment-recorder"),
+    ("Watcher", "snapback-watcher"),
+    ("HookWatchdog", "snapback-hook-watchdog"),
+];
+
+/// Whoever visits a deployment finishes what another one began and died over: undoes, closes, tells people. In the rehearsals
+/// the alarm handler, the recorder or the sweep always come first.
+const FINISHES: [(&str, &str, &str); 15] = [
+    ("AfterAllowTraffic", "codedeploy:StopDeployment", "*"),
+    ("AfterAllowTraffic", "cloudwatch:GetMetricData", "*"),
+    ("AfterAllowTraffic", "lambda:InvokeFunction", PROTECTED),
+    ("AfterAllowTraffic", "dynamodb:UpdateItem", TABLE),
+    ("AfterAllowTraffic", "dynamodb:DeleteItem", TABLE),
+    ("AfterAllowTraffic", "sns:Publish", TOPIC),
+    ("AlarmHandler", "dynamodb:UpdateItem", TABLE),
+    ("AlarmHandler", "dynamodb:DeleteItem", TABLE),
+    ("DeploymentRecorder", "codedeploy:StopDeployment", "*"),
+    ("HookWatchdog", "codedeploy:StopDeployment", "*"),
+    ("HookWatchdog", "cloudwatch:GetMetricData", "*"),
+    ("HookWatchdog", "lambda:InvokeFunction", PROTECTED),
+    ("HookWatchdog", "dynamodb:UpdateItem", TABLE),
+    ("HookWatchdog", "dynamodb:DeleteItem", TABLE),
+    ("HookWatchdog", "sns:Publish", TOPIC),
+];
+
+/// Needed to put a deployment on record whose AppSpec is not JSON. In the rehearsals its hooks do that.
+const READS_OTHER_APP_SPECS: [&str; 3] = ["DeploymentRecorder", "HookWatchdog", "Watcher"];
+
+/// Functions that send messages. The policies of the rehearsals name no topic of their own.
+const TELLS_TEAMS: [&str; 5] = ["AfterAllowTraffic", "AlarmHandler", "DeploymentRecorder", "Watcher", "HookWatchdog"];
+
+/// EventBridge hands every event over to Lambda's queue in the rehearsals, so none of its own becomes a dead letter.
+const RULES: [&str; 3] = ["snapback-alarms", "snapback-deployments", "snapback-sweep"];
+
 /// What no rehearsal asks for, and has to be there all the same.
 fn spare_with_a_reason() -> BTreeSet<String> {
-    let functions = [
-        ("BeforeAllowTraffic", "CodeDeployHook_snapback-before-allow-traffic"),
-        ("AfterAllowTraffic", "CodeDeployHook_snapback-after-allow-traffic"),
-        ("AlarmHandler", "snapback-alarm-handler"),
-        ("DeploymentRecorder", "snapback-deployment-recorder"),
-        ("Watcher", "snapback-watcher"),
-        ("HookWatchdog", "snapback-hook-watchdog"),
-    ];
-    let mut spare = BTreeSet::new();
-    for (id, name) in functions {
-        // Lambda writes the log for the function: no call that the function makes.
+    let may =
+        |id: &str, action: &str, resource: &str| format!("spare: role/snapback-{id}Role may {action} on {resource}");
+    let logs = LOGS.iter().flat_map(|(id, name)| {
         let group = format!("arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/{name}:*");
-        spare.extend(["CreateLogStream", "PutLogEvents"].map(|call| may(id, &format!("logs:{call}"), &group)));
-        // The policies of the rehearsals name Snapback's own topic.
-        spare.insert(may(id, "sns:Publish", TEAM));
-    }
-    spare
-}
-
-fn may(id: &str, action: &str, resource: &str) -> String {
-    format!("spare: role/snapback-{id}Role may {action} on {resource}")
+        ["logs:CreateLogStream", "logs:PutLogEvents"].map(|action| may(id, action, &group))
+    });
+    let finishes = FINISHES.iter().map(|(id, action, resource)| may(id, action, resource));
+    let reads = READS_OTHER_APP_SPECS.iter().map(|id| may(id, "codedeploy:ListDeploymentTargets", "*"));
+    let tells = TELLS_TEAMS.iter().map(|id| may(id, "sns:Publish", TEAM));
+    let buries = RULES.iter().map(|rule| format!("spare: nothing went from rule/{rule} to snapback-dead-letters"));
+    let rules = RULES.map(|rule| format!("arn:aws:events:us-east-1:123456789012:rule/{rule}")).join(" or ");
+    let takes =
+        format!("spare: snapback-dead-letters lets events.amazonaws.com do sqs:SendMessage, aws:SourceArn = {rules}");
+    logs.chain(finishes).chain(reads).chain(tells).chain(buries).chain([takes]).collect()
 }
 
 #[test]
