@@ -7,6 +7,8 @@ use tokio::runtime::Handle;
 
 use super::create::sha256_hex;
 use super::*;
+use crate::iam::Authority;
+use crate::iam::policy::Policy;
 use crate::parts::{AlarmReading, AliasRouting, ApiError};
 use crate::queues::Queues;
 
@@ -693,5 +695,27 @@ async fn other_platforms_stay_in_progress_until_they_are_stopped() {
         assert_eq!(world.ok("ListDeploymentTargets", json!({"deploymentId": id})), json!({"targetIds": [target]}));
         world.ok("StopDeployment", json!({"deploymentId": id}));
         assert_eq!(world.ended(&id).await.status, Status::Stopped, "{platform}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_role_of_the_group_invokes_the_hooks() {
+    // (pattern of the functions that the role may invoke, error code)
+    let table = [
+        ("arn:aws:lambda:*:*:function:hook-*", None),
+        ("arn:aws:lambda:*:*:function:Hook_*", Some("IAM_ROLE_PERMISSIONS")),
+    ];
+    for (functions, expected) in table {
+        let world = World::new();
+        let role = json!({"Statement": {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": functions}});
+        let roles = [("arn:aws:iam::1:role/cd".to_owned(), Policy::parse(&role).unwrap())].into();
+        world.access.iam().enforce(Authority { roles, ..Authority::default() });
+        let id = world.deploy(&["BeforeAllowTraffic"]);
+        if expected.is_none() {
+            world.answer(&id, "BeforeAllowTraffic", "Succeeded").await.unwrap();
+        }
+        let truth = world.ended(&id).await;
+        assert_eq!(truth.error_code.as_deref(), expected, "{functions}");
+        assert_eq!(lock(&world.lambda.invocations).len(), usize::from(expected.is_none()), "{functions}");
     }
 }

@@ -13,7 +13,7 @@ use crate::iam::Ask;
 use crate::lambda::{ConfigurationChange, FunctionConfig};
 use crate::parts::{AliasRouting, ApiError};
 use crate::protocol::ApiFault;
-use crate::wiring::{CODEDEPLOY_ROLE, Wiring};
+use crate::wiring::{CODEDEPLOY_ROLE, Function, Wiring};
 
 /// Name of the table.
 pub const TABLE: &str = "snapback";
@@ -120,17 +120,7 @@ pub async fn snapback(
             what: function.name.clone(),
             why: "The role defined for the function cannot be assumed by Lambda.".to_owned(),
         })?;
-        let mut config = FunctionConfig::new(&function.name, folder.join(&function.binary), &function.binary);
-        config.role.clone_from(&function.role);
-        config.environment.clone_from(&function.environment);
-        config.memory_mb = function.memory_mb;
-        config.reserved_concurrency = function.reserved_concurrency;
-        config.async_config.clone_from(&function.async_config);
-        config.tags.clone_from(&function.tags);
-        config.timeout = match function.binary.as_str() {
-            BEFORE => (deadline + HOOK_TIMEOUT_AFTER_DEADLINE).min(function.timeout),
-            _ => function.timeout,
-        };
+        let config = config_of(function, folder, deadline);
         aws.lambda.create_function(config).map_err(InstallError::api(&function.name))?;
     }
     for rule in &wiring.rules {
@@ -140,6 +130,21 @@ pub async fn snapback(
         }
     }
     Ok(topic)
+}
+
+fn config_of(function: &Function, folder: &Path, deadline: Duration) -> FunctionConfig {
+    let mut config = FunctionConfig::new(&function.name, folder.join(&function.binary), &function.binary);
+    config.role.clone_from(&function.role);
+    config.environment.clone_from(&function.environment);
+    config.memory_mb = function.memory_mb;
+    config.reserved_concurrency = function.reserved_concurrency;
+    config.async_config.clone_from(&function.async_config);
+    config.tags.clone_from(&function.tags);
+    config.timeout = match function.binary.as_str() {
+        BEFORE => (deadline + HOOK_TIMEOUT_AFTER_DEADLINE).min(function.timeout),
+        _ => function.timeout,
+    };
+    config
 }
 
 async fn table(aws: &EmbeddedAws, wiring: &Wiring) -> Result<(), InstallError> {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::template::Template;
+use proptest::prelude::*;
 
 const TEXT: &str = "
 Parameters:
@@ -154,3 +155,44 @@ fn the_template_of_an_installation_resolves() {
     ];
     template.resolve(&given.map(|(name, value)| (name.to_owned(), value.to_owned())).into()).unwrap();
 }
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(parts in prop::collection::vec(0..FRAGMENTS.len(), 0..60), value in prop::collection::vec(0..FRAGMENTS.len(), 0..12)) {
+        let joined = |parts: &[usize]| parts.iter().map(|part| FRAGMENTS[*part]).collect::<String>();
+        for text in [joined(&parts), TEXT.replace("VALUE", &format!("      A: {}", joined(&value)))] {
+            if let Ok(template) = Template::parse(&text) {
+                let _is_valid = template.resolve(&BTreeMap::new()).is_ok();
+            }
+        }
+    }
+}
+
+const FRAGMENTS: [&str; 26] = [
+    "!Ref ",
+    "!GetAtt ",
+    "!Sub ",
+    "!If ",
+    "!Join ",
+    "!Select ",
+    "!Split ",
+    "!FindInMap ",
+    "!Foo ",
+    "Fn::Sub: ",
+    "Ref: ",
+    "'${",
+    "${!",
+    "}'",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    "Name",
+    "Queue",
+    ".Arn",
+    "HasTopics",
+    "-1",
+    "\n      ",
+    ": ",
+];
