@@ -67,7 +67,7 @@ pub(super) fn dead_man_alarm(measures: &[Measure]) -> Alarm {
     let always: Vec<&Measure> = raw.iter().copied().filter(|measure| measure.condition.is_none()).collect();
     let present = metrics_of(&always).iter().map(|metric| format!("FILL({}, 0)", metric.id)).collect::<Vec<_>>();
     let breached = json!({ "Fn::If": [HAS_TRANSACTIONS, any_breach(&raw), any_breach(&always)] });
-    let without_heartbeat = format!("IF(heartbeat + 0*({}) > 0, 0, raw)", present.join(" + "));
+    let without_heartbeat = format!("IF((heartbeat + 0*({})) > 0, 0, raw)", present.join(" + "));
     let mut metrics = vec![
         expression("dead_man", without_heartbeat, "raw thresholds without a heartbeat", true),
         expression("raw", breached, "a raw threshold is breached", false),
@@ -113,7 +113,7 @@ fn own(logical_id: &str, properties: Value) -> Alarm {
 /// 1 in a minute in which a threshold is breached, 0 in the others.
 fn any_breach(measures: &[&Measure]) -> String {
     let breaches: Vec<String> = measures.iter().map(|measure| format!("({})", measure.breach())).collect();
-    format!("IF({} > 0, 1, 0)", breaches.join(" + "))
+    format!("IF(({}) > 0, 1, 0)", breaches.join(" + "))
 }
 
 /// Each metric once, in the order in which they are needed.

@@ -90,7 +90,7 @@ const TARGET_GROUP: [&str; 2] =
     ["^targetgroup/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}$", "the end of its ARN: targetgroup/name/0123456789abcdef"];
 const DURATION: [&str; 2] = ["^[0-9]{1,5}(ms|s|m|h)$", "a number with ms, s, m or h behind it"];
 const NAMESPACE: [&str; 2] = ["^[A-Za-z0-9./_#:-]{0,255}$", "a namespace of CloudWatch"];
-const METRIC_NAME: [&str; 2] = ["^[A-Za-z0-9./_#: -]{0,255}$", "the name of a metric"];
+const METRIC_NAME: [&str; 2] = ["^[A-Za-z0-9./_#: -]{1,255}$", "the name of a metric"];
 const TOPIC: [&str; 2] = ["^$|^arn:[a-z-]+:sns:[A-Za-z0-9:._-]+$", "the ARN of an SNS topic"];
 
 const PERCENT: [f64; 2] = [0.01, 100.0];
@@ -140,8 +140,13 @@ pub(super) fn parameters(kind: Kind) -> Vec<Parameter> {
             NAMESPACE,
             "Namespace of the metrics that count transactions; empty: transactions are not watched.",
         ),
-        text("TransactionsAll", EMPTY, METRIC_NAME, "Metric that counts attempts at a transaction."),
-        text("TransactionsBad", EMPTY, METRIC_NAME, "Metric that counts those that failed."),
+        text(
+            "TransactionsAll",
+            Some("TransactionsAttempted"),
+            METRIC_NAME,
+            "Metric that counts attempts at a transaction.",
+        ),
+        text("TransactionsBad", Some("TransactionsFailed"), METRIC_NAME, "Metric that counts those that failed."),
         text(
             "TransactionsService",
             EMPTY,

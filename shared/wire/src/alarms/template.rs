@@ -18,7 +18,6 @@ pub fn template(kind: Kind) -> Value {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": format!("Snapback: alarms and policy of one deployment group ({}). Generated: make templates", kind.as_str()),
         "Parameters": parameters(kind).iter().map(|parameter| (parameter.name.to_owned(), declaration(parameter))).collect::<Map<_, _>>(),
-        "Rules": { "Transactions": transactions_rule() },
         "Conditions": CONDITIONS.iter().map(|(name, parameter)| ((*name).to_owned(), is_given(parameter))).collect::<Map<_, _>>(),
         "Resources": resources,
         "Outputs": outputs(&alarms),
@@ -27,20 +26,6 @@ pub fn template(kind: Kind) -> Value {
 
 fn is_given(parameter: &str) -> Value {
     json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": parameter }, ""] }] })
-}
-
-/// An alarm on a metric without a name cannot be made; this says so in words.
-fn transactions_rule() -> Value {
-    let assertion = |parameter: &str| {
-        json!({
-            "Assert": is_given(parameter),
-            "AssertDescription": format!("{parameter} is needed where TransactionsNamespace is given"),
-        })
-    };
-    json!({
-        "RuleCondition": is_given("TransactionsNamespace"),
-        "Assertions": [assertion("TransactionsAll"), assertion("TransactionsBad")],
-    })
 }
 
 fn declaration(parameter: &Parameter) -> Value {

@@ -70,7 +70,7 @@ fn resolve(value: &Value, template: &Value, values: &Map<String, Value>) -> Valu
             return items.iter().map(again).filter(|item| *item != json!({ "Ref": "AWS::NoValue" })).collect();
         }
         Value::Object(members) => members,
-        _ => return value.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return value.clone(),
     };
     let (function, argument) = members.iter().next().unwrap();
     match function.as_str() {

@@ -272,7 +272,7 @@ fn the_error_budget_burns() {
     let spike = Minute { failed: 40, ..GOOD };
     let worse = Minute { failed: 5, ..GOOD };
     // (case, minutes after a good hour, first and last of them in which the composite alarm is red)
-    let table: [(&str, Vec<Minute>, Option<(usize, usize)>); 5] = [
+    let table = [
         ("a short spike", [vec![spike; 1], vec![GOOD; 10]].concat(), None),
         (
             "one failure in a thousand is what the budget is for",
