@@ -34,7 +34,7 @@ fn every_scenario_ends_as_it_must() {
     assert!(failed.is_empty(), "{}", serde_json::to_string_pretty(&failed).unwrap());
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(document.get("ok"), Some(&Value::Bool(true)));
-    assert!(scenarios(&document).len() >= 39, "scenarios are missing");
+    assert!(scenarios(&document).len() >= 40, "scenarios are missing");
 }
 
 #[test]

@@ -47,6 +47,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("bad-baseline", include_str!("../../scenarios/bad-baseline.yaml")),
     ("tiny-traffic", include_str!("../../scenarios/tiny-traffic.yaml")),
     ("metrics-late", include_str!("../../scenarios/metrics-late.yaml")),
+    ("heartbeat-late", include_str!("../../scenarios/heartbeat-late.yaml")),
     ("metrics-denied", include_str!("../../scenarios/metrics-denied.yaml")),
     ("one-deployment-stuck", include_str!("../../scenarios/one-deployment-stuck.yaml")),
 ];
