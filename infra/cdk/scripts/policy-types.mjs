@@ -57,7 +57,9 @@ function comment(node, indent = '') {
   const form = node.$ref && schema.$defs[node.$ref.replace('#/$defs/', '')];
   if (form?.description && !isInterface(form) && !form.oneOf) lines.push(form.description);
   if ('default' in node) lines.push('', `@default ${JSON.stringify(node.default)}`);
-  return lines.length === 0 ? '' : `${indent}/**\n${lines.map((line) => `${indent} * ${line}`.trimEnd()).join('\n')}\n${indent} */\n`;
+  return lines.length === 0
+    ? ''
+    : `${indent}/**\n${lines.map((line) => `${indent} * ${line}`.trimEnd()).join('\n')}\n${indent} */\n`;
 }
 
 const named = Object.entries({ ...schema.$defs, [schema.title]: schema }).filter(([, node]) => isInterface(node));

@@ -77,7 +77,11 @@ export function checkPolicy(where: Construct, policy: Partial<PolicyFile>): void
 export function checkTransactions(where: Construct, transactions: Transactions | undefined): void {
   for (const [name, value] of Object.entries(transactions ?? {})) {
     if (value === '') {
-      throw problem(where, `transactions.${name} is empty, and an alarm needs the names of its metrics.`, 'Name it, or leave `transactions` out.');
+      throw problem(
+        where,
+        `transactions.${name} is empty, and an alarm needs the names of its metrics.`,
+        'Name it, or leave `transactions` out.',
+      );
     }
   }
 }

@@ -152,7 +152,8 @@ export class ProtectedDeployment extends Construct {
     this.policyParameterName = this.template.getResource('PolicyParameter').ref;
 
     this.completeGroup(policy.mode ?? 'rollback');
-    this.completeAlias(cfnAlias, traffic);
+    this.nameHooks(cfnAlias);
+    this.waitForPolicy(cfnAlias, traffic);
     this.tagFunction(props.alias.lambda);
   }
 
@@ -243,10 +244,10 @@ export class ProtectedDeployment extends Construct {
   }
 
   /**
-   * Names the hooks, which `addPreHook` would do too, but then CDK asks for a permission in the role of an imported function that
-   * the installation has. And lets a new version wait for the policy that judges it.
+   * Names the hooks. `addPreHook` would do that too, but then CDK asks for a permission in the role of an imported function, which
+   * the installation has.
    */
-  private completeAlias(alias: lambda.CfnAlias, traffic: Traffic): void {
+  private nameHooks(alias: lambda.CfnAlias): void {
     const update = alias.cfnOptions.updatePolicy?.codeDeployLambdaAliasUpdate;
     if (update === undefined) throw new Error('LambdaDeploymentGroup gave the alias no update policy');
     alias.cfnOptions.updatePolicy = {
@@ -256,14 +257,18 @@ export class ProtectedDeployment extends Construct {
         afterAllowTrafficHook: AFTER_ALLOW_TRAFFIC,
       },
     };
+  }
+
+  /** Lets a new version wait for the policy that judges it, and for the alarms. */
+  private waitForPolicy(alias: lambda.CfnAlias, traffic: Traffic): void {
     if (traffic._aliasMayWait) {
       alias.node.addDependency(this.template);
-    } else {
-      Annotations.of(this).addInfo(
-        'The alias cannot wait for the alarms and the policy: they name a resource that may refer to the alias. Protection counts ' +
-          'from the deployment after the one that adds it.',
-      );
+      return;
     }
+    Annotations.of(this).addInfo(
+      'The alias cannot wait for the alarms and the policy: they name a resource that may refer to the alias. Protection counts ' +
+        'from the deployment after the one that adds it.',
+    );
   }
 
   private tagFunction(protectedFunction: lambda.IFunction): void {

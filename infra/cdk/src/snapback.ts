@@ -9,6 +9,7 @@ import { Asset } from 'aws-cdk-lib/aws-s3-assets';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import type { CfnInclude } from 'aws-cdk-lib/cloudformation-include';
 import { Construct } from 'constructs';
+import { processorOf } from './binary';
 import { problem } from './problem';
 import { Template, type Values } from './template';
 
@@ -90,7 +91,7 @@ export class Snapback extends Construct {
     this.refuseSecondInstallation();
     const installation = new Template('installation');
     this.template = installation.include(this, 'Template', this.values(props, installation), { asWholeStack: true });
-    this.addCode(props.binaries);
+    this.addCode(props);
 
     const attribute = (logicalId: string, name: string) => this.template.getResource(logicalId).getAtt(name).toString();
     this.table = dynamodb.Table.fromTableAttributes(this, 'Table', {
@@ -134,25 +135,34 @@ export class Snapback extends Construct {
   }
 
   /** Gives each function of the template its binary: the last part of its `CodeUri` is the function's folder. */
-  private addCode(binaries: string | undefined): void {
+  private addCode({ binaries, architecture = lambda.Architecture.ARM_64 }: SnapbackProps): void {
     const folder = path.resolve(binaries ?? path.join(__dirname, 'functions'));
     for (const resource of this.template.node.findAll()) {
       if (resource instanceof CfnFunction) {
         const name = path.basename(String(resource.codeUri));
-        const asset = new Asset(this, `Code-${name}`, { path: this.binary(folder, name) });
+        const asset = new Asset(this, `Code-${name}`, { path: this.binary(folder, name, architecture.name) });
         resource.codeUri = { bucket: asset.s3BucketName, key: asset.s3ObjectKey };
         allowNoSuccessDestination(resource);
       }
     }
   }
 
-  private binary(folder: string, name: string): string {
+  private binary(folder: string, name: string, architecture: string): string {
     const file = path.join(folder, name, 'bootstrap.zip');
     if (!fs.existsSync(file)) {
       throw problem(
         this,
         `the function ${name} has no binary: ${file} does not exist.`,
         'Run `make build` in the repository of Snapback, and give its folder target/lambda as `binaries`.',
+      );
+    }
+    const processor = processorOf(file);
+    if (processor !== architecture) {
+      throw problem(
+        this,
+        `the function ${name} would not start: architecture is ${architecture}, and ${file} is ` +
+          (processor === undefined ? 'no packaged function.' : `built for ${processor}.`),
+        'Set `architecture` to that of the binaries, or build them anew: `make build` says which it builds.',
       );
     }
     return file;

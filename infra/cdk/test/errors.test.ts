@@ -24,7 +24,10 @@ test('an error says what is wrong, where, why and what to do', () => {
   const table: Array<[case_: string, run: () => void, message: RegExp]> = [
     [
       'alias of $LATEST',
-      () => protect((stack) => ({ alias: new lambda.Alias(stack, 'Live', { aliasName: 'live', version: functionIn(stack).latestVersion }) })),
+      () =>
+        protect((stack) => ({
+          alias: new lambda.Alias(stack, 'Live', { aliasName: 'live', version: functionIn(stack).latestVersion }),
+        })),
       /^Error: Shop\/Protection: the alias Shop\/Live points to \$LATEST\. .* published versions.* `version: fn\.currentVersion`/,
     ],
     [
@@ -32,7 +35,10 @@ test('an error says what is wrong, where, why and what to do', () => {
       () =>
         protect((stack) => ({
           alias: untyped(
-            lambda.Alias.fromAliasAttributes(stack, 'Live', { aliasName: 'live', aliasVersion: functionIn(stack).currentVersion }),
+            lambda.Alias.fromAliasAttributes(stack, 'Live', {
+              aliasName: 'live',
+              aliasVersion: functionIn(stack).currentVersion,
+            }),
           ),
         })),
       /the alias Shop\/Live is imported\. .* Make the alias in this app/,
@@ -47,11 +53,27 @@ test('an error says what is wrong, where, why and what to do', () => {
         }),
       /Shop\/Protection: the alias Shop\/CheckoutLive has a deployment group already\. .* Protect each alias once/,
     ],
-    ['bake too long', () => protect({ policy: { bake: '56m' } }), /policy\.bake is 56m; allowed is 0s to 55m: CodeDeploy waits an hour/],
+    [
+      'bake too long',
+      () => protect({ policy: { bake: '56m' } }),
+      /policy\.bake is 56m; allowed is 0s to 55m: CodeDeploy waits an hour/,
+    ],
     ['bake of an hour', () => protect({ policy: { bake: '1h' } }), /policy\.bake is 1h; allowed is 0s to 55m/],
-    ['bake without unit', () => protect({ policy: { bake: '10' } }), /policy\.bake is "10"; allowed is a number with ms, s, m or h/],
-    ['unknown mode', () => protect({ policy: { mode: untyped('on') } }), /policy\.mode is "on"; allowed is rollback, advise, observe\./],
-    ['service name', () => protect({ policy: { service: 'check out' } }), /policy\.service is "check out"; allowed is up to 64 letters/],
+    [
+      'bake without unit',
+      () => protect({ policy: { bake: '10' } }),
+      /policy\.bake is "10"; allowed is a number with ms, s, m or h/,
+    ],
+    [
+      'unknown mode',
+      () => protect({ policy: { mode: untyped('on') } }),
+      /policy\.mode is "on"; allowed is rollback, advise, observe\./,
+    ],
+    [
+      'service name',
+      () => protect({ policy: { service: 'check out' } }),
+      /policy\.service is "check out"; allowed is up to 64 letters/,
+    ],
     [
       'group name',
       () => protect({ deploymentGroupName: 'check_out' }),
@@ -64,10 +86,15 @@ test('an error says what is wrong, where, why and what to do', () => {
     ],
     [
       'name of an imported application',
-      () => protect((stack) => ({ application: codedeploy.LambdaApplication.fromLambdaApplicationName(stack, 'App', 'my_shop') })),
+      () =>
+        protect((stack) => ({ application: codedeploy.LambdaApplication.fromLambdaApplicationName(stack, 'App', 'my_shop') })),
       /the name of the application is "my_shop"/,
     ],
-    ["Snapback's own prefix", () => protect({ name: 'snapback-checkout' }), /name .* is "snapback-checkout"; .* not beginning with snapback-/],
+    [
+      "Snapback's own prefix",
+      () => protect({ name: 'snapback-checkout' }),
+      /name .* is "snapback-checkout"; .* not beginning with snapback-/,
+    ],
     [
       'policy too long',
       () => protect({ policy: { before_traffic: { probes: [{ invoke: { payload: 'x'.repeat(8192) } }] } } }),
@@ -83,7 +110,11 @@ test('an error says what is wrong, where, why and what to do', () => {
       () => protect((stack) => ({ deploymentConfig: new codedeploy.EcsDeploymentConfig(stack, 'Config') })),
       /the deployment config .* is for another platform than Lambda; CodeDeploy refuses it\. Take one of codedeploy\.LambdaDeploymentConfig/,
     ],
-    ['threshold out of range', () => protect({ thresholds: { errorPercent: 101 } }), /errorPercent is 101; allowed is 0\.01 to 100\./],
+    [
+      'threshold out of range',
+      () => protect({ thresholds: { errorPercent: 101 } }),
+      /errorPercent is 101; allowed is 0\.01 to 100\./,
+    ],
     [
       'threshold of another traffic',
       () => protect({ thresholds: { clientErrorPercent: 5 } }),
@@ -127,7 +158,10 @@ test('the patterns of all templates are patterns for JavaScript too', () => {
     for (const pattern of patterns) assert.doesNotMatch(pattern, /\\p\{(?!Cntrl\})|\[\[:|&&|\\[QEAZz]|\(\?[a-z]/, file);
   }
   for (const [parameter, value] of Object.entries(refused)) {
-    const traffic = parameter === 'LoadBalancer' ? Traffic.loadBalancer(value, value) : Traffic.restApi(parameter === 'ApiName' ? value : 'api', parameter === 'Stage' ? value : 'prod');
+    const traffic =
+      parameter === 'LoadBalancer'
+        ? Traffic.loadBalancer(value, value)
+        : Traffic.restApi(parameter === 'ApiName' ? value : 'api', parameter === 'Stage' ? value : 'prod');
     const name = parameter === 'Name' ? value : 'checkout';
     assert.throws(() => protect({ traffic, name }), /allowed is/, parameter);
   }

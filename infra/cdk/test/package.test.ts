@@ -43,7 +43,10 @@ test('the examples in comments and README compile', () => {
 
 test('a misspelt member of a policy does not compile', () => {
   const file = path.join(ROOT, 'build/examples/misspelt.ts');
-  fs.writeFileSync(file, "import type { PolicyFile } from 'snapback-cdk';\nexport const policy: Partial<PolicyFile> = { backe: '1m' };\n");
+  fs.writeFileSync(
+    file,
+    "import type { PolicyFile } from 'snapback-cdk';\nexport const policy: Partial<PolicyFile> = { backe: '1m' };\n",
+  );
   const { options } = ts.parseJsonConfigFileContent({ extends: './tsconfig.json', files: [] }, ts.sys, ROOT);
   const [problem] = ts.getPreEmitDiagnostics(ts.createProgram([file], { ...options, noEmit: true, rootDir: ROOT }));
   assert.match(ts.flattenDiagnosticMessageText(problem?.messageText, '\n'), /'backe' does not exist/);

@@ -24,7 +24,8 @@ function protect(props: Props = {}, stack = shopStack()): { stack: Stack; protec
 /** The policy that is stored; what refers to resources reads `?`. */
 function policyOf(stack: Stack): any {
   const value = only(stack, 'AWS::SSM::Parameter').Properties['Value'];
-  const text = typeof value === 'string' ? value : value['Fn::Join'][1].map((part: any) => (typeof part === 'string' ? part : '?')).join('');
+  const text =
+    typeof value === 'string' ? value : value['Fn::Join'][1].map((part: any) => (typeof part === 'string' ? part : '?')).join('');
   return JSON.parse(text);
 }
 
@@ -92,7 +93,10 @@ test('what a policy sets replaces the recommended part and leaves the rest', () 
   assert.deepEqual(policy.before_traffic, { probes });
   assert.deepEqual(policy.signals.latency, { alarms: ['checkout-p95'] });
   assert.equal(policy.signals.sla.objective, '99.9%');
-  assert.deepEqual(policy.signals.errors.alarms, protection.alarmNames.filter((name) => name.endsWith('-errors-5xx')));
+  assert.deepEqual(
+    policy.signals.errors.alarms,
+    protection.alarmNames.filter((name) => name.endsWith('-errors-5xx')),
+  );
 });
 
 test('a policy may refer to resources, and no bake is a bake', () => {
@@ -184,52 +188,57 @@ test('the test for circles finds one', () => {
 });
 
 test('traffic decides which metrics are read, and never closes a circle', () => {
-  const cases: Array<[kind: string, traffic: (stack: Stack, alias: lambda.Alias) => Traffic, dimension: RegExp, waits: boolean]> = [
+  const cases: Array<[kind: string, traffic: (stack: Stack, alias: lambda.Alias) => Traffic, dimension: RegExp, waits: boolean]> =
     [
-      'REST API',
-      (stack, alias) => Traffic.restApi(new apigateway.LambdaRestApi(stack, 'Api', { handler: alias }), 'prod'),
-      /"ApiName","Value":"Api"/,
-      true,
-    ],
-    [
-      'REST API, stage by reference',
-      (stack, alias) => {
-        const api = new apigateway.LambdaRestApi(stack, 'Api', { handler: alias });
-        return Traffic.restApi(api, api.deploymentStage.stageName);
-      },
-      /"ApiName","Value":"Api"/,
-      false,
-    ],
-    [
-      'HTTP API',
-      (stack, alias) => {
-        const defaultIntegration = new HttpLambdaIntegration('Integration', alias);
-        return Traffic.httpApi(new apigatewayv2.HttpApi(stack, 'Api', { defaultIntegration }));
-      },
-      /"ApiId","Value":\{"Ref":"Api\w+"\}.*"Stage","Value":"\$default"/,
-      true,
-    ],
-    [
-      'load balancer',
-      (stack, alias) => {
-        const balancer = new elbv2.ApplicationLoadBalancer(stack, 'Balancer', { vpc: new ec2.Vpc(stack, 'Vpc') });
-        const listener = balancer.addListener('Http', { port: 80 });
-        return Traffic.loadBalancer(balancer, listener.addTargets('Checkout', { targets: [new LambdaTarget(alias)] }));
-      },
-      /"TargetGroup","Value":\{"Fn::GetAtt":\["BalancerHttpCheckout\w+","TargetGroupFullName"\]/,
-      false,
-    ],
-    [
-      'load balancer by name',
-      () => Traffic.loadBalancer('app/shop/50dc6c495c0c9188', 'targetgroup/checkout/73e2d6bc24d8a067'),
-      /"TargetGroup","Value":"targetgroup\/checkout\/73e2d6bc24d8a067"/,
-      true,
-    ],
-  ];
+      [
+        'REST API',
+        (stack, alias) => Traffic.restApi(new apigateway.LambdaRestApi(stack, 'Api', { handler: alias }), 'prod'),
+        /"ApiName","Value":"Api"/,
+        true,
+      ],
+      [
+        'REST API, stage by reference',
+        (stack, alias) => {
+          const api = new apigateway.LambdaRestApi(stack, 'Api', { handler: alias });
+          return Traffic.restApi(api, api.deploymentStage.stageName);
+        },
+        /"ApiName","Value":"Api"/,
+        false,
+      ],
+      [
+        'HTTP API',
+        (stack, alias) => {
+          const defaultIntegration = new HttpLambdaIntegration('Integration', alias);
+          return Traffic.httpApi(new apigatewayv2.HttpApi(stack, 'Api', { defaultIntegration }));
+        },
+        /"ApiId","Value":\{"Ref":"Api\w+"\}.*"Stage","Value":"\$default"/,
+        true,
+      ],
+      [
+        'load balancer',
+        (stack, alias) => {
+          const balancer = new elbv2.ApplicationLoadBalancer(stack, 'Balancer', { vpc: new ec2.Vpc(stack, 'Vpc') });
+          const listener = balancer.addListener('Http', { port: 80 });
+          return Traffic.loadBalancer(balancer, listener.addTargets('Checkout', { targets: [new LambdaTarget(alias)] }));
+        },
+        /"TargetGroup","Value":\{"Fn::GetAtt":\["BalancerHttpCheckout\w+","TargetGroupFullName"\]/,
+        false,
+      ],
+      [
+        'load balancer by name',
+        () => Traffic.loadBalancer('app/shop/50dc6c495c0c9188', 'targetgroup/checkout/73e2d6bc24d8a067'),
+        /"TargetGroup","Value":"targetgroup\/checkout\/73e2d6bc24d8a067"/,
+        true,
+      ],
+    ];
   for (const [kind, traffic, dimension, waits] of cases) {
     const stack = shopStack();
     const alias = aliasIn(stack);
-    new ProtectedDeployment(stack, 'Protection', { alias, traffic: traffic(stack, alias), thresholds: { clientErrorPercent: 10 } });
+    new ProtectedDeployment(stack, 'Protection', {
+      alias,
+      traffic: traffic(stack, alias),
+      thresholds: { clientErrorPercent: 10 },
+    });
     const { Resources } = synthesized(stack);
     assert.deepEqual(circle(Resources), [], kind);
     const policyId = Object.keys(ofType(stack, 'AWS::SSM::Parameter'))[0] ?? '';

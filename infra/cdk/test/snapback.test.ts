@@ -12,7 +12,7 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { parse } from 'yaml';
 import { Snapback } from 'snapback-cdk';
-import { FUNCTIONS, standIns } from './stand-ins';
+import { archive, FUNCTIONS, program, standIns, temporaryFolder } from './stand-ins';
 import { circle, ofType, only, synthesized } from './synthesized';
 
 const SAM_TEMPLATE = path.join(__dirname, '../../../sam/template.yaml');
@@ -51,12 +51,13 @@ function samTemplate(answers: Record<string, boolean>, parameters: Record<string
 test('an installation has the resources of the SAM template, whatever its parameters', () => {
   const cases = [
     {
-      props: {},
+      props: { binaries },
       answers: { HasEmail: false, HasNotifyTopics: false, Reserve: true },
       parameters: { Architecture: 'arm64', LogRetentionDays: 30, OperatorEmail: '', NotifyTopicArns: [] },
     },
     {
       props: {
+        binaries: standIns('x86_64'),
         architecture: lambda.Architecture.X86_64,
         operatorEmail: 'on-call@example.com',
         notifyTopics: ['arn:aws:sns:eu-central-1:111122223333:checkout'],
@@ -75,7 +76,7 @@ test('an installation has the resources of the SAM template, whatever its parame
   for (const { props, answers, parameters } of cases) {
     const stack = stackIn();
     const notifyTopics = props.notifyTopics?.map((arn, index) => sns.Topic.fromTopicArn(stack, `Notify${index}`, arn));
-    new Snapback(stack, 'Snapback', { binaries, ...props, notifyTopics });
+    new Snapback(stack, 'Snapback', { ...props, notifyTopics });
     const expected = samTemplate(answers, parameters);
     const template = synthesized(stack);
     assert.deepEqual(Object.keys(template.Resources).sort(), Object.keys(expected['Resources']).sort());
@@ -101,8 +102,9 @@ test('each function gets its own binary', () => {
   const functions = Object.values(ofType(stack, 'AWS::Serverless::Function'));
   assert.equal(functions.length, FUNCTIONS.length);
   for (const { Properties } of functions) {
-    const asset = fs.readFileSync(path.join(assembly.directory, `asset.${Properties['CodeUri'].Key}`), 'utf8');
-    assert.match(Properties['FunctionName'], new RegExp(`snapback-${asset.replace('a stand-in of ', '')}$`));
+    const asset = fs.readFileSync(path.join(assembly.directory, `asset.${Properties['CodeUri'].Key}`));
+    const name = Properties['FunctionName'].replace(/^.*snapback-/, '');
+    assert.deepEqual(asset, archive(program('arm64', name), 'deflated'));
   }
 });
 
@@ -111,7 +113,10 @@ test('installations of two Regions stand in one app, also in a stage', () => {
   const stage = new Stage(app, 'Production');
   const stacks = [stackIn(stage, 'eu-central-1'), stackIn(stage, 'us-east-1')];
   for (const stack of stacks) new Snapback(stack, 'Snapback', { binaries });
-  const templates = app.synth().getNestedAssembly('assembly-Production').stacks.map((stack) => stack.template);
+  const templates = app
+    .synth()
+    .getNestedAssembly('assembly-Production')
+    .stacks.map((stack) => stack.template);
   assert.equal(templates.length, 2);
   for (const { Resources } of templates) assert.equal(Resources.Table.Properties.TableName, 'snapback');
 });
@@ -151,7 +156,9 @@ test('the parts that it shows can be used as any other construct', () => {
       '{"Fn::GetAtt":["AfterAllowTraffic","Arn"]}',
     ],
   );
-  const errors = Object.values(ofType(stack, 'AWS::CloudWatch::Alarm')).find(({ Properties }) => Properties['Namespace'] === 'Shop');
+  const errors = Object.values(ofType(stack, 'AWS::CloudWatch::Alarm')).find(
+    ({ Properties }) => Properties['Namespace'] === 'Shop',
+  );
   assert.deepEqual(errors?.Properties['AlarmActions'], [{ 'Fn::GetAtt': ['AlarmHandler', 'Arn'] }]);
   assert.deepEqual(only(stack, 'AWS::DynamoDB::Table').Properties['Tags'], [{ Key: 'team', Value: 'platform' }]);
   Annotations.fromStack(stack).hasNoWarning('*', Match.anyValue());
@@ -163,11 +170,15 @@ test('errors say what, where and what to do', () => {
     new Snapback(stack, 'Snapback', { binaries });
     new Snapback(stack, 'Again', { binaries });
   };
-  const empty = fs.mkdtempSync(path.join(path.dirname(binaries), 'no-functions-'));
+  const empty = temporaryFolder();
   const table: Array<[run: () => unknown, message: RegExp]> = [
     [
       () => new Snapback(stackIn(), 'Snapback', { binaries: empty }),
-      /^Error: Installation-eu-central-1\/Snapback: the function [a-z-]+ has no binary: .*no-functions-.*\/bootstrap\.zip does not exist\. Run `make build`/,
+      /^Error: Installation-eu-central-1\/Snapback: the function [a-z-]+ has no binary: \/.*\/bootstrap\.zip does not exist\. Run `make build`/,
+    ],
+    [
+      () => new Snapback(stackIn(), 'Snapback', { binaries, architecture: lambda.Architecture.X86_64 }),
+      /the function [a-z-]+ would not start: architecture is x86_64, and .*bootstrap\.zip is built for arm64\. Set `architecture`/,
     ],
     [withSecond, /Again: the stack holds an installation already, Installation-eu-central-1\/Snapback\. .* Remove this one/],
     [
@@ -176,4 +187,27 @@ test('errors say what, where and what to do', () => {
     ],
   ];
   for (const [run, message] of table) assert.throws(run, message);
+});
+
+test('the processor of a packaged function is read from its first bytes', () => {
+  const arm = program('arm64', 'x'.repeat(200_000));
+  const none = /watcher\/bootstrap\.zip is no packaged function/;
+  const table: Array<[case_: string, bytes: Buffer, refused: RegExp | undefined]> = [
+    ['compressed', archive(arm, 'deflated'), undefined],
+    ['stored', archive(arm, 'stored'), undefined],
+    ['x86_64, stored', archive(program('x86_64', ''), 'stored'), /watcher\/bootstrap\.zip is built for x86_64/],
+    ['cut short', archive(arm, 'deflated').subarray(0, 42), none],
+    ['a program, no archive', arm, none],
+    ['another processor', archive(Buffer.from(arm).fill(243, 18, 19), 'stored'), none],
+    ['a script', archive(Buffer.from('#!/bin/sh\nexec ./function\n'), 'stored'), none],
+    ['compressed rubbish', Buffer.concat([archive(arm, 'deflated').subarray(0, 39), Buffer.alloc(64, 255)]), none],
+    ['empty', Buffer.alloc(0), none],
+  ];
+  for (const [case_, bytes, refused] of table) {
+    const folder = standIns();
+    fs.writeFileSync(path.join(folder, 'watcher/bootstrap.zip'), bytes);
+    const make = () => new Snapback(stackIn(), 'Snapback', { binaries: folder });
+    if (refused === undefined) assert.doesNotThrow(make, case_);
+    else assert.throws(make, refused, case_);
+  }
 });
