@@ -97,6 +97,7 @@ fn deployment(created_at: Timestamp) -> Deployment {
         was_held: false,
         refusal: None,
         order: None,
+        paused_at: None,
         closed_at: Some(after(13_500)),
         cause: Some(Cause::Errors),
         trigger: Some(Trigger::Alarm),
