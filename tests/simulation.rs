@@ -78,7 +78,7 @@ fn pause(world: &World, seed: u64) -> bool {
     }
     for _ in 0..rng.usize(1..3) {
         let scope = scope_of(pick(&mut rng, &["*", "shop/live"]));
-        let from = rng.u64(0..500);
+        let from = rng.u64(0..300);
         world.script(at(from), Action::Pause(scope.clone()));
         world.script(at((from + rng.u64(1..600)).min(TROUBLE_ENDS)), Action::Resume(scope));
     }

@@ -22,7 +22,7 @@ pub const RUN_LASTS: Duration = Duration::from_secs(55);
 const LEASE_LASTS: Duration = Duration::from_secs(20);
 /// How often deployments are looked for that events missed.
 const DISCOVER_EVERY: Duration = Duration::from_secs(60);
-/// How often pauses are read: one takes effect within a minute.
+/// How often pauses are read within a run, so that one takes effect within a minute.
 const READ_PAUSES_EVERY: Duration = Duration::from_secs(30);
 /// How long the pauses that were read last hold when they cannot be read.
 const PAUSES_LAST: Duration = Duration::from_secs(60);
@@ -98,11 +98,11 @@ struct Pauses {
 }
 
 impl Pauses {
-    /// Reads them when that is due, for all deployments together. One read that fails does not end a pause, but a table out of
+    /// Reads them at the beginning of a run and when that is due, for all deployments together. One read that fails does not end a pause, but a table out of
     /// reach must not keep the protection switched off.
-    async fn read_due<P: Records>(&mut self, ports: &P, now: Timestamp) {
+    async fn read_due<P: Records>(&mut self, ports: &P, now: Timestamp, is_first: bool) {
         let is_older = |age: Duration| self.read_at.is_none_or(|at| now.since(at) >= age);
-        if !is_older(READ_PAUSES_EVERY) {
+        if !is_first && !is_older(READ_PAUSES_EVERY) {
             return;
         }
         match ports.pauses().await {
@@ -179,7 +179,8 @@ async fn one_tick<P: SweepPorts>(
         return Ok(Tick::HeldByAnother);
     }
     let mut live = ports.live().await?;
-    memory.pauses.read_due(ports, now).await;
+    let is_first = run.swept.ticks == 0;
+    memory.pauses.read_due(ports, now, is_first).await;
     if run.discovered_at.is_none_or(|at| now.since(at) >= DISCOVER_EVERY) {
         run.groups = known_groups(ports).await;
         if discover(ports, &caller.owner, &live, now).await {
@@ -187,7 +188,7 @@ async fn one_tick<P: SweepPorts>(
         }
         run.discovered_at = Some(now);
     }
-    let live = tick_once(ports, caller, memory, live, &run.groups, run.swept.ticks == 0).await;
+    let live = tick_once(ports, caller, memory, live, &run.groups, is_first).await;
     run.swept = Swept { ticks: run.swept.ticks + 1, live };
     run.tick = memory.seen.values().map(|seen| seen.record.policy.tick).min().unwrap_or(DEFAULT_TICK);
     Ok(Tick::Done)
