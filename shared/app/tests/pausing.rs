@@ -68,6 +68,9 @@ fn answer(world: &World, id: &DeploymentId, event: LifecycleEvent) -> Option<Hoo
     world.answer(id, event).map(|(status, _)| status)
 }
 
+/// One case: its name, what is different, what is paused, the answer of the hook before traffic.
+type Hooked = (&'static str, fn(&World), &'static str, HookStatus);
+
 fn failing_probe(world: &World) {
     world.set_probe(Ok(ProbeAnswer { status: Some(500), error: None, took: Duration::from_millis(40) }));
 }
@@ -195,8 +198,7 @@ fn what_was_only_noted_is_acted_on_after_the_resume() {
 
 #[test]
 fn the_hook_before_traffic_while_paused() {
-    type Row = (&'static str, fn(&World), &'static str, HookStatus);
-    let table: [Row; 6] = [
+    let table: [Hooked; 6] = [
         ("a failing probe", failing_probe, "*", Succeeded),
         ("a failing probe, its group", failing_probe, "shop/live", Succeeded),
         ("a failing probe, another group", failing_probe, "shop/test", Failed),
@@ -251,7 +253,7 @@ fn a_pause_frees_a_hook_that_is_held() {
 #[test]
 fn the_watchdog_while_paused() {
     let cannot_register = |world: &World| world.break_calls("codedeploy:GetDeploymentGroup", CallErrorKind::Denied);
-    let table: [(&str, fn(&World), &str, HookStatus); 4] = [
+    let table: [Hooked; 4] = [
         ("the hook never ran", |_| {}, "*", Succeeded),
         ("the hook never ran, another group", |_| {}, "shop/test", Failed),
         ("nor can it be put on record", cannot_register, "*", Succeeded),

@@ -135,8 +135,9 @@ mod tests {
     fn the_pause_that_holds_for_a_group() {
         let (all, own, other) = (pause("*", 20, None), pause("shop/live", 10, None), pause("shop/test", 5, None));
         let (over, own_later) = (pause("*", 1, Some(2)), pause("shop/live", 30, None));
-        let table: [(&str, Vec<&Pause>, Option<i64>, Option<i64>); 7] = [
-            ("none", vec![], None, None),
+        // (case, pauses, second in which the one for shop/live began, the same for a group that nobody knows)
+        let table = [
+            ("none", Vec::new(), None, None),
             ("another group's", vec![&other], None, None),
             ("its own", vec![&own, &other], Some(10), None),
             ("everything", vec![&all], Some(20), Some(20)),

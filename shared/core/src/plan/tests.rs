@@ -168,6 +168,22 @@ impl Facts {
         }
     }
 
+    /// What is done next, with nothing seen but `observed`.
+    fn step(&self, observed: &Observed) -> Step {
+        let caller = Caller { trigger: self.trigger, owner: "me".to_owned() };
+        next_step(&Case {
+            record: &self.record,
+            observed,
+            readings: &Readings::None,
+            judged: None,
+            suffering: &[],
+            control: None,
+            pauses: &self.pauses,
+            caller: &caller,
+            now: second(self.now_s),
+        })
+    }
+
     /// Everything that is done in one visit, in words.
     fn visit(&mut self) -> Vec<String> {
         let observed = self.observed();
@@ -921,19 +937,7 @@ fn while_paused_a_hook_that_died_lets_through() {
         target.before = EventFacts { is_in_progress: true, started_at: Some(second(-25)), ended_at: None };
         target.allow = EventFacts::default();
         observed.alias.as_mut().unwrap().others.clear();
-        let caller = Caller { trigger: facts.trigger, owner: "me".to_owned() };
-        let case = Case {
-            record: &facts.record,
-            observed: &observed,
-            readings: &facts.readings,
-            judged: None,
-            suffering: &[],
-            control: None,
-            pauses: &facts.pauses,
-            caller: &caller,
-            now: second(facts.now_s),
-        };
-        next_step(&case)
+        facts.step(&observed)
     };
     let mut paused = before("*", true);
     let Step::Record(deployment, writes) = step(&paused) else { panic!("{:?}", step(&paused)) };
@@ -955,31 +959,16 @@ fn a_rollback_on_record_is_finished_while_paused() {
         let mut facts = Facts::in_shift(sufficient).red("checkout-5xx", 150);
         assert_eq!(facts.visit(), ["look at errors", "go back: errors"], "{case}");
         let mut facts = facts.paused("*", IN_SHIFT).with(|facts| facts.now_s = at_s);
+        facts.trigger = Trigger::Sweep;
         let observed = facts.observed();
-        let caller = Caller { trigger: Trigger::Sweep, owner: "me".to_owned() };
-        let mut calls = None;
+        // The pause goes on record, and an old claim is taken over first.
+        let mut step = facts.step(&observed);
         for _ in 0..5 {
-            let case = Case {
-                record: &facts.record,
-                observed: &observed,
-                readings: &Readings::None,
-                judged: None,
-                suffering: &[],
-                control: None,
-                pauses: &facts.pauses,
-                caller: &caller,
-                now: second(facts.now_s),
-            };
-            match next_step(&case) {
-                Step::Record(deployment, writes) => drop(facts.store(*deployment, writes)),
-                Step::Undo(of) => {
-                    calls = Some(of);
-                    break;
-                }
-                step => panic!("{step:?}"),
-            }
+            let Step::Record(deployment, writes) = step else { break };
+            facts.store(*deployment, writes);
+            step = facts.step(&observed);
         }
-        assert_eq!(calls, Some(vec![UndoCall::StopDeployment]), "{case}");
+        assert_eq!(step, Step::Undo(vec![UndoCall::StopDeployment]), "{case}");
     }
 }
 
@@ -994,7 +983,7 @@ fn a_pause_is_on_the_record_once() {
     assert_eq!(facts.visit(), ["doubt"]);
     assert_eq!(facts.visit(), Vec::<String>::new());
     let began = (100, "ann paused the whole installation: false alarms".to_owned());
-    assert_eq!(said(&facts), [began.clone()]);
+    assert_eq!(said(&facts), [began]);
     assert!(facts.story.iter().any(|line| line.text.starts_with("would roll back (paused): alarm checkout-5xx")));
     // The pause of the group goes on.
     let resumed = |at_s| Some(Said { at: second(at_s), who: "bob".to_owned(), why: "fixed".to_owned() });
