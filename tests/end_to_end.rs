@@ -46,3 +46,23 @@ fn a_rehearsal_can_fail() {
     let trigger = scenarios(&document).first().and_then(|scenario| scenario.get("trigger"));
     assert_ne!(trigger.and_then(Value::as_str), Some("alarm"), "switched off, and still at work: {document}");
 }
+
+/// The record of a deployment that was only watched tells who paused Snapback, why, and what would have been done.
+#[test]
+fn a_pause_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("table.sqlite");
+    let store = store.to_str().unwrap();
+    let (_, document) = rehearse(&["paused", "--json", "--quiet", "--store", store]);
+    let scenario = scenarios(&document).first().unwrap();
+    assert_eq!(scenario.get("ok"), Some(&Value::Bool(true)), "{document}");
+    assert_eq!(scenario.get("rollbacks_recorded").and_then(Value::as_u64), Some(0), "{document}");
+    let id = scenario.get("deployment").and_then(Value::as_str).unwrap();
+    let explain = Command::new(binaries().join("snapback")).args(["explain", id, "--store", store]).output().unwrap();
+    let said = String::from_utf8(explain.stdout).unwrap();
+    for part in ["somebody paused the whole installation: rehearsal", "would roll back (paused): alarm checkout-errors"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(String::from_utf8(explain.stderr).unwrap().starts_with("PAUSED: the whole installation"));
+}

@@ -35,6 +35,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("table-down", include_str!("../../scenarios/table-down.yaml")),
     ("operator-promotes", include_str!("../../scenarios/operator-promotes.yaml")),
     ("operator-rolls-back", include_str!("../../scenarios/operator-rolls-back.yaml")),
+    ("paused", include_str!("../../scenarios/paused.yaml")),
     ("stack-return", include_str!("../../scenarios/stack-return.yaml")),
     ("slow-leak", include_str!("../../scenarios/slow-leak.yaml")),
     ("tail-latency", include_str!("../../scenarios/tail-latency.yaml")),
@@ -180,6 +181,8 @@ pub enum Step {
     RepairAlias(String),
     /// A person runs `snapback promote` or `snapback rollback` about the last deployment.
     Operate(Verb),
+    /// A person runs `snapback pause`: the whole installation only observes.
+    Pause,
     /// Goes on when this raw alarm is red.
     WaitForRed(String),
     /// Lets this many seconds pass, for what must not happen in them.

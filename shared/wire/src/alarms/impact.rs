@@ -260,7 +260,8 @@ fn throttles(kind: Kind) -> Measure {
         comparison: Comparison::Above,
         threshold: "ErrorPercent",
         condition: None,
-        // An alarm has ten metrics at most; the load balancer answers a throttled call with 5xx, and that it has.
+        // An alarm has ten metrics at most. Clients of a load balancer get an error for a throttled call, so its own 5xx should
+        // show it; that was not tried in an account.
         is_in_dead_man: kind != Kind::LoadBalancer,
         description:
             "More than ${ErrorPercent} % of the calls of ${FunctionName}:${Alias} were throttled: its concurrency, or \
