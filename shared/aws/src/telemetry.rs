@@ -119,4 +119,53 @@ mod tests {
         assert_eq!(unknown["TimeToRollBack"], 20_000);
         assert!(unknown.get("TimeToDetect").is_none(), "{unknown}");
     }
+
+    /// Every combination of name and dimensions that a line publishes.
+    fn published(metric: &Metric) -> Vec<(String, String)> {
+        let line = line(metric);
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        let list = |value: &Value| value.as_array().unwrap().clone();
+        let names = list(&directive["Metrics"]).into_iter().map(|metric| metric["Name"].as_str().unwrap().to_owned());
+        let sets: Vec<String> = list(&directive["Dimensions"])
+            .iter()
+            .map(|set| list(set).iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(","))
+            .collect();
+        names.flat_map(|name| sets.iter().map(move |set| (name.clone(), set.clone())).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn the_dashboard_shows_every_metric_as_it_is_published() {
+        let service = || "checkout".to_owned();
+        let group = || GroupRef::parse("shop/live").unwrap();
+        let (cause, trigger, took) = (Cause::Errors, Trigger::Alarm, Duration::from_secs(1));
+        let (to_detect, to_roll_back) = (Some(took), Some(took));
+        let all = [
+            Metric::RolledBack { service: service(), cause, trigger, to_detect, to_roll_back },
+            Metric::Recovered { service: service(), cause, trigger, to_recover: took },
+            Metric::Held { service: service() },
+            Metric::Refused { service: service(), cause, trigger },
+            Metric::Inconclusive { service: service() },
+            Metric::HookDone { service: service(), result: None, took },
+            Metric::Watched { service: service(), count: 1 },
+            Metric::EvidenceMissing { service: service() },
+            Metric::Heartbeat { group: group() },
+            Metric::Paused { group: group(), is_paused: true },
+        ];
+        let published: Vec<(String, String)> = all.iter().flat_map(published).collect();
+        let template = include_str!("../../../infra/sam/template.yaml");
+        let searches: Vec<(String, String)> = template
+            .split("SEARCH('{Snapback,")
+            .skip(1)
+            .map(|rest| {
+                let (dimensions, rest) = rest.split_once("} MetricName=\\\"").unwrap();
+                (rest.split_once('\\').unwrap().0.to_owned(), dimensions.to_owned())
+            })
+            .collect();
+        for search in &searches {
+            assert!(published.contains(search), "nobody publishes {search:?}");
+        }
+        for (name, _) in &published {
+            assert!(searches.iter().any(|(shown, _)| shown == name), "the dashboard does not show {name}");
+        }
+    }
 }
