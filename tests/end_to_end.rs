@@ -37,7 +37,7 @@ fn every_scenario_ends_as_it_must() {
     assert!(failed.is_empty(), "{}", serde_json::to_string_pretty(&failed).unwrap());
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(document.get("ok"), Some(&Value::Bool(true)));
-    assert!(scenarios(&document).len() >= 39, "scenarios are missing");
+    assert!(scenarios(&document).len() >= 44, "scenarios are missing");
     what_was_asked_is_on_file(&document);
 }
 
@@ -105,4 +105,24 @@ fn a_broken_template_fails_a_rehearsal() {
         assert_eq!(output.status.code(), Some(code), "{scenario} without {part}: {all}");
         assert!(all.contains(said), "{scenario} without {part}: {all}");
     }
+}
+
+/// The record of a deployment that was only watched tells who paused Snapback, why, and what would have been done.
+#[test]
+fn a_pause_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("table.sqlite");
+    let store = store.to_str().unwrap();
+    let (_, document) = rehearse(&["paused", "--json", "--quiet", "--store", store]);
+    let scenario = scenarios(&document).first().unwrap();
+    assert_eq!(scenario.get("ok"), Some(&Value::Bool(true)), "{document}");
+    assert_eq!(scenario.get("rollbacks_recorded").and_then(Value::as_u64), Some(0), "{document}");
+    let id = scenario.get("deployment").and_then(Value::as_str).unwrap();
+    let explain = Command::new(binaries().join("snapback")).args(["explain", id, "--store", store]).output().unwrap();
+    let said = String::from_utf8(explain.stdout).unwrap();
+    for part in ["somebody paused the whole installation: rehearsal", "would roll back (paused): alarm checkout-errors"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(String::from_utf8(explain.stderr).unwrap().starts_with("PAUSED: the whole installation"));
 }

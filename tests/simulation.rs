@@ -6,7 +6,9 @@ use snapback_core::alarm::AlarmState;
 use snapback_core::deployment::Verb;
 use snapback_core::policy::{AgainstBaseline, Settings};
 use snapback_core::{DeploymentId, Mode, Outcome, Signal};
-use snapback_testkit::{Action, Bad, Chaos, Play, Quality, Rules, Status, World, alarm, at, broken_promises, policy};
+use snapback_testkit::{
+    Action, Bad, Chaos, Play, Quality, Rules, Status, World, alarm, at, broken_promises, policy, scope_of,
+};
 use std::time::Duration;
 
 /// Seeds of an ordinary run.
@@ -25,6 +27,7 @@ struct Story {
     spares_sweep: bool,
     has_outage: bool,
     has_order: bool,
+    has_pause: bool,
     compared: Option<Compared>,
 }
 
@@ -65,6 +68,21 @@ fn compare(world: &World, settings: &mut Settings, seed: u64) -> Option<Compared
     }
     let is_plain = per_second >= 5.0 && settings.bake >= Duration::from_secs(300);
     Some(Compared { per_second, is_bad, is_plain })
+}
+
+/// A quarter of all stories: somebody pauses Snapback, and resumes before the trouble ends. Dice of their own, as above.
+fn pause(world: &World, seed: u64) -> bool {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0xCA1F);
+    if rng.u8(0..4) > 0 {
+        return false;
+    }
+    for _ in 0..rng.usize(1..3) {
+        let scope = scope_of(pick(&mut rng, &["*", "shop/live"]));
+        let from = rng.u64(0..300);
+        world.script(at(from), Action::Pause(scope.clone()));
+        world.script(at((from + rng.u64(1..600)).min(TROUBLE_ENDS)), Action::Resume(scope));
+    }
+    true
 }
 
 fn pick<T: Copy>(rng: &mut fastrand::Rng, choices: &[T]) -> T {
@@ -145,7 +163,8 @@ fn set_up(world: &World, rng: &mut fastrand::Rng, seed: u64) -> (Story, Deployme
         let verb = pick(rng, &[Verb::Promote, Verb::RollBack]);
         world.script(at(rng.u64(5..300)), Action::Order(id.clone(), verb));
     }
-    (Story { is_bad, mode, is_guarded, has_chaos, spares_sweep, has_outage, has_order, compared }, id)
+    let has_pause = pause(world, seed);
+    (Story { is_bad, mode, is_guarded, has_chaos, spares_sweep, has_outage, has_order, has_pause, compared }, id)
 }
 
 fn run(seed: u64) -> Vec<String> {
@@ -174,7 +193,11 @@ fn run(seed: u64) -> Vec<String> {
     if story.mode != Mode::Rollback && !story.has_order && acted && !story.has_chaos && !story.has_outage {
         broken.push(format!("mode {} acted", story.mode));
     }
-    let is_quiet_story = story.mode == Mode::Rollback && !trouble && !story.has_order;
+    // Where calls fail, a pause may not be read; then it does not hold.
+    if !trouble {
+        broken.extend(world.decided_while_paused().into_iter().map(|what| format!("decided while paused: {what}")));
+    }
+    let is_quiet_story = story.mode == Mode::Rollback && !trouble && !story.has_order && !story.has_pause;
     if let Some(compared) = story.compared.filter(|_| is_quiet_story) {
         if compared.is_bad && compared.is_plain && is_live {
             broken.push(format!("the numbers are bad, and it is live: {:?}", world.outcome(&id)));

@@ -16,6 +16,7 @@ use comparison::Numbers;
 
 use crate::history::outcome;
 use crate::output::{Failure, block_on, exit, human, print_json, print_text};
+use crate::pause::{self, Shown};
 use crate::record::Source;
 
 /// Arguments of `snapback explain`.
@@ -48,6 +49,7 @@ impl Explain {
             Ok(Some(record)) => Numbers::load(&opened.aws, record).await,
             Ok(None) | Err(_) => Ok(None),
         };
+        let pauses = pause::read(&opened.aws).await;
         opened.close().await;
         let Some(record) = loaded? else {
             return Err(Failure::unable(format!(
@@ -57,8 +59,9 @@ impl Explain {
             )));
         };
         let story = story?;
+        let paused = pauses.map(|pauses| pause::warn(&pauses, &record.deployment.group).map(Shown::of));
         if self.json {
-            return print_json(&document(&record, &story, &numbers));
+            return print_json(&document(&record, &story, &numbers, &pause::member(&paused)));
         }
         print_text(&text(&record, &story, &numbers))
     }
@@ -175,7 +178,7 @@ fn times(rollback: &Rollback, start: Timestamp) -> String {
 }
 
 /// The whole story for machines.
-fn document(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers>, String>) -> Value {
+fn document(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers>, String>, paused: &Value) -> Value {
     let deployment = &record.deployment;
     let ms = |at: Option<Timestamp>| at.map(Timestamp::ms);
     let (comparison, series) = comparison_and_series(numbers);
@@ -199,6 +202,7 @@ fn document(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers
             "from_version": deployment.target.baseline, "to_version": deployment.target.canary
         },
         "mode": record.policy.mode.as_str(),
+        "paused": paused,
         "is_return": deployment.is_return,
         "created_ms": deployment.created_at.ms(),
         "shift_started_ms": ms(deployment.shift_started_at),
@@ -222,28 +226,7 @@ fn document(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers
             "BeforeAllowTraffic": hook(LifecycleEvent::BeforeAllowTraffic),
             "AfterAllowTraffic": hook(LifecycleEvent::AfterAllowTraffic)
         },
-        "rollback": record.rollback.as_ref().map(|rollback| json!({
-            "cause": rollback.cause.as_str(),
-            "trigger": rollback.trigger.as_str(),
-            "why": rollback.why,
-            "alarms": rollback.alarms.iter().map(|alarm| alarm.as_str()).collect::<Vec<_>>(),
-            "impact_started_ms": ms(rollback.impact_started_at),
-            "impact_is_from_alarm": rollback.impact_is_from_alarm,
-            "detected_ms": rollback.detected_at.ms(),
-            "requested_ms": ms(rollback.requested_at),
-            "rolled_back_ms": ms(rollback.rolled_back_at),
-            "recovered_ms": ms(rollback.recovered_at),
-            "rollback_deployment": rollback.rollback_deployment.as_ref().map(DeploymentId::as_str),
-            "call": rollback.call.map(|call| call.as_str()),
-            "call_error": rollback.call_error,
-            "result": match &rollback.result {
-                RollbackResult::Pending => "pending",
-                RollbackResult::Done => "done",
-                RollbackResult::Failed(_) => "failed",
-            },
-            "not_done_because": if let RollbackResult::Failed(why) = &rollback.result { Some(why) } else { None },
-            "asked_by": rollback.asked_by.as_ref().map(|(who, why)| json!({"who": who, "why": why})),
-        })),
+        "rollback": record.rollback.as_ref().map(rollback_document),
         "notices": record.notices.iter().map(|notice| json!({
             "kind": notice.kind.as_str(),
             "subject": notice.subject,
@@ -255,6 +238,32 @@ fn document(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers
         })).collect::<Vec<_>>(),
         "comparison": comparison,
         "series": series
+    })
+}
+
+fn rollback_document(rollback: &Rollback) -> Value {
+    let ms = |at: Option<Timestamp>| at.map(Timestamp::ms);
+    json!({
+        "cause": rollback.cause.as_str(),
+        "trigger": rollback.trigger.as_str(),
+        "why": rollback.why,
+        "alarms": rollback.alarms.iter().map(|alarm| alarm.as_str()).collect::<Vec<_>>(),
+        "impact_started_ms": ms(rollback.impact_started_at),
+        "impact_is_from_alarm": rollback.impact_is_from_alarm,
+        "detected_ms": rollback.detected_at.ms(),
+        "requested_ms": ms(rollback.requested_at),
+        "rolled_back_ms": ms(rollback.rolled_back_at),
+        "recovered_ms": ms(rollback.recovered_at),
+        "rollback_deployment": rollback.rollback_deployment.as_ref().map(DeploymentId::as_str),
+        "call": rollback.call.map(|call| call.as_str()),
+        "call_error": rollback.call_error,
+        "result": match &rollback.result {
+            RollbackResult::Pending => "pending",
+            RollbackResult::Done => "done",
+            RollbackResult::Failed(_) => "failed",
+        },
+        "not_done_because": if let RollbackResult::Failed(why) = &rollback.result { Some(why) } else { None },
+        "asked_by": rollback.asked_by.as_ref().map(|(who, why)| json!({"who": who, "why": why})),
     })
 }
 

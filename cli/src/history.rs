@@ -6,11 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 use snapback_app::ports::{Listed, Records};
 use snapback_core::lifecycle::Phase;
+use snapback_core::pause::Pause;
 use snapback_core::{GroupRef, Timestamp};
 
 use crate::output::{Failure, block_on, exit, human, print_json, print_text};
+use crate::pause::{self, Shown, holding};
 use crate::record::Source;
 
 /// Arguments of `snapback history`.
@@ -55,6 +58,10 @@ struct Row {
 #[derive(Debug, Serialize)]
 struct Document {
     deployments: Vec<Row>,
+    /// Pauses that hold, or why they cannot be read.
+    paused: Value,
+    /// Pauses that began in the time that is listed, oldest first.
+    pauses: Value,
 }
 
 /// The outcome of a phase, once there is one.
@@ -81,16 +88,35 @@ impl History {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let fetch = if self.group.is_some() { usize::MAX } else { limit };
         let listed = opened.aws.list(from, to, fetch).await.map_err(Failure::unable);
+        let paused = pause::read(&opened.aws).await;
+        let pauses = opened.aws.past_pauses(from).await.map_err(|error| error.to_string());
         opened.close().await;
         let is_wanted = |listed: &Listed| self.group.as_ref().is_none_or(|group| listed.0.group == *group);
         let listed: Vec<Listed> = listed?.into_iter().filter(is_wanted).take(limit).collect();
+        let group = self.group.as_ref();
+        let paused = paused.map(|pauses| holding(pauses, group));
+        paused.iter().flatten().for_each(|pause| eprintln!("{}", pause::sentence(pause)));
+        let pauses = pauses.map(|mut pauses| {
+            pauses.retain(|pause| group.is_none() || pause.scope.covers(group));
+            pauses
+        });
         if self.json {
-            return print_json(&Document { deployments: listed.iter().map(row).collect() });
+            let shown = |pauses: Vec<Pause>| pauses.iter().map(Shown::of).collect::<Vec<_>>();
+            return print_json(&Document {
+                deployments: listed.iter().map(row).collect(),
+                paused: pause::member(&paused.map(shown)),
+                pauses: pause::member(&pauses.map(shown)),
+            });
         }
+        let pauses = match pauses {
+            Ok(pauses) if pauses.is_empty() => String::new(),
+            Ok(pauses) => format!("\nPauses\n{}", pause::lines(&pauses)),
+            Err(why) => format!("\nPauses\n  cannot be read: {why}\n"),
+        };
         if listed.is_empty() {
-            return print_text(&format!("No deployments on record in the last {} days.\n", self.days));
+            return print_text(&format!("No deployments on record in the last {} days.\n{pauses}", self.days));
         }
-        print_text(&format!("{}\n", table(&listed)))
+        print_text(&format!("{}\n{pauses}", table(&listed)))
     }
 }
 

@@ -7,6 +7,7 @@ mod history;
 mod judge;
 mod operate;
 mod output;
+mod pause;
 mod policy;
 mod record;
 mod rehearse;
@@ -46,6 +47,12 @@ enum Command {
     /// Go back to the old version now
     #[command(after_help = "Example: snapback rollback d-A1B2C3D4E --why 'support sees wrong prices'")]
     Rollback(operate::Operate),
+    /// Kill switch: from now on Snapback only observes, everywhere or in one deployment group
+    #[command(after_help = PAUSE_HELP)]
+    Pause(pause::Switch),
+    /// End a pause: Snapback acts again
+    #[command(after_help = RESUME_HELP)]
+    Resume(pause::Switch),
     /// Judge deployment traces: is the new version worse than the old one?
     #[command(after_help = "Example: snapback judge --explain < deployments.trace.jsonl > deployments.verdict.jsonl")]
     Judge(judge::Judge),
@@ -53,6 +60,22 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
 }
+
+const PAUSE_HELP: &str = "\
+While a pause holds, deployments are judged and recorded as in mode `observe`: nothing is refused or rolled back, hooks are \
+answered, also for deployments that are live already. It takes effect within a minute. What was decided before is finished; \
+`snapback promote` and `snapback rollback` work; the alarms on the deployment group stay CodeDeploy's.
+
+Exit codes: 0 it is paused (also when it was before: then nothing is changed), 2 usage, 3 could not tell or could not run.
+
+Example: snapback pause --group checkout-app/checkout-live --why 'alarms are being rebuilt'";
+
+const RESUME_HELP: &str = "\
+What looks bad by then is acted on. A pause of the whole installation and one of a group are ended each by itself.
+
+Exit codes: 0 the pause is over, 1 there was none (nothing is changed), 2 usage, 3 could not tell or could not run.
+
+Example: snapback resume --group checkout-app/checkout-live --why 'alarms are there again'";
 
 fn main() -> ExitCode {
     let to_stderr = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN);
@@ -64,6 +87,8 @@ fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Promote(command) => command.run(snapback_core::deployment::Verb::Promote),
         Command::Rollback(command) => command.run(snapback_core::deployment::Verb::RollBack),
+        Command::Pause(command) => command.pause(),
+        Command::Resume(command) => command.resume(),
         Command::Judge(command) => command.run(),
         Command::Policy(command) => command.run(),
     }

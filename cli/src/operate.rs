@@ -11,6 +11,7 @@ use snapback_core::lifecycle::Phase;
 
 use crate::explain::parse_id;
 use crate::output::{Failure, block_on, exit, print_text};
+use crate::pause;
 use crate::record::Account;
 
 /// Arguments of `snapback promote` and `snapback rollback`.
@@ -29,7 +30,8 @@ pub(crate) struct Operate {
     account: Account,
 }
 
-fn reason(text: &str) -> Result<String, String> {
+/// A reason or a name that goes on the record.
+pub(crate) fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > 500 {
         return Err("allowed are 1 to 500 characters".to_owned());
@@ -52,6 +54,9 @@ impl Operate {
             | AppError::Unsupported { .. }
             | AppError::NotAnswered { .. } => Failure::unable(error),
         })?;
+        if let Ok(pauses) = pause::read(&aws).await {
+            pause::warn(&pauses, &record.deployment.group);
+        }
         let said = match record.deployment.phase {
             Phase::GoingBack(_) => "the rollback is on its way",
             Phase::Refused => "it is refused before traffic",

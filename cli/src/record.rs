@@ -18,7 +18,7 @@ const ENGINE: &[u8] = b"CREATE TABLE _tables";
 /// Which record is read.
 #[derive(Debug, Args)]
 pub(crate) struct Source {
-    /// Read this SQLite file, kept by `snapback rehearse --store` or `snapback stage --store`
+    /// Use this SQLite file, kept by `snapback rehearse --store` or `snapback stage --store`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "profile", "region"])]
     store: Option<PathBuf>,
     #[command(flatten)]

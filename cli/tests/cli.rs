@@ -29,7 +29,7 @@ fn exit_codes_and_what_is_said() {
     let text = text.to_str().unwrap();
     let missing = folder.path().join("missing.sqlite");
     let missing = missing.to_str().unwrap();
-    let table: [(&[&str], i32, &str); 15] = [
+    let table: [(&[&str], i32, &str); 20] = [
         (&["--version"], 0, "snapback 0."),
         (&["--help"], 0, "Exit codes"),
         (&[], 2, "Usage"),
@@ -44,6 +44,11 @@ fn exit_codes_and_what_is_said() {
         (&["history", "--store", text], 3, "not a SQLite file"),
         (&["promote", "d-A1B2C3D4E"], 2, "--why"),
         (&["rollback", "d-A1B2C3D4E", "--why", " "], 2, "1 to 500"),
+        (&["pause"], 2, "--why"),
+        (&["pause", "--why", "x", "--group", "live"], 2, "application/group"),
+        (&["pause", "--why", "x", "--store", missing], 3, "cannot read"),
+        (&["resume", "--why", " "], 2, "1 to 500"),
+        (&["resume", "--help"], 0, "1 there was none"),
         (&["policy", "check", missing], 2, "cannot be read"),
     ];
     for (arguments, expected, part) in table {

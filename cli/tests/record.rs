@@ -97,6 +97,7 @@ fn deployment(created_at: Timestamp) -> Deployment {
         was_held: false,
         refusal: None,
         order: None,
+        paused_at: None,
         closed_at: Some(after(13_500)),
         cause: Some(Cause::Errors),
         trigger: Some(Trigger::Alarm),
@@ -308,13 +309,77 @@ async fn the_list_has_what_a_person_looks_for() {
         "function": "checkout-fn", "from_version": "41", "to_version": "42", "created_ms": created_ms,
         "closed_ms": created_ms + 13_500, "outcome": "rolled-back-in-shift", "cause": "errors", "trigger": "alarm",
         "time_to_detect_ms": 10_000, "time_to_roll_back_ms": 1_000, "rollback_deployment": "d-F6G7H8I9J"
-    }]});
+    }], "paused": [], "pauses": []});
     assert_eq!(document, expected);
     for (group, count) in [("shop/live", 1), ("shop/other", 0)] {
         let listed = stdout(&snapback(&["history", "--json", "--group", group], &store));
         let listed: Value = serde_json::from_str(&listed).unwrap();
         assert_eq!(listed["deployments"].as_array().unwrap().len(), count, "{group}");
     }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_pause_is_shown_until_it_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("table.sqlite");
+    keep(&store, Some(Timestamp::from_ms(CREATED_MS))).await;
+    let document = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&stdout(&snapback(&[arguments, &["--json"]].concat(), &store))).unwrap()
+    };
+    assert_eq!((&document(&["explain", ID])["paused"], &document(&["history"])["paused"]), (&Value::Null, &json!([])));
+    let nothing = snapback(&["resume", "--why", "fixed"], &store);
+    assert_eq!(nothing.status.code(), Some(1), "a script must not take it for a resume");
+    assert!(stderr(&nothing).contains("there is no pause of the whole installation"), "{}", stderr(&nothing));
+
+    let own = ["pause", "--group", "shop/live", "--who", "ann", "--why", "false alarms"];
+    let paused = snapback(&own, &store);
+    let said = stdout(&paused);
+    assert!(said.starts_with("Paused deployment group shop/live: within a minute"), "{said}");
+    assert!(said.ends_with("snapback resume --group shop/live --why …\n"), "{said}");
+    assert!(stderr(&paused).contains("no policy and no deployment on record"), "{}", stderr(&paused));
+    let again = stdout(&snapback(&["pause", "--group", "shop/live", "--who", "bob", "--why", "again"], &store));
+    assert!(again.starts_with("Nothing was changed. PAUSED: deployment group shop/live, since 2"), "{again}");
+    assert!(again.contains(" by ann: false alarms."), "{again}");
+
+    // Every command that reads says so, and still has one document on standard output.
+    for command in [&["explain", ID][..], &["history"], &["history", "--group", "shop/live"]] {
+        let output = snapback(command, &store);
+        assert!(stderr(&output).starts_with("PAUSED: deployment group shop/live"), "{command:?}: {}", stderr(&output));
+    }
+    assert_eq!(stderr(&snapback(&["history", "--group", "shop/other"], &store)), "");
+    let shown = &document(&["explain", ID])["paused"];
+    assert_eq!(
+        (&shown["scope"], &shown["who"], &shown["why"]),
+        (&json!("shop/live"), &json!("ann"), &json!("false alarms"))
+    );
+    assert!(shown["since_ms"].is_i64() && shown["ended_ms"].is_null(), "{shown}");
+
+    // The whole installation, on its own.
+    let other = snapback(&["resume", "--why", "fixed"], &store);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(stderr(&other).contains("Still: PAUSED: deployment group shop/live"), "{}", stderr(&other));
+    stdout(&snapback(&["pause", "--who", "ann", "--why", "all of it"], &store));
+    assert_eq!(document(&["history"])["paused"].as_array().unwrap().len(), 2);
+    let resumed = stdout(&snapback(&["resume", "--group", "shop/live", "--who", "bob", "--why", "fixed"], &store));
+    assert!(resumed.starts_with("Resumed deployment group shop/live, after "), "{resumed}");
+    assert!(resumed.contains("Still: PAUSED: the whole installation"), "{resumed}");
+    assert_eq!(document(&["explain", ID])["paused"]["scope"], "*");
+    stdout(&snapback(&["resume", "--who", "bob", "--why", "fixed"], &store));
+
+    let over = snapback(&["history"], &store);
+    assert_eq!(stderr(&over), "");
+    let text = stdout(&over);
+    assert!(text.contains("\nPauses\n") && text.contains("resumed by bob: fixed)"), "{text}");
+    let document = document(&["history"]);
+    assert_eq!(document["paused"], json!([]));
+    let pauses = document["pauses"].as_array().unwrap();
+    let scopes: Vec<&str> = pauses.iter().map(|pause| pause["scope"].as_str().unwrap()).collect();
+    assert_eq!(scopes, ["shop/live", "*"]);
+    assert!(pauses.iter().all(|pause| pause["ended_by"] == "bob"), "{document}");
 }
 
 #[tokio::test]

@@ -59,8 +59,11 @@ pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
     let caller = Caller { trigger: Trigger::Hook, owner: run.owner.clone() };
     let readings = if record.policy.bake.is_zero() { read_alarms(ports, &record).await } else { Readings::None };
     let record = attend_record(ports, record, readings, &caller).await?;
-    ports.emit(Metric::HookDone { service: record.deployment.service.clone(), took: ports.now().since(started_at) });
-    if let Some((status, _)) = record.lease(LifecycleEvent::AfterAllowTraffic).and_then(|lease| lease.answered) {
+    let answered = record.lease(LifecycleEvent::AfterAllowTraffic).and_then(|lease| lease.answered);
+    let result = answered.map(|(status, _)| status);
+    let (service, took) = (record.deployment.service.clone(), ports.now().since(started_at));
+    ports.emit(Metric::HookDone { service, result, took });
+    if let Some(status) = result {
         return Ok(HookEnd::Answered(status));
     }
     if let Some(bake) = record.deployment.bake {

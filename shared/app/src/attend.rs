@@ -3,6 +3,7 @@
 use crate::checks;
 use crate::error::AppError;
 use crate::look::who_suffers;
+use crate::pause;
 use crate::ports::{
     Actuator, Alarms, CallError, CallErrorKind, Clock, Deployments, Measurements, Metric, Notifier, Prober, Records,
     Telemetry, Versions, Write,
@@ -12,10 +13,11 @@ use snapback_core::judged::{Control, Judged};
 use snapback_core::lifecycle::Phase;
 use snapback_core::notice::{Delivery, Notice, NoticeKind};
 use snapback_core::observed::{Observed, RollbackFacts};
+use snapback_core::pause::Pause;
 use snapback_core::plan::{Caller, Case, Readings, Step, next_step};
 use snapback_core::rollback::{Claim, Rollback, UndoCall};
 use snapback_core::suffering::Suffering;
-use snapback_core::{DeploymentId, HookStatus, LifecycleEvent, Signal};
+use snapback_core::{DeploymentId, HookStatus, LifecycleEvent, Outcome, Signal};
 
 /// Steps in one go; the longest legal chain (discover, judge, call, close, notify, settle) has about twelve.
 const MAX_STEPS: u32 = 32;
@@ -59,7 +61,8 @@ pub async fn attend_record<P: AttendPorts>(
     readings: Readings,
     caller: &Caller,
 ) -> Result<Record, AppError> {
-    look_after(ports, record, readings, None, caller).await.map(|attended| attended.record)
+    let pauses = pause::read(ports).await;
+    look_after(ports, record, readings, None, &pauses, caller).await.map(|attended| attended.record)
 }
 
 /// A deployment after a visit.
@@ -70,12 +73,13 @@ pub(crate) struct Attended {
     pub(crate) is_blind: bool,
 }
 
-/// As [`attend_record`], with what the comparison says, and says whether the deployment could be judged.
+/// As [`attend_record`], with what the comparison says and the pauses at hand, and says whether the deployment could be judged.
 pub(crate) async fn look_after<P: AttendPorts>(
     ports: &P,
     record: Record,
     readings: Readings,
     judged: Option<&Judged>,
+    pauses: &[Pause],
     caller: &Caller,
 ) -> Result<Attended, AppError> {
     if record.deployment.is_settled {
@@ -84,7 +88,9 @@ pub(crate) async fn look_after<P: AttendPorts>(
     let id = record.deployment.id.clone();
     let (observed, has_target) = observe(ports, &record).await?;
     let (suffering, control) = (Vec::new(), None);
-    let mut visit = Visit { ports, record, observed, readings, judged, suffering, control, caller, send_notices: true };
+    let send_notices = true;
+    let mut visit =
+        Visit { ports, record, observed, readings, judged, suffering, control, pauses, caller, send_notices };
     let mut conflicts = 0;
     for _ in 0..MAX_STEPS {
         match visit.step().await {
@@ -142,6 +148,7 @@ struct Visit<'a, P> {
     judged: Option<&'a Judged>,
     suffering: Vec<(Signal, Suffering)>,
     control: Option<Control>,
+    pauses: &'a [Pause],
     caller: &'a Caller,
     send_notices: bool,
 }
@@ -163,6 +170,7 @@ impl<P: AttendPorts> Visit<'_, P> {
             judged: self.judged,
             suffering: &self.suffering,
             control: self.control,
+            pauses: self.pauses,
             caller: self.caller,
             now,
         };
@@ -229,6 +237,9 @@ impl<P: AttendPorts> Visit<'_, P> {
         }
         if !after.phase.is_closed() || before.phase.is_closed() {
             return;
+        }
+        if after.phase == Phase::Closed(Outcome::Inconclusive) {
+            self.ports.emit(Metric::Inconclusive { service: service.clone() });
         }
         match (&self.record.rollback, after.cause, after.trigger) {
             (Some(rollback), _, _) if rollback.rolled_back_at.is_some() => self.ports.emit(Metric::RolledBack {

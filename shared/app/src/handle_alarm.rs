@@ -1,7 +1,8 @@
 //! An alarm changed its state: judge the live deployments that watch it, now.
 
-use crate::attend::{AttendPorts, attend_record};
+use crate::attend::{AttendPorts, look_after};
 use crate::error::AppError;
+use crate::pause;
 use crate::ports::{CallErrorKind, Metric, Write};
 use snapback_core::Trigger;
 use snapback_core::alarm::{AlarmReading, is_own};
@@ -33,6 +34,10 @@ pub async fn handle_alarm<P: AttendPorts>(
     }
     let caller = Caller { trigger: Trigger::Alarm, owner: owner.to_owned() };
     let ids = ports.watching(&reading.name).await?;
+    if ids.is_empty() {
+        return Ok(Handled { deployments: 0 });
+    }
+    let pauses = pause::read(ports).await;
     let mut first_error = None;
     for id in &ids {
         let result = match ports.load(id).await {
@@ -40,7 +45,7 @@ pub async fn handle_alarm<P: AttendPorts>(
             Ok(Some(record)) if record.deployment.phase.is_closed() => recovered(ports, record, reading, source).await,
             Ok(Some(record)) => {
                 let readings = Readings::Event { reading: reading.clone(), source: source.to_owned() };
-                attend_record(ports, record, readings, &caller).await.map(drop)
+                look_after(ports, record, readings, None, &pauses, &caller).await.map(drop)
             }
             Err(error) => Err(error.into()),
         };

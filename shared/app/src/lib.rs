@@ -13,6 +13,7 @@ pub mod handle_alarm;
 mod look;
 mod numbers;
 pub mod operate;
+pub mod pause;
 pub mod ports;
 pub mod record_deployment;
 pub mod register;

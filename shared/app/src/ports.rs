@@ -10,6 +10,7 @@ use snapback_core::ledger::{Answer, Ledger, SeriesPoint, Window};
 use snapback_core::measure::Ask;
 use snapback_core::notice::Notice;
 use snapback_core::observed::{AliasFacts, AppSpecRef, AutoRollback, DeploymentFacts, Platform, Target, TargetFacts};
+use snapback_core::pause::Pause;
 use snapback_core::rollback::Rollback;
 use snapback_core::{
     AlarmName, Cause, DeploymentId, ExecutionId, GroupRef, HookStatus, Policy, RevisionId, Timestamp, Trigger,
@@ -139,6 +140,13 @@ pub trait Records {
     ) -> Result<(), CallError>;
     /// The judged buckets of a deployment, oldest first.
     async fn series(&self, id: &DeploymentId) -> Result<Vec<SeriesPoint>, CallError>;
+    /// The last pause of each scope, those that are over among them until they expire, in one consistent read.
+    async fn pauses(&self) -> Result<Vec<Pause>, CallError>;
+    /// All pauses that began since `since`, oldest first.
+    async fn past_pauses(&self, since: Timestamp) -> Result<Vec<Pause>, CallError>;
+    /// Stores the beginning of a pause unless one holds for its scope, or its end if it still holds;
+    /// [`CallErrorKind::Conflict`] otherwise.
+    async fn save_pause(&self, pause: &Pause) -> Result<(), CallError>;
     /// Deployments created between two times, newest first, at most `limit`.
     async fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Listed>, CallError>;
 }
@@ -321,10 +329,17 @@ pub enum Metric {
         /// Who.
         trigger: Trigger,
     },
+    /// A deployment ended well after a warning.
+    Inconclusive {
+        /// Service name.
+        service: String,
+    },
     /// A hook has concluded.
     HookDone {
         /// Service name.
         service: String,
+        /// Its answer; `None`: it stays unanswered for the time of the bake.
+        result: Option<HookStatus>,
         /// How long it took.
         took: Duration,
     },
@@ -351,6 +366,13 @@ pub enum Metric {
         group: GroupRef,
         /// See above.
         is_bad: bool,
+    },
+    /// Whether a pause holds for the group (1) or not (0).
+    Paused {
+        /// Group.
+        group: GroupRef,
+        /// See above.
+        is_paused: bool,
     },
 }
 

@@ -265,6 +265,7 @@ fn new_deployment(
         was_held: false,
         refusal: None,
         order: None,
+        paused_at: None,
         closed_at: None,
         cause: None,
         trigger: None,

@@ -3,13 +3,14 @@
 use crate::attend::{AttendPorts, Attended, look_after};
 use crate::error::AppError;
 use crate::numbers::{self, Numbers};
-use crate::ports::{CallError, Discovery, Metric, Policies};
+use crate::ports::{CallError, Discovery, Metric, Policies, Records};
 use crate::record_deployment::record_deployment;
 use crate::side_by_side::side_by_side;
 use snapback_core::alarm::AlarmReading;
 use snapback_core::deployment::Record;
 use snapback_core::lifecycle::Phase;
 use snapback_core::notice::Delivery;
+use snapback_core::pause::{Pause, in_force};
 use snapback_core::plan::{Caller, READ_ALARMS_EVERY_TICKS, Readings, should_read_alarms};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Mode, Timestamp, Trigger};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,10 @@ pub const RUN_LASTS: Duration = Duration::from_secs(55);
 const LEASE_LASTS: Duration = Duration::from_secs(20);
 /// How often deployments are looked for that events missed.
 const DISCOVER_EVERY: Duration = Duration::from_secs(60);
+/// How often pauses are read within a run, so that one takes effect within a minute.
+const READ_PAUSES_EVERY: Duration = Duration::from_secs(30);
+/// How long the pauses that were read last hold when they cannot be read.
+const PAUSES_LAST: Duration = Duration::from_secs(60);
 /// The longest Lambda deployment takes 50 h (48 h of shift, two hooks of an hour).
 const LONGEST_DEPLOYMENT: Duration = Duration::from_secs((50 + 1) * 3600);
 /// Alarms that one DescribeAlarms takes.
@@ -82,6 +87,34 @@ pub async fn sweep<P: SweepPorts>(ports: &P, owner: &str, memory: &mut Memory) -
 #[derive(Debug, Default)]
 pub struct Memory {
     seen: BTreeMap<DeploymentId, Seen>,
+    pauses: Pauses,
+}
+
+/// The pauses as they were read last.
+#[derive(Debug, Default)]
+struct Pauses {
+    list: Vec<Pause>,
+    read_at: Option<Timestamp>,
+}
+
+impl Pauses {
+    /// Reads them at the beginning of a run and when that is due, for all deployments together. One read that fails does not end a pause, but a table out of
+    /// reach must not keep the protection switched off.
+    async fn read_due<P: Records>(&mut self, ports: &P, now: Timestamp, is_first: bool) {
+        let is_older = |age: Duration| self.read_at.is_none_or(|at| now.since(at) >= age);
+        if !is_first && !is_older(READ_PAUSES_EVERY) {
+            return;
+        }
+        match ports.pauses().await {
+            Ok(list) => *self = Self { list, read_at: Some(now) },
+            Err(error) => {
+                tracing::error!(%error, "pauses not read");
+                if is_older(PAUSES_LAST) {
+                    *self = Self::default();
+                }
+            }
+        }
+    }
 }
 
 /// One live deployment as it was seen last. Whatever is decided on it is stored only if the record is still the same.
@@ -146,6 +179,8 @@ async fn one_tick<P: SweepPorts>(
         return Ok(Tick::HeldByAnother);
     }
     let mut live = ports.live().await?;
+    let is_first = run.swept.ticks == 0;
+    memory.pauses.read_due(ports, now, is_first).await;
     if run.discovered_at.is_none_or(|at| now.since(at) >= DISCOVER_EVERY) {
         run.groups = known_groups(ports).await;
         if discover(ports, &caller.owner, &live, now).await {
@@ -153,7 +188,7 @@ async fn one_tick<P: SweepPorts>(
         }
         run.discovered_at = Some(now);
     }
-    let live = tick_once(ports, caller, memory, live, &run.groups, run.swept.ticks == 0).await;
+    let live = tick_once(ports, caller, memory, live, &run.groups, is_first).await;
     run.swept = Swept { ticks: run.swept.ticks + 1, live };
     run.tick = memory.seen.values().map(|seen| seen.record.policy.tick).min().unwrap_or(DEFAULT_TICK);
     Ok(Tick::Done)
@@ -238,12 +273,13 @@ async fn tick_once<P: SweepPorts>(
     due.extend(numbers::read_due(ports, pairs, now).await);
     let readings = read_alarms_due(ports, memory, &due).await;
     due.extend(readings.keys().cloned());
+    let pauses = memory.pauses.list.as_slice();
     let visits = due.iter().filter_map(|id| {
         let seen = memory.seen.get(id)?;
         let reading = readings.get(id).cloned().unwrap_or(Readings::None);
         let (record, judged) = (seen.record.clone(), seen.numbers.judged.clone());
         Some(async move {
-            let result = look_after(ports, record, reading, judged.as_ref(), caller).await;
+            let result = look_after(ports, record, reading, judged.as_ref(), pauses, caller).await;
             (id.clone(), result)
         })
     });
@@ -266,7 +302,7 @@ async fn tick_once<P: SweepPorts>(
         tally.add(ports, seen);
     }
     memory.seen.retain(|_, seen| !seen.record.deployment.is_settled);
-    tally.emit(ports, groups, is_first);
+    tally.emit(ports, groups, &memory.pauses.list, is_first);
     memory.seen.len() + tally.unread
 }
 
@@ -422,11 +458,15 @@ impl Tally {
         }
     }
 
-    fn emit<P: SweepPorts>(&self, ports: &P, groups: &BTreeSet<GroupRef>, is_first: bool) {
+    fn emit<P: SweepPorts>(&self, ports: &P, groups: &BTreeSet<GroupRef>, pauses: &[Pause], is_first: bool) {
         for group in groups.union(&self.live_groups) {
             ports.emit(Metric::Verdict { group: group.clone(), is_bad: self.bad.contains(group) });
             if self.unread == 0 && !self.blind.contains(group) {
                 ports.emit(Metric::Heartbeat { group: group.clone() });
+            }
+            if is_first {
+                let is_paused = in_force(pauses, Some(group)).is_some();
+                ports.emit(Metric::Paused { group: group.clone(), is_paused });
             }
         }
         if is_first {

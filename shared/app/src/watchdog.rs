@@ -2,10 +2,12 @@
 
 use crate::attend::{AttendPorts, attend_record, read_alarms};
 use crate::error::AppError;
+use crate::pause;
 use crate::ports::Policies;
 use crate::register::{Registration, register};
 use snapback_core::deployment::{Lease, Record};
 use snapback_core::observed::TargetFacts;
+use snapback_core::pause::in_force;
 use snapback_core::plan::{Caller, Readings};
 use snapback_core::{DeploymentId, ExecutionId, HookStatus, LifecycleEvent, Trigger};
 
@@ -54,7 +56,7 @@ pub async fn end_bake<P: AttendPorts>(ports: &P, id: &DeploymentId, owner: &str)
     attend_record(ports, record, readings, &caller).await
 }
 
-/// The record cannot be used. Before traffic `Failed` harms nobody; afterwards it would undo a version that nobody judged, so
+/// The record cannot be used. Before traffic `Failed` harms nobody, but while everything is paused nothing is refused; afterwards it would undo a version that nobody judged, so
 /// the error is returned and Lambda calls again.
 async fn answer_blindly<P: AttendPorts>(
     ports: &P,
@@ -67,8 +69,10 @@ async fn answer_blindly<P: AttendPorts>(
         Err(_) => return error,
     };
     if !has_traffic {
-        tracing::error!(deployment = %id, %error, "answering Failed without a record");
-        if let Err(answer) = ports.answer(id, execution, HookStatus::Failed).await {
+        let is_paused = in_force(&pause::read(ports).await, None).is_some();
+        let status = if is_paused { HookStatus::Succeeded } else { HookStatus::Failed };
+        tracing::error!(deployment = %id, %status, %error, "answering without a record");
+        if let Err(answer) = ports.answer(id, execution, status).await {
             tracing::error!(deployment = %id, error = %answer, "not answered");
         }
     }

@@ -120,7 +120,7 @@ fn ticks_of_the_sweep_while_versions_are_compared() {
     play.until(at(225));
     for (case, until_s, expected) in [
         ("nothing is new", 235, QUIET_TICK),
-        ("nothing is new", 245, QUIET_TICK),
+        ("the pauses are due", 245, PAUSES_DUE),
         ("nothing is new", 255, QUIET_TICK),
         ("a glance at the bucket that has ended", 265, GLANCE),
         ("a new bucket", 275, LOOK),
@@ -146,30 +146,32 @@ fn a_hundred_deployments_share_the_calls_of_cloudwatch() {
     };
     assert!(per_minute("cloudwatch:GetMetricData") <= 5, "{}", per_minute("cloudwatch:GetMetricData"));
     assert!(per_minute("cloudwatch:DescribeAlarms") <= 2, "{}", per_minute("cloudwatch:DescribeAlarms"));
-    // At most two for each deployment and new bucket; the lease and the list of live ones each tick, and what begins and ends a run.
-    let fixed = 6 * 2 + 4;
+    // At most two for each deployment and new bucket; the lease and the list of live ones each tick, the pauses twice, and what begins and
+    // ends a run.
+    let fixed = 6 * 2 + 2 + 4;
     assert!(per_minute("dynamodb:") <= 2 * count as u64 + fixed, "{}", per_minute("dynamodb:"));
 }
 
 const QUIET_TICK: &str = "dynamodb:PutItem 1, dynamodb:Query 1";
+const PAUSES_DUE: &str = "dynamodb:PutItem 1, dynamodb:Query 2";
 const GLANCE: &str = "cloudwatch:GetMetricData 1, dynamodb:PutItem 2, dynamodb:Query 1";
 const LOOK: &str = "\
     cloudwatch:DescribeAlarms 1, cloudwatch:GetMetricData 1, codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, \
-    codedeploy:ListDeployments 1, dynamodb:PutItem 1, dynamodb:Query 2, dynamodb:TransactWriteItems 1, lambda:GetAlias 1, \
+    codedeploy:ListDeployments 1, dynamodb:PutItem 1, dynamodb:Query 3, dynamodb:TransactWriteItems 1, lambda:GetAlias 1, \
     ssm:GetParametersByPath 1";
 const AFTER_HOOK: &str = "\
-    codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, dynamodb:PutItem 1, dynamodb:Query 1, \
+    codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, dynamodb:PutItem 1, dynamodb:Query 2, \
     dynamodb:TransactWriteItems 1, lambda:GetAlias 1, scheduler:CreateSchedule 1";
 const ALARM_THAT_ROLLS_BACK: &str = "\
     cloudwatch:GetMetricData 1, codedeploy:GetDeployment 2, codedeploy:GetDeploymentTarget 2, codedeploy:StopDeployment 1, \
-    dynamodb:Query 2, dynamodb:TransactWriteItems 3, lambda:GetAlias 2";
+    dynamodb:Query 3, dynamodb:TransactWriteItems 3, lambda:GetAlias 2";
 const RECORDED_EVENT: &str = "\
-    codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, dynamodb:Query 1, \
+    codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, dynamodb:Query 2, \
     dynamodb:TransactWriteItems 1, lambda:GetAlias 1";
 const WATCHDOG: &str = "\
     cloudwatch:DescribeAlarms 1, codedeploy:GetApplicationRevision 1, codedeploy:GetDeployment 2, \
     codedeploy:GetDeploymentConfig 1, codedeploy:GetDeploymentGroup 1, codedeploy:GetDeploymentTarget 2, \
-    codedeploy:PutLifecycleEventHookExecutionStatus 1, dynamodb:PutItem 3, dynamodb:Query 3, \
+    codedeploy:PutLifecycleEventHookExecutionStatus 1, dynamodb:PutItem 3, dynamodb:Query 4, \
     dynamodb:TransactWriteItems 4, lambda:GetAlias 1, lambda:GetFunctionConfiguration 2, ssm:GetParameter 1";
 const IDLE_SWEEP: &str =
-    "codedeploy:ListDeployments 1, dynamodb:PutItem 2, dynamodb:Query 2, ssm:GetParametersByPath 1";
+    "codedeploy:ListDeployments 1, dynamodb:PutItem 2, dynamodb:Query 3, ssm:GetParametersByPath 1";

@@ -3,8 +3,8 @@
 use crate::Aws;
 use crate::clock::SystemClock;
 use snapback_app::ports::{Clock, Metric, Telemetry};
-use snapback_core::Timestamp;
-use snapback_wire::emf::{Metric as Name, Series, counts_and_times, group_series};
+use snapback_core::{HookStatus, Timestamp};
+use snapback_wire::emf::{BAKING, CAUSE, Metric as Name, RESULT, Series, TRIGGER, counts_and_times, group_series};
 use std::io::Write;
 use std::time::Duration;
 
@@ -23,26 +23,29 @@ fn emf_line(at: Timestamp, metric: &Metric) -> String {
             let times = [(Name::TimeToDetect, *to_detect), (Name::TimeToRollBack, *to_roll_back)];
             let times = times.into_iter().filter_map(|(name, time)| Some((name, ms(time?))));
             let values: Vec<_> = std::iter::once((Name::Rollbacks, 1)).chain(times).collect();
-            counts_and_times(at, service, Some(*cause), Some(*trigger), &values)
+            counts_and_times(at, service, &[(CAUSE, cause.as_str()), (TRIGGER, trigger.as_str())], &values)
         }
         Metric::Recovered { service, cause, trigger, to_recover } => {
             let values = [(Name::TimeToRecover, ms(*to_recover))];
-            counts_and_times(at, service, Some(*cause), Some(*trigger), &values)
+            counts_and_times(at, service, &[(CAUSE, cause.as_str()), (TRIGGER, trigger.as_str())], &values)
         }
-        Metric::Held { service } => counts_and_times(at, service, None, None, &[(Name::RollbacksHeld, 1)]),
+        Metric::Held { service } => counts_and_times(at, service, &[], &[(Name::RollbacksHeld, 1)]),
         Metric::Refused { service, cause, trigger } => {
-            counts_and_times(at, service, Some(*cause), Some(*trigger), &[(Name::Refusals, 1)])
+            let more = [(CAUSE, cause.as_str()), (TRIGGER, trigger.as_str())];
+            counts_and_times(at, service, &more, &[(Name::Refusals, 1)])
         }
-        Metric::HookDone { service, took } => {
-            counts_and_times(at, service, None, None, &[(Name::HookDuration, ms(*took))])
+        Metric::Inconclusive { service } => counts_and_times(at, service, &[], &[(Name::Inconclusive, 1)]),
+        Metric::HookDone { service, result, took } => {
+            let result = result.map_or(BAKING, HookStatus::as_str);
+            counts_and_times(at, service, &[(RESULT, result)], &[(Name::HookDuration, ms(*took))])
         }
         Metric::Watched { service, count } => {
-            let values = [(Name::DeploymentsWatched, u64::from(*count))];
-            counts_and_times(at, service, None, None, &values)
+            counts_and_times(at, service, &[], &[(Name::DeploymentsWatched, u64::from(*count))])
         }
-        Metric::EvidenceMissing { service } => counts_and_times(at, service, None, None, &[(Name::EvidenceMissing, 1)]),
+        Metric::EvidenceMissing { service } => counts_and_times(at, service, &[], &[(Name::EvidenceMissing, 1)]),
         Metric::Heartbeat { group } => group_series(at, group, Series::Heartbeat, 1),
         Metric::Verdict { group, is_bad } => group_series(at, group, Series::Verdict, u64::from(*is_bad)),
+        Metric::Paused { group, is_paused } => group_series(at, group, Series::Paused, u64::from(*is_paused)),
     }
 }
 
@@ -53,7 +56,7 @@ fn ms(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use serde_json::{Value, json};
     use snapback_core::{Cause, GroupRef, Trigger};
 
     fn line(metric: &Metric) -> Value {
@@ -72,17 +75,32 @@ mod tests {
             (Metric::Held { service: service() }, "RollbacksHeld", 1),
             (refused, "Refusals", 1),
             (recovered, "TimeToRecover", 1_500),
-            (Metric::HookDone { service: service(), took }, "HookDuration", 1_500),
+            (Metric::Inconclusive { service: service() }, "Inconclusive", 1),
+            (Metric::HookDone { service: service(), result: None, took }, "HookDuration", 1_500),
             (Metric::Watched { service: service(), count: 3 }, "DeploymentsWatched", 3),
             (Metric::EvidenceMissing { service: service() }, "EvidenceMissing", 1),
             (Metric::Heartbeat { group: group() }, "Heartbeat", 1),
             (Metric::Verdict { group: group(), is_bad: true }, "Verdict", 1),
             (Metric::Verdict { group: group(), is_bad: false }, "Verdict", 0),
+            (Metric::Paused { group: group(), is_paused: true }, "Paused", 1),
+            (Metric::Paused { group: group(), is_paused: false }, "Paused", 0),
         ];
         for (metric, name, value) in table {
             let line = line(&metric);
             assert_eq!(line[name], value, "{line}");
             assert_eq!(line["_aws"]["Timestamp"], 5);
+        }
+    }
+
+    #[test]
+    fn hooks_are_timed_by_result_too() {
+        let table =
+            [(Some(HookStatus::Succeeded), "Succeeded"), (Some(HookStatus::Failed), "Failed"), (None, "Baking")];
+        for (result, word) in table {
+            let took = Duration::from_secs(2);
+            let line = line(&Metric::HookDone { service: "checkout".to_owned(), result, took });
+            let sets = &line["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
+            assert_eq!((&line["Result"], sets), (&word.into(), &json!([["Service"], ["Service", "Result"]])), "{line}");
         }
     }
 
@@ -100,5 +118,54 @@ mod tests {
         let unknown = line(&rolled_back(None));
         assert_eq!(unknown["TimeToRollBack"], 20_000);
         assert!(unknown.get("TimeToDetect").is_none(), "{unknown}");
+    }
+
+    /// Every combination of name and dimensions that a line publishes.
+    fn published(metric: &Metric) -> Vec<(String, String)> {
+        let line = line(metric);
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        let list = |value: &Value| value.as_array().unwrap().clone();
+        let names = list(&directive["Metrics"]).into_iter().map(|metric| metric["Name"].as_str().unwrap().to_owned());
+        let sets: Vec<String> = list(&directive["Dimensions"])
+            .iter()
+            .map(|set| list(set).iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(","))
+            .collect();
+        names.flat_map(|name| sets.iter().map(move |set| (name.clone(), set.clone())).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn the_dashboard_shows_every_metric_as_it_is_published() {
+        let service = || "checkout".to_owned();
+        let group = || GroupRef::parse("shop/live").unwrap();
+        let (cause, trigger, took) = (Cause::Errors, Trigger::Alarm, Duration::from_secs(1));
+        let (to_detect, to_roll_back) = (Some(took), Some(took));
+        let all = [
+            Metric::RolledBack { service: service(), cause, trigger, to_detect, to_roll_back },
+            Metric::Recovered { service: service(), cause, trigger, to_recover: took },
+            Metric::Held { service: service() },
+            Metric::Refused { service: service(), cause, trigger },
+            Metric::Inconclusive { service: service() },
+            Metric::HookDone { service: service(), result: None, took },
+            Metric::Watched { service: service(), count: 1 },
+            Metric::EvidenceMissing { service: service() },
+            Metric::Heartbeat { group: group() },
+            Metric::Paused { group: group(), is_paused: true },
+        ];
+        let published: Vec<(String, String)> = all.iter().flat_map(published).collect();
+        let template = include_str!("../../../infra/sam/template.yaml");
+        let searches: Vec<(String, String)> = template
+            .split("SEARCH('{Snapback,")
+            .skip(1)
+            .map(|rest| {
+                let (dimensions, rest) = rest.split_once("} MetricName=\\\"").unwrap();
+                (rest.split_once('\\').unwrap().0.to_owned(), dimensions.to_owned())
+            })
+            .collect();
+        for search in &searches {
+            assert!(published.contains(search), "nobody publishes {search:?}");
+        }
+        for (name, _) in &published {
+            assert!(searches.iter().any(|(shown, _)| shown == name), "the dashboard does not show {name}");
+        }
     }
 }

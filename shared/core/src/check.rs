@@ -1,5 +1,6 @@
 //! What the checks before traffic add up to.
 
+use crate::pause::{self, Pause};
 use crate::policy::{AtDeadline, Policy, WithoutEvidence};
 use crate::words::Mode;
 
@@ -59,9 +60,9 @@ pub enum Conclusion {
 
 /// Adds up the results of all checks. No check at all is silence, never a pass.
 ///
-/// In `observe` and `advise` nothing is refused or held: what would have been is a warning.
+/// In `observe` and `advise`, and while `pause` holds, nothing is refused or held: what would have been is a warning.
 #[must_use]
-pub fn conclude(checks: &[Check], policy: &Policy) -> Conclusion {
+pub fn conclude(checks: &[Check], policy: &Policy, pause: Option<&Pause>) -> Conclusion {
     let nothing = [Check::new("checks", CheckResult::Silent, "no check could say anything about the new version")];
     let checks = if checks.is_empty() { &nothing } else { checks };
     let mut warnings = Vec::new();
@@ -84,10 +85,11 @@ pub fn conclude(checks: &[Check], policy: &Policy) -> Conclusion {
         }
     }
     let would_stop = !bad.is_empty() || !refused.is_empty() || !held.is_empty();
-    if policy.mode != Mode::Rollback && would_stop {
-        let mode = policy.mode;
+    let mode = pause::mode_of(policy, None, pause);
+    if mode != Mode::Rollback && would_stop {
+        let restraint = pause::restraint(mode, pause);
         let all = bad.into_iter().chain(refused).chain(held);
-        warnings.extend(all.map(|line| format!("mode {mode}, so not refused: {line}")));
+        warnings.extend(all.map(|line| format!("{restraint}, so not refused: {line}")));
         return Conclusion::Pass { warnings };
     }
     if !bad.is_empty() {
@@ -114,7 +116,9 @@ pub fn conclude_at_deadline(reasons: Vec<String>, at_deadline: AtDeadline) -> Co
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pause::{Said, Scope};
     use crate::policy::{NoEvidence, Settings};
+    use crate::time::Timestamp;
     use proptest::prelude::*;
 
     fn policy(mode: Mode, silence: WithoutEvidence, unreachable: WithoutEvidence) -> Policy {
@@ -155,8 +159,29 @@ mod tests {
         ];
         for (case, mode, silence, unreachable, results, expected) in table {
             let checks: Vec<Check> = results.iter().cloned().map(check).collect();
-            let conclusion = conclude(&checks, &policy(*mode, *silence, *unreachable));
+            let conclusion = conclude(&checks, &policy(*mode, *silence, *unreachable), None);
             assert_eq!(word(&conclusion), *expected, "{case}: {conclusion:?}");
+        }
+    }
+
+    #[test]
+    fn a_pause_refuses_and_holds_nothing() {
+        use CheckResult::{Bad, Pass, Silent, Unreachable};
+        use WithoutEvidence::{Fail, Hold};
+        let began = Said { at: Timestamp::from_ms(0), who: "ann".to_owned(), why: "because".to_owned() };
+        let pause = Pause { scope: Scope::Installation, began, ended: None };
+        let table: [(&str, &[CheckResult], &[&str]); 5] = [
+            ("all good", &[Pass], &[]),
+            ("bad", &[Bad], &["paused, so not refused: probe: seen"]),
+            ("silence refused", &[Silent], &["paused, so not refused: probe: seen"]),
+            ("could not look", &[Unreachable], &["paused, so not refused: probe: seen"]),
+            ("no check", &[], &["paused, so not refused: checks: no check could say anything about the new version"]),
+        ];
+        for (case, results, expected) in table {
+            let checks: Vec<Check> = results.iter().cloned().map(check).collect();
+            let conclusion = conclude(&checks, &policy(Mode::Rollback, Fail, Hold), Some(&pause));
+            let warnings = expected.iter().map(|line| (*line).to_owned()).collect();
+            assert_eq!(conclusion, Conclusion::Pass { warnings }, "{case}");
         }
     }
 
@@ -175,7 +200,7 @@ mod tests {
             let checks: Vec<Check> = results.iter().cloned().map(check).collect();
             let policy = policy(Mode::Rollback, WithoutEvidence::PassWithWarning, WithoutEvidence::Hold);
             let all_passed = !results.is_empty() && results.iter().all(|result| *result == CheckResult::Pass);
-            let conclusion = conclude(&checks, &policy);
+            let conclusion = conclude(&checks, &policy, None);
             prop_assert_eq!(word(&conclusion) == "pass", all_passed);
         }
 
@@ -184,7 +209,7 @@ mod tests {
             let policy = policy(Mode::Rollback, WithoutEvidence::PassWithWarning, WithoutEvidence::Hold);
             let forward: Vec<Check> = results.iter().cloned().map(check).collect();
             let backward: Vec<Check> = results.iter().rev().cloned().map(check).collect();
-            prop_assert_eq!(word(&conclude(&forward, &policy)), word(&conclude(&backward, &policy)));
+            prop_assert_eq!(word(&conclude(&forward, &policy, None)), word(&conclude(&backward, &policy, None)));
         }
     }
 }

@@ -183,6 +183,8 @@ pub struct Deployment {
     pub refusal: Option<Refusal>,
     /// What a person asked for last.
     pub order: Option<Order>,
+    /// When the pause began that is on its record and not over.
+    pub paused_at: Option<Timestamp>,
     /// When it was closed.
     pub closed_at: Option<Timestamp>,
     /// Cause of its refusal or rollback, written with the outcome.
@@ -283,6 +285,8 @@ pub enum EvidenceKind {
     Answer,
     /// A person asked for something.
     Order,
+    /// A pause began or ended.
+    Pause,
     /// An event that changes nothing.
     Note,
     /// The outcome.
@@ -301,6 +305,7 @@ impl EvidenceKind {
         Self::Call,
         Self::Answer,
         Self::Order,
+        Self::Pause,
         Self::Note,
         Self::Closed,
     ];
@@ -318,6 +323,7 @@ impl EvidenceKind {
             Self::Call => "call",
             Self::Answer => "answer",
             Self::Order => "order",
+            Self::Pause => "pause",
             Self::Note => "note",
             Self::Closed => "closed",
         }

@@ -92,6 +92,7 @@ pub(crate) fn record(change: impl FnOnce(&mut Settings)) -> Record {
         was_held: false,
         refusal: None,
         order: None,
+        paused_at: None,
         closed_at: None,
         cause: None,
         trigger: None,

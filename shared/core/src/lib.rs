@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod measure;
 pub mod notice;
 pub mod observed;
+pub mod pause;
 pub mod plan;
 pub mod policy;
 pub mod rollback;

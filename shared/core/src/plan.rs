@@ -18,6 +18,7 @@ use crate::judged::{Control, Judged};
 use crate::lifecycle::{Event, Exposure};
 use crate::notice::{Delivery, Notice, NoticeKind};
 use crate::observed::Observed;
+use crate::pause::{self, Pause};
 use crate::rollback::{Claim, Rollback, RollbackResult, UndoCall};
 use crate::suffering::Suffering;
 use crate::time::Timestamp;
@@ -83,10 +84,34 @@ pub struct Case<'a> {
     pub suffering: &'a [(Signal, Suffering)],
     /// What control probes found; `None`: nobody has asked in this visit.
     pub control: Option<Control>,
+    /// The last pause of each scope, as far as they could be read.
+    pub pauses: &'a [Pause],
     /// Who asks.
     pub caller: &'a Caller,
     /// Now.
     pub now: Timestamp,
+}
+
+impl Case<'_> {
+    /// The pause that holds for the deployment.
+    fn pause(&self) -> Option<&Pause> {
+        pause::in_force(self.pauses, Some(&self.record.deployment.group))
+    }
+
+    /// The mode in which findings of `signal` are acted on now. Nothing here asks the policy itself, or a pause would not hold.
+    fn mode_of(&self, signal: Option<Signal>) -> Mode {
+        pause::mode_of(&self.record.policy, signal, self.pause())
+    }
+
+    /// The mode in which the deployment as a whole is judged now.
+    fn mode(&self) -> Mode {
+        self.mode_of(None)
+    }
+
+    /// What keeps Snapback from acting in `mode`, for people.
+    fn restraint(&self, mode: Mode) -> String {
+        pause::restraint(mode, self.pause())
+    }
 }
 
 /// One more write in the same transaction as a STATE.
@@ -329,7 +354,8 @@ fn end(
     Step::Record(Box::new(deployment), writes)
 }
 
-/// A notice as a write, unless people asked to be left alone (mode `observe`).
+/// A notice as a write, unless people asked to be left alone (mode `observe` of the policy). A pause keeps Snapback from acting,
+/// not from telling what really happens: a rollback that was on its way, a person's, CodeDeploy's own.
 fn tell(case: &Case<'_>, notice: Notice) -> Option<Write> {
     let is_new = case.record.notices.iter().all(|known| known.kind != notice.kind);
     (is_new && case.record.policy.mode != Mode::Observe).then_some(Write::Notice(notice))

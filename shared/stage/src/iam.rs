@@ -45,8 +45,11 @@ impl Ask {
         self
     }
 
-    /// The same for every deployment and version: ids become `d-000000000`, version numbers `1`.
+    /// The same for every deployment, its configuration and version: ids become `d-000000000`, version numbers `1`.
     fn in_general(mut self) -> Self {
+        if let Some((before, _)) = self.resource.split_once(":deploymentconfig:") {
+            self.resource = format!("{before}:deploymentconfig:*");
+        }
         if self.resource.contains(":function:")
             && let Some((function, version)) = self.resource.rsplit_once(':')
             && version.parse::<u64>().is_ok()
@@ -148,7 +151,7 @@ impl Iam {
         Err(ask)
     }
 
-    /// Everything that was asked, without the numbers of versions and the ids of deployments.
+    /// Everything that was asked, in general: without numbers of versions, ids of deployments, names of their configurations.
     #[must_use]
     pub fn asked(&self) -> BTreeSet<Ask> {
         lock(&self.state).asked.clone()
@@ -228,6 +231,7 @@ mod tests {
                 "arn:aws:scheduler:x:1:schedule/default/bake-end-d-ABC123DEF",
                 "arn:aws:scheduler:x:1:schedule/default/bake-end-d-000000000",
             ),
+            ("arn:aws:codedeploy:x:1:deploymentconfig:Slow", "arn:aws:codedeploy:x:1:deploymentconfig:*"),
             ("arn:aws:sns:us-east-1:123456789012:snapback-d-1", "arn:aws:sns:us-east-1:123456789012:snapback-d-1"),
         ];
         for (resource, expected) in table {

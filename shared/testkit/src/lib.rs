@@ -32,4 +32,4 @@ pub use codedeploy::{Group, Status};
 pub use faults::{Chaos, Fault, How};
 pub use play::{Delivery, Ended, Play, Steps, block_on};
 pub use traffic::Quality;
-pub use world::{Action, Bad, Published, World, alarm, at, policy, run_of};
+pub use world::{Action, Bad, Published, World, alarm, at, policy, run_of, scope_of};

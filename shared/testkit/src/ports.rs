@@ -15,6 +15,7 @@ use snapback_core::ledger::{Answer, Ledger, SeriesPoint, Window};
 use snapback_core::measure::Ask;
 use snapback_core::notice::Notice;
 use snapback_core::observed::{AliasFacts, AppSpecRef, DeploymentFacts, TargetFacts};
+use snapback_core::pause::Pause;
 use snapback_core::{AlarmName, DeploymentId, ExecutionId, GroupRef, HookStatus, Policy, RevisionId, Timestamp};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -203,6 +204,22 @@ impl Records for World {
 
     async fn story(&self, id: &DeploymentId) -> Result<Vec<Evidence>, CallError> {
         self.call(READ, id, |state| Ok(state.table.story(id))).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, CallError> {
+        self.call(READ, "pauses", |state| match state.broken.get("pauses") {
+            Some(kind) => Err(CallError::new(*kind, READ, "pauses", "broken")),
+            None => Ok(state.table.pauses()),
+        })
+        .await
+    }
+
+    async fn past_pauses(&self, since: Timestamp) -> Result<Vec<Pause>, CallError> {
+        self.call(READ, "pauses", |state| Ok(state.table.past_pauses(since))).await
+    }
+
+    async fn save_pause(&self, pause: &Pause) -> Result<(), CallError> {
+        self.call(WRITE, &pause.scope, |state| state.table.save_pause(pause)).await
     }
 
     async fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Listed>, CallError> {
@@ -438,7 +455,9 @@ impl Telemetry for World {
             | Metric::Recovered { .. }
             | Metric::Held { .. }
             | Metric::Refused { .. }
+            | Metric::Inconclusive { .. }
             | Metric::HookDone { .. }
+            | Metric::Paused { .. }
             | Metric::Watched { .. }
             | Metric::EvidenceMissing { .. } => {}
         }

@@ -3,11 +3,16 @@
 use snapback_app::ports::{CallError, CallErrorKind, GroupHistory, Listed, Write};
 use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Lease, Record};
 use snapback_core::ledger::{Ledger, SeriesPoint};
-use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, Policy, Timestamp};
+use snapback_core::pause::{Pause, Said, Scope, in_force};
+use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, Policy, Timestamp, Trigger};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Last known good revisions that never expire.
 const KEEP_GOOD: usize = 3;
+
+/// Every function finds out about a pause within this.
+const PAUSE_TAKES: Duration = Duration::from_secs(60);
 
 type EvidenceKey = (i64, EvidenceKind, String);
 
@@ -30,6 +35,10 @@ pub(crate) struct Table {
     history: BTreeMap<GroupRef, GroupHistory>,
     groups: BTreeSet<GroupRef>,
     sweep: Option<(String, Timestamp)>,
+    pauses: BTreeMap<Scope, Pause>,
+    past_pauses: BTreeMap<(Timestamp, Scope), Pause>,
+    /// Refusals and intents of Snapback's own, written although a pause of a minute or more held for the group.
+    pub(crate) decided_while_paused: Vec<String>,
     /// What no table may contain: more than one intent, an intent that lost its decision, an outcome that changed.
     pub(crate) violations: Vec<String>,
 }
@@ -116,6 +125,9 @@ impl Table {
         let id = deployment.id.clone();
         let conflict =
             || CallError::new(CallErrorKind::Conflict, "dynamodb:TransactWriteItems", &id, "the version changed");
+        let in_force = in_force(&self.pauses(), Some(&deployment.group)).map(|pause| pause.began.at);
+        let is_paused = in_force.is_some_and(|since| now >= since + PAUSE_TAKES);
+        let mut decided_while_paused = Vec::new();
         let items = self.items(&id);
         let Some(record) = items.record.as_mut().filter(|record| record.version == expected) else {
             return Err(conflict());
@@ -123,6 +135,18 @@ impl Table {
         let mut violations = Vec::new();
         if record.deployment.phase.is_closed() && record.deployment.phase != deployment.phase {
             violations.push(format!("{id} left {:?} for {:?}", record.deployment.phase, deployment.phase));
+        }
+        let is_refused = deployment.refusal.as_ref().filter(|_| record.deployment.refusal.is_none());
+        let refused_by = is_refused.map(|refusal| refusal.trigger);
+        // What finishes a refusal is no new decision.
+        let may_decide = record.rollback.is_none() && record.deployment.refusal.is_none();
+        let decided_by = writes.iter().filter(|_| may_decide).find_map(|write| match write {
+            Write::Rollback(rollback) => Some(rollback.trigger),
+            Write::Evidence(_) | Write::Notice(_) | Write::Good(_) | Write::Refused(_) => None,
+        });
+        let by_itself = |trigger: &Trigger| !matches!(trigger, Trigger::Operator | Trigger::CodeDeploy);
+        if let Some(trigger) = decided_by.or(refused_by).filter(by_itself).filter(|_| is_paused) {
+            decided_while_paused.push(format!("{id} by {trigger}: {:?}", deployment.phase));
         }
         record.deployment = deployment.clone();
         record.version += 1;
@@ -162,6 +186,7 @@ impl Table {
         }
         self.add_evidence(&id, &evidence);
         self.violations.extend(violations);
+        self.decided_while_paused.extend(decided_while_paused);
         Ok(())
     }
 
@@ -232,6 +257,42 @@ impl Table {
         }
     }
 
+    pub(crate) fn pauses(&self) -> Vec<Pause> {
+        self.pauses.values().cloned().collect()
+    }
+
+    pub(crate) fn past_pauses(&self, since: Timestamp) -> Vec<Pause> {
+        self.past_pauses.values().filter(|pause| pause.began.at >= since).cloned().collect()
+    }
+
+    pub(crate) fn pause(&mut self, scope: Scope, at: Timestamp) {
+        if !self.pauses.get(&scope).is_some_and(Pause::holds) {
+            self.pauses.insert(scope.clone(), Pause { scope, began: by_ann(at), ended: None });
+        }
+    }
+
+    pub(crate) fn resume(&mut self, scope: &Scope, at: Timestamp) {
+        if let Some(pause) = self.pauses.get_mut(scope).filter(|pause| pause.holds()) {
+            pause.ended = Some(by_ann(at));
+        }
+    }
+
+    pub(crate) fn save_pause(&mut self, pause: &Pause) -> Result<(), CallError> {
+        let held = self.pauses.get(&pause.scope).filter(|known| known.holds());
+        let fits = match (held, &pause.ended) {
+            (None, None) => true,
+            (Some(held), Some(_)) => held.began == pause.began,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if !fits {
+            let call = "dynamodb:TransactWriteItems";
+            return Err(CallError::new(CallErrorKind::Conflict, call, &pause.scope, "the pause changed"));
+        }
+        self.pauses.insert(pause.scope.clone(), pause.clone());
+        self.past_pauses.insert((pause.began.at, pause.scope.clone()), pause.clone());
+        Ok(())
+    }
+
     pub(crate) fn story(&self, id: &DeploymentId) -> Vec<Evidence> {
         self.items.get(id).map(|items| items.evidence.values().cloned().collect()).unwrap_or_default()
     }
@@ -244,4 +305,8 @@ impl Table {
         all.truncate(limit);
         all
     }
+}
+
+fn by_ann(at: Timestamp) -> Said {
+    Said { at, who: "ann".to_owned(), why: "because".to_owned() }
 }

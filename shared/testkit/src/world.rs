@@ -13,6 +13,7 @@ use snapback_core::deployment::{Evidence, HookFunctions, Lease, Record, Verb};
 use snapback_core::lifecycle::Phase;
 use snapback_core::notice::{Notice, NoticeKind};
 use snapback_core::observed::{AliasFacts, AutoRollback, Platform, Target};
+use snapback_core::pause::Scope;
 use snapback_core::policy::{
     AtDeadline, BeforeTraffic, Expect, Judge, NoEvidence, Probe, ProbeKind, RedAlarms, Settings, SignalPolicy,
     WithoutEvidence,
@@ -49,6 +50,15 @@ pub fn alarm(name: &str) -> AlarmName {
 #[must_use]
 pub fn at(second: u64) -> Timestamp {
     BEGIN + Duration::from_secs(second)
+}
+
+/// What a pause covers: `*` or `application/group`.
+///
+/// # Panics
+/// When it is neither.
+#[must_use]
+pub fn scope_of(text: &str) -> Scope {
+    Scope::parse(text).expect("a scope")
 }
 
 /// One run of a hook function with two and a half minutes to live.
@@ -129,6 +139,10 @@ pub enum Action {
     Order(DeploymentId, Verb),
     /// A person stops a deployment in CodeDeploy.
     Stop(DeploymentId, bool),
+    /// A person pauses Snapback, unless it is paused.
+    Pause(Scope),
+    /// A person resumes it, if it is paused.
+    Resume(Scope),
 }
 
 /// A message that SNS accepted.
@@ -287,6 +301,8 @@ impl State {
                 self.broken.remove(call);
             }
             Action::Order(id, verb) => self.send(at, Delivery::Order(id, verb)),
+            Action::Pause(scope) => self.table.pause(scope, at),
+            Action::Resume(scope) => self.table.resume(&scope, at),
             Action::Stop(id, rolls_back) => {
                 if let Some(deploy) = self.deployments.get_mut(&id).filter(|deploy| deploy.is_running()) {
                     deploy.stop = Some((at, StopKind::Manual { rolls_back }));
@@ -502,7 +518,25 @@ impl World {
         state.script.insert(key, action);
     }
 
-    /// Calls whose name starts with `call` fail from now on.
+    /// A person pauses Snapback now, unless it is paused.
+    pub fn pause(&self, scope: &str) {
+        let now = self.time();
+        self.state.borrow_mut().act(Action::Pause(scope_of(scope)), now);
+    }
+
+    /// A person resumes it now, if it is paused.
+    pub fn resume(&self, scope: &str) {
+        let now = self.time();
+        self.state.borrow_mut().act(Action::Resume(scope_of(scope)), now);
+    }
+
+    /// What was decided against a version by itself although it was paused for a minute.
+    #[must_use]
+    pub fn decided_while_paused(&self) -> Vec<String> {
+        self.state.borrow().table.decided_while_paused.clone()
+    }
+
+    /// Calls whose name starts with `call` fail from now on; `pauses`: the reading of pauses alone.
     pub fn break_calls(&self, call: &'static str, kind: CallErrorKind) {
         self.state.borrow_mut().broken.insert(call, kind);
     }

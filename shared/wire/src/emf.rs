@@ -1,7 +1,7 @@
 //! Metrics as one line of JSON on standard output (embedded metric format). At least once: reports use the table.
 
 use serde_json::{Map, Value, json};
-use snapback_core::{Cause, GroupRef, Timestamp, Trigger};
+use snapback_core::{GroupRef, Timestamp};
 
 /// Namespace of all metrics of Snapback.
 pub const NAMESPACE: &str = "Snapback";
@@ -11,6 +11,10 @@ pub const SERVICE: &str = "Service";
 pub const CAUSE: &str = "Cause";
 /// Dimension of [`Metric`]s beside the service.
 pub const TRIGGER: &str = "Trigger";
+/// Dimension of [`Metric::HookDuration`] beside the service: CodeDeploy's word for the answer, or [`BAKING`].
+pub const RESULT: &str = "Result";
+/// The result of a hook that stays unanswered for the time of the bake.
+pub const BAKING: &str = "Baking";
 /// Dimension of [`Series`]: `application/group`.
 pub const DEPLOYMENT_GROUP: &str = "DeploymentGroup";
 
@@ -30,6 +34,8 @@ pub enum Metric {
     TimeToRollBack,
     /// From the first impact to good evidence again, ms.
     TimeToRecover,
+    /// Deployments that ended well after a warning.
+    Inconclusive,
     /// How long a hook ran, ms.
     HookDuration,
     /// Deployments that were watched.
@@ -49,6 +55,7 @@ impl Metric {
             Self::TimeToDetect => "TimeToDetect",
             Self::TimeToRollBack => "TimeToRollBack",
             Self::TimeToRecover => "TimeToRecover",
+            Self::Inconclusive => "Inconclusive",
             Self::HookDuration => "HookDuration",
             Self::DeploymentsWatched => "DeploymentsWatched",
             Self::EvidenceMissing => "EvidenceMissing",
@@ -62,6 +69,7 @@ impl Metric {
             Self::Rollbacks
             | Self::RollbacksHeld
             | Self::Refusals
+            | Self::Inconclusive
             | Self::DeploymentsWatched
             | Self::EvidenceMissing => "Count",
             Self::TimeToDetect | Self::TimeToRollBack | Self::TimeToRecover | Self::HookDuration => "Milliseconds",
@@ -69,13 +77,15 @@ impl Metric {
     }
 }
 
-/// The two series per deployment group that the alarms of [`crate::alarms`] watch.
+/// The series per deployment group; the alarms of [`crate::alarms`] watch the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Series {
     /// 1 in every tick in which all live deployments of the group were judged on readable evidence.
     Heartbeat,
     /// 1 while CodeDeploy shall roll back by itself, else 0.
     Verdict,
+    /// 1 while a pause holds for the group, else 0.
+    Paused,
 }
 
 impl Series {
@@ -85,28 +95,27 @@ impl Series {
         match self {
             Self::Heartbeat => "Heartbeat",
             Self::Verdict => "Verdict",
+            Self::Paused => "Paused",
         }
     }
 }
 
-/// One line with counts and times of a service, also by cause and by trigger when they are given.
+/// One line with counts and times of a service, also by each of `more`.
 ///
+/// * `more`: names and values of dimensions beside the service.
 /// * `metrics`: at least one, each at most once; counts, or milliseconds.
 #[must_use]
 pub fn counts_and_times(
     at: Timestamp,
     service: &str,
-    cause: Option<Cause>,
-    trigger: Option<Trigger>,
+    more: &[(&'static str, &str)],
     metrics: &[(Metric, u64)],
 ) -> String {
-    let more = [(CAUSE, cause.map(Cause::as_str)), (TRIGGER, trigger.map(Trigger::as_str))];
-    let more: Vec<_> = more.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let mut sets = vec![vec![SERVICE]];
     sets.extend(more.iter().map(|(name, _)| vec![SERVICE, *name]));
     let service: String = service.chars().take(1_024).collect();
-    let dimensions =
-        std::iter::once((SERVICE, service)).chain(more.into_iter().map(|(name, value)| (name, value.to_owned())));
+    let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let dimensions = std::iter::once((SERVICE, service)).chain(more);
     let metrics = metrics.iter().map(|(metric, value)| (metric.as_str(), metric.unit(), *value));
     line(at, &sets, dimensions, metrics)
 }
@@ -149,7 +158,7 @@ mod tests {
     fn a_line_is_one_complete_document() {
         let at = Timestamp::from_ms(1_795_169_726_900);
         let metrics = [(Metric::Rollbacks, 1), (Metric::TimeToDetect, 4_200)];
-        let line = counts_and_times(at, "check\nout", Some(Cause::Errors), Some(Trigger::Alarm), &metrics);
+        let line = counts_and_times(at, "check\nout", &[(CAUSE, "errors"), (TRIGGER, "alarm")], &metrics);
         assert!(!line.contains('\n'), "{line}");
         let expected = json!({
             "_aws": {
@@ -173,9 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn absent_cause_and_trigger_are_no_dimensions() {
+    fn without_more_there_is_the_service_alone() {
         let at = Timestamp::from_ms(0);
-        let line = counts_and_times(at, "checkout", None, None, &[(Metric::DeploymentsWatched, 3)]);
+        let line = counts_and_times(at, "checkout", &[], &[(Metric::DeploymentsWatched, 3)]);
         let document: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Service"]]));
         assert!(document.get("Cause").is_none());

@@ -15,6 +15,7 @@ use calls::{Action, Condition, MAX_ACTIONS, PUT, PutOutcome, QUERY, is_refused};
 use snapback_app::ports::{CallError, Clock, GroupHistory, Listed, Records, Write};
 use snapback_core::deployment::{Deployment, Evidence, Lease, Record};
 use snapback_core::ledger::{Ledger, SeriesPoint};
+use snapback_core::pause::Pause;
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Policy, Timestamp};
 use snapback_wire::record::{self as wire, Item, Key, TableLayout, attr};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -260,6 +261,30 @@ impl Records for Aws {
             Condition::new("#pk = :pk AND begins_with(#sk, :sk)").name("#sk", attr::SK).text(":sk", wire::EVENT_PREFIX);
         let items = self.partition(condition, &wire::deployment_pk(id)).await?;
         items.iter().map(|item| parsed(id, wire::parse_evidence(item))).collect()
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, CallError> {
+        let items = self.partition(Condition::new("#pk = :pk"), wire::PAUSE).await?;
+        items.iter().map(|item| parsed(wire::PAUSE, wire::parse_pause(item))).collect()
+    }
+
+    async fn past_pauses(&self, since: Timestamp) -> Result<Vec<Pause>, CallError> {
+        let condition = Condition::new("#pk = :pk AND #sk >= :since");
+        let condition = condition.name("#sk", attr::SK).text(":since", wire::digits(since));
+        let items = self.partition(condition, wire::PAUSES).await?;
+        items.iter().map(|item| parsed(wire::PAUSES, wire::parse_pause(item))).collect()
+    }
+
+    async fn save_pause(&self, pause: &Pause) -> Result<(), CallError> {
+        // A pause that is over may be replaced, and the one that is ended is the one that was read.
+        let condition = match pause.ended {
+            None => Condition::new("attribute_not_exists(#pk) OR attribute_exists(#ended)").name("#pk", attr::PK),
+            Some(_) => Condition::new("#at = :at AND attribute_not_exists(#ended)")
+                .name("#at", attr::AT_MS)
+                .number(":at", pause.began.at.ms()),
+        };
+        let current = Action::Put(wire::pause_item(pause), Some(condition.name("#ended", attr::ENDED)));
+        self.transact(&pause.scope.to_string(), &[current, Action::Put(wire::past_pause_item(pause), None)]).await
     }
 
     async fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Listed>, CallError> {

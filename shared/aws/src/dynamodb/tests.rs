@@ -101,6 +101,7 @@ fn deployment(alarms: Vec<WatchedAlarm>) -> Deployment {
         was_held: false,
         refusal: None,
         order: None,
+        paused_at: None,
         closed_at: None,
         cause: None,
         trigger: None,
@@ -166,6 +167,46 @@ async fn the_second_of_two_commits_is_a_conflict_and_writes_nothing() {
     assert_eq!(record.deployment.doubts, ["first"]);
     assert_eq!(record.notices, vec![notice]);
     assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
+}
+
+#[tokio::test]
+async fn a_pause_begins_once_and_ends_once() {
+    use snapback_app::ports::CallErrorKind::Conflict;
+    use snapback_core::pause::{Pause, Said, Scope};
+    let endpoint = table();
+    let aws = endpoint.aws(&[]);
+    let said = |after_ms, why: &str| Said {
+        at: now() + Duration::from_millis(after_ms),
+        who: "ann".to_owned(),
+        why: why.to_owned(),
+    };
+    let pause = |scope, after_ms| Pause { scope, began: said(after_ms, "false alarms"), ended: None };
+    assert_eq!(aws.pauses().await.unwrap(), vec![]);
+    let (all, own) = (pause(Scope::Installation, 0), pause(Scope::Group(group()), 1));
+    aws.save_pause(&all).await.unwrap();
+    aws.save_pause(&own).await.unwrap();
+    let before = endpoint.asked().len();
+    assert_eq!(aws.pauses().await.unwrap(), [all.clone(), own.clone()]);
+    let query = endpoint.asked()[before].json();
+    assert_eq!((&query["ConsistentRead"], endpoint.asked().len()), (&json!(true), before + 1), "one consistent read");
+
+    // Somebody else was faster.
+    let again = pause(Scope::Installation, 5);
+    let of_another = Pause { ended: Some(said(9, "fixed")), ..again.clone() };
+    for refused in [&again, &of_another] {
+        let error = aws.save_pause(refused).await.unwrap_err();
+        assert!(error.is(Conflict), "{error}");
+    }
+    let over = Pause { ended: Some(said(9, "fixed")), ..all };
+    aws.save_pause(&over).await.unwrap();
+    assert!(aws.save_pause(&over).await.unwrap_err().is(Conflict), "it is over");
+    assert_eq!(aws.pauses().await.unwrap(), [over.clone(), own.clone()]);
+
+    // The next one takes its place; what was stays on record.
+    aws.save_pause(&again).await.unwrap();
+    assert_eq!(aws.pauses().await.unwrap(), [again.clone(), own.clone()]);
+    assert_eq!(aws.past_pauses(over.began.at).await.unwrap(), [over, own.clone(), again.clone()]);
+    assert_eq!(aws.past_pauses(own.began.at).await.unwrap(), [own, again]);
 }
 
 fn ledger(looked: i64) -> Ledger {

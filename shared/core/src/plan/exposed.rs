@@ -32,7 +32,7 @@ pub(super) fn next(case: &Case<'_>) -> Option<Step> {
 /// The worst thing that is known now.
 fn verdict(case: &Case<'_>, exposure: Exposure) -> Option<Step> {
     let findings = findings(case);
-    let may_act = |finding: &&Finding| case.record.policy.mode_of(finding.signal) == Mode::Rollback;
+    let may_act = |finding: &&Finding| case.mode_of(finding.signal) == Mode::Rollback;
     let acted = findings.iter().filter(may_act).find_map(|finding| act_on(case, exposure, finding));
     acted.or_else(|| findings.iter().find(|finding| !may_act(finding)).and_then(|finding| only_said(case, finding)))
 }
@@ -174,7 +174,7 @@ fn in_incident(case: &Case<'_>, exposure: Exposure, incident: Incident) -> Optio
     let has_all_traffic = case.record.deployment.has_all_traffic();
     let verdict = case.judged.and_then(|judged| judged.verdict.as_ref());
     let concurrent = verdict.filter(|finding| finding.is_concurrent && !has_all_traffic);
-    if let Some(finding) = concurrent.filter(|finding| case.record.policy.mode_of(finding.signal) == Mode::Rollback) {
+    if let Some(finding) = concurrent.filter(|finding| case.mode_of(finding.signal) == Mode::Rollback) {
         return Some(go_back(case, exposure, finding));
     }
     if case.now.since(incident.checked_at) < case.record.policy.tick * READ_ALARMS_EVERY_TICKS {
@@ -204,7 +204,12 @@ fn in_incident(case: &Case<'_>, exposure: Exposure, incident: Incident) -> Optio
                 is_sufficient: true,
                 is_concurrent: false,
             };
-            go_back(case, exposure, &finding)
+            // Who may not act begins no incident, but a pause may come in between. The incident is over all the same.
+            if case.pause().is_some() {
+                only_said(case, &finding).unwrap_or_else(|| over(case, incident, "only the new version suffers"))
+            } else {
+                go_back(case, exposure, &finding)
+            }
         }
         Some(Control::BothPass | Control::OnlyBaselineFails) => {
             over(case, incident, "the new version passes its control probe")
@@ -256,21 +261,22 @@ fn only_noted(case: &Case<'_>, finding: &Finding) -> Option<Step> {
     (deployment != case.record.deployment).then(|| Step::Record(Box::new(deployment), vec![Write::Evidence(line)]))
 }
 
-/// Modes `observe` and `advise`: the verdict goes on the record, and in `advise` to people, once for each kind of impact.
+/// Modes `observe` and `advise`, and a pause: the verdict goes on the record, and in `advise` to people, once for each kind of impact.
 fn only_said(case: &Case<'_>, finding: &Finding) -> Option<Step> {
-    let mode = case.record.policy.mode_of(finding.signal);
+    let mode = case.mode_of(finding.signal);
+    let restraint = case.restraint(mode);
     let what = match finding.alarms.first() {
         Some(alarm) => format!("alarm {alarm} went red"),
         None => format!("the new version is worse ({})", finding.cause),
     };
-    let doubt = format!("mode {mode}, so not rolled back: {what}");
+    let doubt = format!("{restraint}, so not rolled back: {what}");
     let mut deployment = case.record.deployment.clone();
     if deployment.doubts.contains(&doubt) {
         return None;
     }
     deployment.doubt(&doubt);
     let at = finding.impact_started_at.filter(|_| finding.alarms.is_empty()).unwrap_or(case.now);
-    let line = Evidence::new(at, EvidenceKind::Verdict, format!("would roll back (mode {mode}): {}", finding.why));
+    let line = Evidence::new(at, EvidenceKind::Verdict, format!("would roll back ({restraint}): {}", finding.why));
     let mut writes = vec![Write::Evidence(line)];
     if mode == Mode::Advise {
         let next = format!(
@@ -291,7 +297,7 @@ fn blind(case: &Case<'_>, exposure: Exposure) -> Option<Step> {
     }
     let what = format!("{which} cannot be read since {since}");
     let policy = &case.record.policy;
-    match (policy.no_evidence.unreachable, policy.mode) {
+    match (policy.no_evidence.unreachable, case.mode()) {
         (WithoutEvidence::Fail, Mode::Rollback) => Some(decide(case, intent(case, exposure, Cause::NoEvidence, &what))),
         (WithoutEvidence::Hold, Mode::Rollback) if !deployment.was_held => {
             let mut held = deployment.clone();

@@ -71,11 +71,12 @@ fn before(case: &Case<'_>) -> Option<Step> {
 
 /// A hook died before it concluded: refused, or in `observe` and `advise` let through with a doubt.
 fn unanswered(case: &Case<'_>, why: &str) -> Step {
-    if case.record.policy.mode == Mode::Rollback {
+    let mode = case.mode();
+    if mode == Mode::Rollback {
         return refuse(case, Cause::NoEvidence, case.caller.trigger, why);
     }
     let mut deployment = case.record.deployment.clone();
-    let doubt = format!("mode {}, so not refused: {why}", case.record.policy.mode);
+    let doubt = format!("{}, so not refused: {why}", case.restraint(mode));
     deployment.doubt(&doubt);
     if deployment == case.record.deployment {
         return Step::Answer(BeforeAllowTraffic, Succeeded, doubt);
@@ -128,13 +129,15 @@ fn baking(case: &Case<'_>) -> Option<Step> {
         return None;
     }
     let is_last_moment = case.now >= bake.started_at + LONGEST_HOLD;
+    // While paused nothing is held, not even for a shared incident that began before.
+    let may_wait = !is_last_moment && case.pause().is_none();
     if deployment.incident.is_some_and(|incident| incident.is_open()) {
-        let why = "the bake is over, and so is the time that CodeDeploy waits; the shared incident went on";
-        return is_last_moment.then(|| pass_with(case, why));
+        let why = "the bake is over, and there is no time to wait for the end of the shared incident";
+        return (!may_wait).then(|| pass_with(case, why));
     }
     if deployment.red_in_incident().next().is_some() {
         let why = "the bake is over, and an alarm that went red in a shared incident still is";
-        return is_last_moment.then(|| at_deadline(case, why));
+        return (!may_wait).then(|| at_deadline(case, why));
     }
     if !is_last_moment && waits_for_numbers(case, bake.ends_at) {
         return None;
@@ -146,7 +149,7 @@ fn baking(case: &Case<'_>) -> Option<Step> {
     // Nobody could see until now: hold, at most as long as CodeDeploy waits. Without permission to act the end of the bake
     // is enough.
     let is_blind = deployment.blind_since().is_some();
-    let may_hold = case.record.policy.mode == Mode::Rollback;
+    let may_hold = case.mode() == Mode::Rollback;
     let why = "the bake is over and the evidence could not be read";
     match (is_blind || is_last_moment, may_hold, is_last_moment) {
         (true, true, true) | (true, false, _) => Some(at_deadline(case, why)),
@@ -177,13 +180,13 @@ fn end_of_bake(case: &Case<'_>, is_last_moment: bool) -> Option<Step> {
         None => "nobody compared the two versions at the end of the bake",
     };
     // Nobody could look: that is not the silence of too little traffic. The watchdog is called because nobody looks any more.
-    let may_hold = policy.mode == Mode::Rollback && case.caller.trigger != Trigger::Watchdog;
+    let may_hold = case.mode() == Mode::Rollback && case.caller.trigger != Trigger::Watchdog;
     if judged.is_none() && may_hold && policy.no_evidence.unreachable != WithoutEvidence::PassWithWarning {
         return is_last_moment.then(|| at_deadline(case, why));
     }
     // That evidence began anew after a shared incident is not the new version's fault: it passes with a warning.
     let was_shared = case.record.deployment.incident.is_some();
-    match (policy.no_evidence.silence, policy.mode) {
+    match (policy.no_evidence.silence, case.mode()) {
         (WithoutEvidence::Hold, Mode::Rollback) if !is_last_moment => None,
         (WithoutEvidence::Hold, Mode::Rollback) if !was_shared => Some(at_deadline(case, why)),
         (WithoutEvidence::Fail, Mode::Rollback) if !was_shared => {
@@ -196,8 +199,7 @@ fn end_of_bake(case: &Case<'_>, is_last_moment: bool) -> Option<Step> {
 }
 
 fn at_deadline(case: &Case<'_>, why: &str) -> Step {
-    let policy = &case.record.policy;
-    if policy.mode == Mode::Rollback && policy.at_deadline == AtDeadline::Fail {
+    if case.mode() == Mode::Rollback && case.record.policy.at_deadline == AtDeadline::Fail {
         return decide(case, intent(case, Exposure::Bake, Cause::NoEvidence, why));
     }
     pass_with(case, why)

@@ -1,10 +1,11 @@
-//! Takes over what is seen into the record: phase, weights, alarms. Decides nothing.
+//! Takes over what is seen into the record: pauses, phase, weights, alarms. Decides nothing.
 
 use super::{Case, Readings, Step, Write};
 use crate::alarm::AlarmState;
 use crate::deployment::{Bake, Deployment, Evidence, EvidenceKind, MAX_WEIGHTS};
 use crate::lifecycle::{Event, Phase};
 use crate::observed::Observed;
+use crate::pause::Pause;
 use crate::time::Timestamp;
 use crate::words::LifecycleEvent;
 
@@ -13,6 +14,7 @@ pub(super) fn take_in(case: &Case<'_>) -> Option<Step> {
     let before = &case.record.deployment;
     let mut deployment = before.clone();
     let mut writes = Vec::new();
+    take_pause(case, &mut deployment, &mut writes);
     take_shift(case, &mut deployment, &mut writes);
     take_weight(case.observed, &mut deployment, case.now);
     // CodeDeploy rolled back by itself: what the alarms show must be compared with what they showed before.
@@ -32,6 +34,30 @@ pub(super) fn take_in(case: &Case<'_>) -> Option<Step> {
     }
     let unchanged = Deployment { alarms_read_at: deployment.alarms_read_at, ..before.clone() };
     (deployment != unchanged).then(|| Step::Record(Box::new(deployment), writes))
+}
+
+/// A pause began or ended: who said so and why goes on the record, once each.
+fn take_pause(case: &Case<'_>, deployment: &mut Deployment, writes: &mut Vec<Write>) {
+    let now = case.pause();
+    let began_at = now.map(|pause| pause.began.at);
+    let before = std::mem::replace(&mut deployment.paused_at, began_at);
+    if before == began_at {
+        return;
+    }
+    if let Some(before) = before {
+        let is_that = |pause: &&Pause| pause.began.at == before && pause.scope.covers(Some(&deployment.group));
+        let ended = case.pauses.iter().filter(is_that).find_map(|pause| pause.ended.as_ref());
+        let (at, text) = match ended {
+            Some(said) => (said.at, format!("{} resumed: {}", said.who, said.why)),
+            None => (case.now, "the pause is over".to_owned()),
+        };
+        writes.push(Write::Evidence(Evidence::new(at, EvidenceKind::Pause, text)));
+    }
+    if let Some(Pause { scope, began, .. }) = now {
+        let text = format!("{} paused {}: {}", began.who, scope.words(), began.why);
+        let line = Evidence::new(began.at.max(deployment.registered_at), EvidenceKind::Pause, text);
+        writes.push(Write::Evidence(line.with("who", &began.who).with("scope", scope)));
+    }
 }
 
 /// Whether the numbers of the versions can be read.

@@ -9,6 +9,7 @@ use crate::id::{DeploymentId, ExecutionId, GroupRef};
 use crate::judged::Finding;
 use crate::lifecycle::Phase;
 use crate::observed::{AliasFacts, DeploymentFacts, DeploymentStatus, EventFacts, Platform, TargetFacts};
+use crate::pause::{Said, Scope};
 use crate::policy::{AtDeadline, Expect, Probe, ProbeKind, Settings, SignalPolicy, WithoutEvidence};
 use crate::sla::Objective;
 
@@ -21,10 +22,12 @@ const IN_BAKE: i64 = 500;
 /// One row's facts.
 struct Facts {
     record: Record,
+    story: Vec<Evidence>,
     readings: Readings,
     judged: Option<Judged>,
     suffering: Suffering,
     control: Control,
+    pauses: Vec<Pause>,
     trigger: Trigger,
     now_s: i64,
 }
@@ -36,10 +39,12 @@ impl Facts {
                 settings.before_traffic.probes = vec![probe(ProbeKind::Invoke { payload: "{}".to_owned() })];
                 change(settings);
             }),
+            story: Vec::new(),
             readings: Readings::None,
             judged: Some(fine(IN_SHIFT)),
             suffering: Suffering { baseline: Some(false), canary: Some(true) },
             control: Control::BothPass,
+            pauses: Vec::new(),
             trigger: Trigger::Alarm,
             now_s: IN_SHIFT,
         }
@@ -118,6 +123,16 @@ impl Facts {
         })
     }
 
+    /// Paused since then, and on record as such.
+    fn paused(self, scope: &str, since_s: i64) -> Self {
+        self.with(|facts| {
+            let pause = pause(scope, since_s);
+            facts.record.deployment.paused_at =
+                pause.scope.covers(Some(&facts.record.deployment.group)).then_some(pause.began.at);
+            facts.pauses.push(pause);
+        })
+    }
+
     fn observed(&self) -> Observed {
         let deployment = &self.record.deployment;
         let share = deployment.canary_share();
@@ -153,6 +168,22 @@ impl Facts {
         }
     }
 
+    /// What is done next, with nothing seen but `observed`.
+    fn step(&self, observed: &Observed) -> Step {
+        let caller = Caller { trigger: self.trigger, owner: "me".to_owned() };
+        next_step(&Case {
+            record: &self.record,
+            observed,
+            readings: &Readings::None,
+            judged: None,
+            suffering: &[],
+            control: None,
+            pauses: &self.pauses,
+            caller: &caller,
+            now: second(self.now_s),
+        })
+    }
+
     /// Everything that is done in one visit, in words.
     fn visit(&mut self) -> Vec<String> {
         let observed = self.observed();
@@ -167,6 +198,7 @@ impl Facts {
                 judged: self.judged.as_ref(),
                 suffering: &suffering,
                 control,
+                pauses: &self.pauses,
                 caller: &caller,
                 now: second(self.now_s),
             };
@@ -212,7 +244,8 @@ impl Facts {
                     self.record.rollback = Some(rollback);
                 }
                 Write::Notice(notice) => self.record.notices.push(notice),
-                Write::Evidence(_) | Write::Good(_) | Write::Refused(_) => {}
+                Write::Evidence(line) => self.story.push(line),
+                Write::Good(_) | Write::Refused(_) => {}
             }
         }
         let is_open = |deployment: &Deployment| deployment.incident.is_some_and(|incident| incident.is_open());
@@ -227,6 +260,11 @@ impl Facts {
             (true, true) | (false, false) => None,
         })
     }
+}
+
+fn pause(scope: &str, since_s: i64) -> Pause {
+    let began = Said { at: second(since_s), who: "ann".to_owned(), why: "false alarms".to_owned() };
+    Pause { scope: Scope::parse(scope).unwrap(), began, ended: None }
 }
 
 fn shift(change: impl FnOnce(&mut Settings)) -> Facts {
@@ -790,4 +828,182 @@ fn a_rollback_has_what_the_finding_showed() {
     let rollback = facts.record.rollback.as_ref().unwrap();
     assert_eq!((rollback.exposure, rollback.alarms.as_slice()), (Exposure::Bake, [alarm("checkout-5xx")].as_slice()));
     assert!(rollback.impact_is_from_alarm && rollback.why.ends_with("the control probe fails on the new version only"));
+}
+
+#[test]
+fn while_paused_findings_are_only_noted() {
+    let verdict = |judged: &mut Judged| judged.verdict = finding(Signal::Errors, true, true);
+    let burning = |judged: &mut Judged| judged.burning = finding(Signal::Sla, false, true);
+    let silent = |settings: &mut Settings| settings.no_evidence.silence = WithoutEvidence::Fail;
+    let blind = |settings: &mut Settings| settings.no_evidence.unreachable = WithoutEvidence::Fail;
+    let unread = |facts: &mut Facts| facts.record.deployment.metrics_unreadable_since = Some(second(140));
+    let advise_latency = |settings: &mut Settings| {
+        let latency = SignalPolicy { mode: Some(Mode::Rollback), ..compared(&["checkout-p99"]) };
+        settings.signals.insert(Signal::Latency, latency);
+        settings.mode = Mode::Advise;
+    };
+    let over = |facts: &mut Facts| facts.pauses[0].ended = Some(pause("*", 150).began);
+    let resumed: &[&str] = &["look at errors", "go back: errors"];
+    check(vec![
+        ("an alarm in the shift", shift(sufficient).red("checkout-5xx", 150).paused("*", 100), &["doubt"]),
+        ("a comparison in the shift", shift(|_| {}).judged(verdict).paused("*", 100), &["doubt"]),
+        ("a budget in the shift", shift(|_| {}).judged(burning).paused("*", 100), &["doubt"]),
+        ("blind in the shift", shift(blind).with(unread).with(|f| f.judged = None).paused("*", 100), &["doubt"]),
+        (
+            "both suffer: nothing is held",
+            shift(sufficient).red("checkout-5xx", 150).shared().paused("*", 9),
+            &["doubt"],
+        ),
+        ("an alarm in the bake", bake(sufficient).red("checkout-5xx", 400).paused("*", 100), &["doubt"]),
+        ("a comparison in the bake", bake(|_| {}).judged(verdict).paused("*", 100), &["doubt"]),
+        (
+            "worse at the end of the bake",
+            end(|_| {}).judged(verdict).paused("*", 100),
+            &["doubt", "passed", "answer Succeeded"],
+        ),
+        (
+            "silence at the end of the bake",
+            end(silent).judged(|judged| judged.is_conclusive = false).paused("*", 100),
+            &["doubt", "answer Succeeded"],
+        ),
+        (
+            "blind at the end of the bake",
+            end(|_| {}).judged(|j| j.unreadable = Some("PartialData".to_owned())).paused("*", 100),
+            &["doubt", "answer Succeeded"],
+        ),
+        (
+            "one signal may",
+            shift(advise_latency).judged(|j| j.verdict = finding(Signal::Latency, true, true)).paused("*", 9),
+            &["doubt"],
+        ),
+        ("advise: nobody is told what was not done", shift(advise).red("checkout-5xx", 150).paused("*", 9), &["doubt"]),
+        ("its group is paused", shift(sufficient).red("checkout-5xx", 150).paused("shop/live", 100), &["doubt"]),
+        ("another group is", shift(sufficient).red("checkout-5xx", 150).paused("shop/test", 100), resumed),
+        ("no longer paused", shift(sufficient).red("checkout-5xx", 150).paused("*", 100).with(over), resumed),
+        // What a person asks for is done.
+        (
+            "a person goes back",
+            bake(|_| {}).paused("*", 100).with(|f| order(f, Verb::RollBack)),
+            &["go back: operator"],
+        ),
+        ("a person promotes", bake(|_| {}).paused("*", 100).with(|f| order(f, Verb::Promote)), &["answer Succeeded"]),
+    ]);
+}
+
+#[test]
+fn a_shared_incident_that_began_before_a_pause() {
+    use Control::{BothFail, BothPass, OnlyCanaryFails};
+    let held = |control| bake(sufficient).incident(440, 440).probes(control).paused("*", 450);
+    let verdict = |judged: &mut Judged| judged.verdict = finding(Signal::Errors, true, true);
+    let at_end = || end(sufficient).incident(600, 999).paused("*", 700);
+    check(vec![
+        ("it goes on", held(BothFail), &["probe", "still"]),
+        ("it is over", held(BothPass), &["probe", "over"]),
+        ("only the new version suffers", held(OnlyCanaryFails), &["probe", "doubt", "over"]),
+        (
+            "the new version is worse in the same minutes",
+            shift(sufficient).incident(140, 141).judged(verdict).paused("*", 150),
+            &[],
+        ),
+        ("it goes on at the end of the bake", at_end(), &["doubt", "answer Succeeded"]),
+        ("it is over, its alarm is red", at_end().with(over).with(red_in_bake), &["doubt", "answer Succeeded"]),
+    ]);
+}
+
+#[test]
+fn while_paused_a_hook_that_died_lets_through() {
+    let before = |scope: &str, has_lease: bool| {
+        shift(|_| {}).paused(scope, -20).with(|facts| {
+            let deployment = &mut facts.record.deployment;
+            deployment.phase = Phase::BeforeTraffic;
+            deployment.shift_started_at = None;
+            deployment.hooks.before = Some("snapback-before".to_owned());
+            deployment.weights.truncate(1);
+            facts.trigger = Trigger::Sweep;
+            facts.record.leases.extend(has_lease.then(|| Lease {
+                event: LifecycleEvent::BeforeAllowTraffic,
+                execution_id: ExecutionId::parse("execution-1").unwrap(),
+                owner: "hook".to_owned(),
+                taken_at: second(-20),
+                deadline: second(100),
+                result: None,
+                answered: None,
+            }));
+        })
+    };
+    let step = |facts: &Facts| {
+        let mut observed = facts.observed();
+        let target = observed.target.as_mut().unwrap();
+        target.before = EventFacts { is_in_progress: true, started_at: Some(second(-25)), ended_at: None };
+        target.allow = EventFacts::default();
+        observed.alias.as_mut().unwrap().others.clear();
+        facts.step(&observed)
+    };
+    let mut paused = before("*", true);
+    let Step::Record(deployment, writes) = step(&paused) else { panic!("{:?}", step(&paused)) };
+    assert_eq!(deployment.doubts, ["paused, so not refused: the hook ended without an answer"]);
+    paused.store(*deployment, writes);
+    let answer = step(&paused);
+    assert!(matches!(answer, Step::Answer(LifecycleEvent::BeforeAllowTraffic, HookStatus::Succeeded, _)), "{answer:?}");
+    // Another group's pause lets nothing through.
+    let Step::Record(refused, _) = step(&before("shop/test", true)) else { panic!("not refused") };
+    assert_eq!(refused.phase, Phase::Refused);
+    // Nobody knows how to answer: as in mode `observe` the deployment is stopped, or its hook would hang.
+    let Step::Record(refused, _) = step(&before("*", false)) else { panic!("not stopped") };
+    assert_eq!((refused.phase, refused.refusal.unwrap().cause), (Phase::Refused, Cause::NoEvidence));
+}
+
+#[test]
+fn a_rollback_on_record_is_finished_while_paused() {
+    for (case, at_s) in [("decided a moment ago", IN_SHIFT), ("its claim has run out", IN_SHIFT + 60)] {
+        let mut facts = Facts::in_shift(sufficient).red("checkout-5xx", 150);
+        assert_eq!(facts.visit(), ["look at errors", "go back: errors"], "{case}");
+        let mut facts = facts.paused("*", IN_SHIFT).with(|facts| facts.now_s = at_s);
+        facts.trigger = Trigger::Sweep;
+        let observed = facts.observed();
+        // The pause goes on record, and an old claim is taken over first.
+        let mut step = facts.step(&observed);
+        for _ in 0..5 {
+            let Step::Record(deployment, writes) = step else { break };
+            facts.store(*deployment, writes);
+            step = facts.step(&observed);
+        }
+        assert_eq!(step, Step::Undo(vec![UndoCall::StopDeployment]), "{case}");
+    }
+}
+
+#[test]
+fn a_pause_is_on_the_record_once() {
+    let said = |facts: &Facts| -> Vec<(i64, String)> {
+        let lines = facts.story.iter().filter(|line| line.kind == EvidenceKind::Pause);
+        lines.map(|line| ((line.at.ms() - second(0).ms()) / 1000, line.text.clone())).collect()
+    };
+    let mut facts = Facts::in_shift(sufficient).red("checkout-5xx", 150);
+    facts.pauses = vec![pause("*", 100), pause("shop/live", 120), pause("shop/test", 50)];
+    assert_eq!(facts.visit(), ["doubt"]);
+    assert_eq!(facts.visit(), Vec::<String>::new());
+    let began = (100, "ann paused the whole installation: false alarms".to_owned());
+    assert_eq!(said(&facts), [began]);
+    assert!(facts.story.iter().any(|line| line.text.starts_with("would roll back (paused): alarm checkout-5xx")));
+    // The pause of the group goes on.
+    let resumed = |at_s| Some(Said { at: second(at_s), who: "bob".to_owned(), why: "fixed".to_owned() });
+    facts.pauses[0].ended = resumed(210);
+    facts.now_s = 220;
+    assert_eq!(facts.visit(), Vec::<String>::new());
+    let still = [
+        (210, "bob resumed: fixed".to_owned()),
+        (120, "ann paused deployment group shop/live: false alarms".to_owned()),
+    ];
+    assert_eq!(said(&facts)[1..], still);
+    // It is over, and what was only noted is acted on.
+    facts.pauses[1].ended = resumed(230);
+    facts.now_s = 240;
+    assert_eq!(facts.visit(), ["look at errors", "go back: errors"]);
+    assert_eq!(said(&facts)[3..], [(230, "bob resumed: fixed".to_owned())]);
+    assert_eq!(facts.record.deployment.paused_at, None);
+    // One that began before the deployment was seen is told from there on.
+    let mut late = Facts::in_shift(|_| {});
+    late.pauses = vec![pause("*", -500)];
+    late.visit();
+    assert_eq!(said(&late)[0].0, -29);
 }

@@ -13,6 +13,7 @@ use crate::parts::{AlarmChange, MetricPoint};
 mod alarms;
 mod dead_man;
 mod metrics;
+mod protection;
 mod protocol;
 
 /// 2026-11-20T10:00:00Z.

@@ -3,7 +3,7 @@
 //! Periods are 10 s here, so that a rehearsal takes seconds; in an account they are 60 s.
 
 use serde_json::{Value, json};
-use snapback_wire::alarms::{Comparison, GroupRef, RawMetric, put_metric_alarm_inputs};
+use snapback_wire::alarms::{Kind, ParameterError, Purpose, alarm_inputs};
 
 /// Per cent of requests, or payments, that may fail before an alarm goes red.
 const FAILED_PERCENT: f64 = 3.0;
@@ -110,21 +110,22 @@ fn merged(mut alarm: Value, metric: Value) -> Value {
     alarm
 }
 
-/// PutMetricAlarm inputs of Snapback's own two alarms on the group, from the one definition that SAM and CDK share.
+/// PutMetricAlarm inputs of Snapback's own two alarms on the group, from the definition of which the templates are written.
 ///
 /// # Errors
-/// When the definition refuses these raw metrics.
-pub(super) fn own(function: &str, alias: &str, group: &str) -> Result<[Value; 2], String> {
-    let group = GroupRef::new(function, group).map_err(|error| error.to_string())?;
-    let dimensions = [("FunctionName", function.to_owned()), ("Resource", format!("{function}:{alias}"))];
-    let metric = |name: &str, stat: &str, above: f64| RawMetric {
-        namespace: "AWS/Lambda".to_owned(),
-        name: name.to_owned(),
-        dimensions: dimensions.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-        stat: stat.to_owned(),
-        comparison: Comparison::Above(above),
-    };
-    // Raw thresholds of one minute; a minute of the stage has a twelfth of the requests.
-    let raw = [metric("Errors", "Sum", 4.0), metric("Duration", "p95", 500.0)];
-    put_metric_alarm_inputs(&group, &raw).map_err(|error| error.to_string())
+/// When the definition refuses these parameters.
+pub(super) fn own(function: &str, alias: &str, group: &str) -> Result<Vec<Value>, ParameterError> {
+    // A minute of the stage has a twelfth of the requests.
+    let parameters = [
+        ("Name", function),
+        ("Application", function),
+        ("Group", group),
+        ("FunctionName", function),
+        ("Alias", alias),
+        ("RequestsMin", "10"),
+        ("ErrorPercent", "3"),
+        ("AvailabilityPercent", "80"),
+    ];
+    let alarms = alarm_inputs(Kind::Lambda, &parameters)?.into_iter();
+    Ok(alarms.filter(|alarm| alarm.purpose == Purpose::Own).map(|alarm| alarm.input).collect())
 }

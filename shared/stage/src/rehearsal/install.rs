@@ -90,9 +90,9 @@ pub fn check_binaries(wiring: &Wiring, folder: &Path) -> Result<(), InstallError
 /// The two alarms that Snapback has on the group.
 pub(super) fn own_alarms() -> Result<(Vec<Value>, Vec<String>), InstallError> {
     let inputs = super::alarms::own(SERVICE, ALIAS, GROUP)
-        .map_err(|why| InstallError::Refused { what: "own alarms".into(), why })?;
+        .map_err(|error| InstallError::Refused { what: "own alarms".into(), why: error.to_string() })?;
     let names = inputs.iter().filter_map(|input| Some(input.get("AlarmName")?.as_str()?.to_owned())).collect();
-    Ok((inputs.to_vec(), names))
+    Ok((inputs, names))
 }
 
 /// Table, topic, queues, functions and rules of an installation. Answers the topic's ARN.

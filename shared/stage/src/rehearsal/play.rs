@@ -199,6 +199,7 @@ impl Actors<'_> {
                 self.aws.lambda.route(SERVICE, ALIAS, routing).map_err(InstallError::api("the alias"))?;
             }
             Step::Operate(verb) => return Ok(self.operate(*verb).await),
+            Step::Pause => return Ok(self.run_snapback(&["pause"]).await),
             Step::WaitForRed(alarm) => {
                 let names = [alarm.clone()];
                 let is_red = || self.aws.cloudwatch.read(&names).iter().any(|reading| reading.state == "ALARM");
@@ -209,29 +210,30 @@ impl Actors<'_> {
         Ok(Ok(()))
     }
 
-    /// Runs the command line as a person would, against the stage.
     async fn operate(&self, verb: Verb) -> Result<(), String> {
         let (id, _) = self.last.clone().unwrap_or_default();
         let verb = match verb {
             Verb::Promote => "promote",
             Verb::Rollback => "rollback",
         };
-        self.say(format!("somebody runs: snapback {verb} {id} --why rehearsal"));
+        self.run_snapback(&[verb, &id]).await
+    }
+
+    /// Runs the command line as a person would, against the stage.
+    async fn run_snapback(&self, arguments: &[&str]) -> Result<(), String> {
+        let words = format!("snapback {}", arguments.join(" "));
+        self.say(format!("somebody runs: {words} --why rehearsal"));
         let mut command = tokio::process::Command::new(self.how.functions.join("snapback"));
-        command.args([verb, &id, "--why", "rehearsal", "--who", "somebody", "--table", install::TABLE]);
+        command.args(arguments).args(["--why", "rehearsal", "--who", "somebody", "--table", install::TABLE]);
         command.env("AWS_ENDPOINT_URL", self.aws.stage.endpoint()).env("AWS_REGION", REGION);
         command.env("AWS_ACCESS_KEY_ID", OPERATOR).env("AWS_SECRET_ACCESS_KEY", "none").env_remove("AWS_PROFILE");
         command.kill_on_drop(true);
         let output = timeout(STEP_MAX, command.output()).await;
-        let output = output.map_err(|_| format!("snapback {verb} did not end"))?.map_err(|error| {
-            format!("snapback {verb} did not start ({error}); it is looked for beside the function binaries")
+        let output = output.map_err(|_| format!("{words} did not end"))?.map_err(|error| {
+            format!("{words} did not start ({error}); it is looked for beside the function binaries")
         })?;
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        if output.status.success() {
-            Ok(())
-        } else {
-            Err(format!("snapback {verb} ended with {}: {said}", output.status))
-        }
+        if output.status.success() { Ok(()) } else { Err(format!("{words} ended with {}: {said}", output.status)) }
     }
 
     /// CodeDeploy runs one deployment per group: a new one has to wait for a rollback that is on its way.

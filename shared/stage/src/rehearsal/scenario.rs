@@ -39,6 +39,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("table-down", include_str!("../../scenarios/table-down.yaml")),
     ("operator-promotes", include_str!("../../scenarios/operator-promotes.yaml")),
     ("operator-rolls-back", include_str!("../../scenarios/operator-rolls-back.yaml")),
+    ("paused", include_str!("../../scenarios/paused.yaml")),
     ("stack-return", include_str!("../../scenarios/stack-return.yaml")),
     ("slow-leak", include_str!("../../scenarios/slow-leak.yaml")),
     ("tail-latency", include_str!("../../scenarios/tail-latency.yaml")),
@@ -51,6 +52,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("bad-baseline", include_str!("../../scenarios/bad-baseline.yaml")),
     ("tiny-traffic", include_str!("../../scenarios/tiny-traffic.yaml")),
     ("metrics-late", include_str!("../../scenarios/metrics-late.yaml")),
+    ("heartbeat-late", include_str!("../../scenarios/heartbeat-late.yaml")),
     ("metrics-denied", include_str!("../../scenarios/metrics-denied.yaml")),
     ("one-deployment-stuck", include_str!("../../scenarios/one-deployment-stuck.yaml")),
 ];
@@ -227,6 +229,8 @@ pub enum Step {
     RepairAlias(String),
     /// A person runs `snapback promote` or `snapback rollback` about the last deployment.
     Operate(Verb),
+    /// A person runs `snapback pause`: the whole installation only observes.
+    Pause,
     /// Goes on when this raw alarm is red.
     WaitForRed(String),
     /// Lets this many seconds pass, for what must not happen in them.

@@ -195,7 +195,7 @@ impl<'a> Watcher<'a> {
         }
         let mut parts = sk.split('#');
         let (Some("EVENT"), Some(at), Some(kind)) = (parts.next(), parts.next(), parts.next()) else { return };
-        if ["verdict", "closed", "check", "order", "phase"].contains(&kind) {
+        if ["verdict", "closed", "check", "order", "pause", "phase"].contains(&kind) {
             // A phase is noted when somebody looks, with the time at which it began.
             let at_ms = if kind == "phase" { now } else { at.parse().unwrap_or(now) };
             self.once(format!("{pk} {sk}"), at_ms, "snapback", || text_of("text"));

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 use snapback_core::deployment::Evidence;
 use snapback_core::notice::NoticeKind;
+use snapback_core::pause::{Pause, Scope};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, RevisionId, Signal, Timestamp};
 use std::fmt::Write;
 
@@ -38,6 +39,10 @@ pub const DEPLOYMENT_PREFIX: &str = "DEPLOYMENT#";
 pub const ALARM_PREFIX: &str = "ALARM#";
 /// Partition keys of a group's revisions start with this.
 pub const GROUP_PREFIX: &str = "GROUP#";
+/// Partition of the last pause of each scope.
+pub const PAUSE: &str = "PAUSE";
+/// Partition of all pauses, by time.
+pub const PAUSES: &str = "PAUSES";
 
 /// Primary key of one item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -183,6 +188,18 @@ pub fn registry_key(group: &GroupRef) -> Key {
 #[must_use]
 pub fn sweep_lease_key(shard: u32) -> Key {
     Key::new(format!("SWEEP#{shard}"), LEASE)
+}
+
+/// The last pause of a scope.
+#[must_use]
+pub fn pause_key(scope: &Scope) -> Key {
+    Key::new(PAUSE.to_owned(), scope.to_string())
+}
+
+/// A pause in the list of all.
+#[must_use]
+pub fn past_pause_key(pause: &Pause) -> Key {
+    Key::new(PAUSES.to_owned(), format!("{}#{}", digits(pause.began.at), pause.scope))
 }
 
 /// The shard of a deployment id or group name: stable over processes and versions (FNV-1a, 32 bits).

@@ -12,6 +12,7 @@ mod lease;
 mod ledger;
 mod notice;
 mod pack;
+mod pause;
 mod rollback;
 mod state;
 mod table;
@@ -26,14 +27,15 @@ pub use group::{
 pub use item::{FORMAT, Item, MAX_REASON, MAX_TEXT, expires_at, is_expired, key_of, with_expiry};
 pub use key::{
     ALARM_PREFIX, DEPLOYMENT_PREFIX, DETECTOR, EVENT_PREFIX, GOOD_PREFIX, GROUP_PREFIX, HOOK_PREFIX, Key, LEASE,
-    NOTICE_PREFIX, POLICY, REFUSED_PREFIX, ROLLBACK, SERIES_PREFIX, SHARDS, STATE, alarm_pk, day_pk, deployment_key,
-    deployment_pk, detector_key, digits, evidence_key, good_key, group_pk, groups_pk, lease_key, live_pk, live_sk,
-    notice_key, policy_key, refused_key, registry_key, rollback_key, series_key, shard_of, sweep_lease_key,
-    version_of_live_sk, watch_key,
+    NOTICE_PREFIX, PAUSE, PAUSES, POLICY, REFUSED_PREFIX, ROLLBACK, SERIES_PREFIX, SHARDS, STATE, alarm_pk, day_pk,
+    deployment_key, deployment_pk, detector_key, digits, evidence_key, good_key, group_pk, groups_pk, lease_key,
+    live_pk, live_sk, notice_key, past_pause_key, pause_key, policy_key, refused_key, registry_key, rollback_key,
+    series_key, shard_of, sweep_lease_key, version_of_live_sk, watch_key,
 };
 pub use lease::{lease_item, parse_lease};
 pub use ledger::{SERIES_FORMAT, ledger_item, parse_ledger, parse_series, series_entry};
 pub use notice::{evidence_item, notice_item, parse_evidence, parse_notice};
+pub use pause::{parse_pause, past_pause_item, pause_item};
 pub use rollback::{parse_rollback, rollback_item};
 pub use state::{Summary, parse_state, parse_summary, state_item};
 pub use table::{Index, KeyPair, Projection, TABLE, TableLayout, create_table_request};

@@ -50,6 +50,7 @@ pub fn state_item(deployment: &Deployment, version: u64) -> Item {
         .put(attr::WAS_HELD, deployment.was_held)
         .some(attr::REFUSAL, deployment.refusal.as_ref().map(refusal))
         .some(attr::ORDER, deployment.order.as_ref().map(order))
+        .some_time(attr::PAUSED_MS, deployment.paused_at)
         .put(attr::IS_SETTLED, deployment.is_settled);
     indexed(item, deployment, version).item()
 }
@@ -96,6 +97,7 @@ pub fn parse_state(item: &Item) -> Result<(Deployment, u64), RecordError> {
             was_held: reader.flag(attr::WAS_HELD)?,
             refusal: reader.optional_map(attr::REFUSAL)?.map(|map| parse_refusal(&map)).transpose()?,
             order: reader.optional_map(attr::ORDER)?.map(|map| parse_order(&map)).transpose()?,
+            paused_at: reader.optional_time(attr::PAUSED_MS)?,
             closed_at: summary.closed_at,
             cause: summary.cause,
             trigger: summary.trigger,

@@ -13,6 +13,7 @@ use snapback_core::ledger::{Late, Ledger, Missing, Recent, SeriesPoint};
 use snapback_core::lifecycle::{Exposure, Phase};
 use snapback_core::notice::{Delivery, Notice, NoticeKind};
 use snapback_core::observed::{AutoRollback, Platform, Target};
+use snapback_core::pause::{Pause, Said, Scope};
 use snapback_core::rollback::{Claim, Rollback, RollbackResult, UndoCall};
 use snapback_core::sla::Burn;
 use snapback_core::{
@@ -104,6 +105,7 @@ fn deployment() -> Deployment {
             why: "customers call".to_owned(),
             at: at(402),
         }),
+        paused_at: Some(at(403)),
         closed_at: Some(at(430)),
         cause: Some(Cause::Errors),
         trigger: Some(Trigger::Alarm),
@@ -189,7 +191,19 @@ fn all_items() -> Vec<Item> {
         sweep_lease_item(0, &SweepLease { owner: "run-3".to_owned(), until: at(440) }),
         ledger_item(&id(), &ledger(), 4),
         series_item(&points()),
+        pause_item(&pause(Scope::Installation, None)),
+        pause_item(&pause(Scope::Group(group), Some(460))),
+        past_pause_item(&pause(Scope::Installation, None)),
     ]
+}
+
+fn pause(scope: Scope, ended: Option<i64>) -> Pause {
+    let said = |second, why: &str| Said { at: at(second), who: "sam".to_owned(), why: why.to_owned() };
+    Pause {
+        scope,
+        began: said(403, "false alarms"),
+        ended: ended.map(|second| said(second, "thresholds are right now")),
+    }
 }
 
 /// A ledger after its first look: 40 of 200 requests of the new version failed.
@@ -267,6 +281,7 @@ fn a_record_that_knows_nothing_of_numbers_is_read() {
         attr::HISTORY_FROM_MS,
         attr::FUNCTION_TIMEOUT_MS,
         attr::BAKE_PASSED_MS,
+        attr::PAUSED_MS,
     ];
     for name in new {
         assert!(item.remove(name).is_some(), "{name}");
@@ -278,6 +293,7 @@ fn a_record_that_knows_nothing_of_numbers_is_read() {
         history_from: None,
         function_timeout: None,
         bake_passed_at: None,
+        paused_at: None,
         ..deployment()
     };
     assert_eq!(parse_state(&item), Ok((expected, 12)));
@@ -314,7 +330,9 @@ fn the_golden_record_is_read_back() {
         notices: vec![notice(Delivery::Claimed(Claim { owner: "run-2".to_owned(), until: at(436) }))],
     };
     assert_eq!(parse_record(&of_deployment), Ok(Some(expected)));
-    let [.., watch, good, refused_item, registry, sweep, detector, series] = items.as_slice() else {
+    let [.., watch, good, refused_item, registry, sweep, detector, series, paused, group_paused, past] =
+        items.as_slice()
+    else {
         panic!("{} items", items.len());
     };
     let revision = RevisionId::parse("8".repeat(64)).unwrap();
@@ -332,6 +350,27 @@ fn the_golden_record_is_read_back() {
     assert_eq!((lease.owner.as_str(), lease.until), ("run-3", at(440)));
     assert_eq!(parse_ledger(detector), Ok((ledger(), 4)));
     assert_eq!(parse_series(series), Ok(points()));
+    assert_eq!(parse_pause(paused), Ok(pause(Scope::Installation, None)));
+    assert_eq!(parse_pause(group_paused), Ok(pause(Scope::Group(deployment().group), Some(460))));
+    assert_eq!(parse_pause(past), Ok(pause(Scope::Installation, None)));
+}
+
+#[test]
+fn a_pause_stays_while_it_holds() {
+    let expires = |item: &Item| item.get(attr::EXPIRES_AT).and_then(Value::as_i64);
+    let (holds, is_over) = (pause(Scope::Installation, None), pause(Scope::Installation, Some(460)));
+    assert_eq!(expires(&pause_item(&holds)), None);
+    assert_eq!(expires(&pause_item(&is_over)), Some(expires_at(at(460))));
+    assert_eq!(expires(&past_pause_item(&holds)), Some(expires_at(at(403))));
+    assert_eq!(expires(&past_pause_item(&is_over)), Some(expires_at(at(460))));
+    assert_eq!(key_of(&past_pause_item(&holds)), key_of(&past_pause_item(&is_over)), "its end replaces its beginning");
+    let mut item = pause_item(&is_over);
+    item.insert(attr::ENDED.to_owned(), json!({ "at_ms": 5, "who": "sam" }));
+    let error = parse_pause(&item).unwrap_err().to_string();
+    assert!(error.contains("pk `PAUSE`, sk `*`: attribute `ended.why` is missing"), "{error}");
+    item.insert("scope".to_owned(), json!("live"));
+    let error = parse_pause(&item).unwrap_err().to_string();
+    assert!(error.contains("attribute `scope` is `live`"), "{error}");
 }
 
 #[test]
@@ -354,6 +393,9 @@ fn keys() {
         (registry_key(&deployment.group), "GROUPS#0", "checkout-app/checkout-live-dg"),
         (sweep_lease_key(0), "SWEEP#0", "LEASE"),
         (detector_key(&id()), "DEPLOYMENT#d-A1B2C3D4E", "DETECTOR"),
+        (pause_key(&Scope::Installation), "PAUSE", "*"),
+        (pause_key(&Scope::Group(deployment.group.clone())), "PAUSE", "checkout-app/checkout-live-dg"),
+        (past_pause_key(&pause(Scope::Installation, None)), "PAUSES", "1795170129900#*"),
         (series_key(&id(), Signal::Latency, at(0)), "DEPLOYMENT#d-A1B2C3D4E", "SERIES#latency#2026-11-20T10"),
     ];
     for (key, pk, sk) in table {
@@ -657,7 +699,7 @@ prop_compose! {
         alarms in prop::collection::vec(any_alarm(), 0..4),
         weights in prop::collection::vec((any_time(), 0.0..=1.0), 0..4),
         bake in prop::option::of((any_time(), any_time())),
-        times in (maybe_time(), maybe_time(), maybe_time(), maybe_time()),
+        times in (maybe_time(), maybe_time(), maybe_time(), maybe_time(), maybe_time()),
         numbers in (
             maybe_time(),
             prop::option::of(any_incident()),
@@ -705,11 +747,28 @@ prop_compose! {
             was_held,
             refusal,
             order,
+            paused_at: times.4,
             closed_at: times.3,
             cause,
             trigger,
             is_settled,
         }
+    }
+}
+
+prop_compose! {
+    fn any_said()(at in any_time(), who in any_text(), why in any_text()) -> Said {
+        Said { at, who, why }
+    }
+}
+
+prop_compose! {
+    fn any_pause()(
+        group in prop::option::of(any_group()),
+        began in any_said(),
+        ended in prop::option::of(any_said()),
+    ) -> Pause {
+        Pause { scope: group.map_or(Scope::Installation, Scope::Group), began, ended }
     }
 }
 
@@ -818,6 +877,12 @@ proptest! {
     }
 
     #[test]
+    fn pauses_come_back(pause in any_pause()) {
+        prop_assert_eq!(parse_pause(&stored(&pause_item(&pause))), Ok(pause.clone()));
+        prop_assert_eq!(parse_pause(&stored(&past_pause_item(&pause))), Ok(pause));
+    }
+
+    #[test]
     fn notices_come_back(id in any_id(), notice in any_notice()) {
         prop_assert_eq!(parse_notice(&stored(&notice_item(&id, &notice))), Ok(notice));
     }
@@ -861,7 +926,7 @@ proptest! {
             let _ = (parse_state(&item), parse_policy(&item), parse_evidence(&item), parse_lease(&item));
             let _ = (parse_rollback(&item), parse_notice(&item), parse_watch(&item), parse_good(&item));
             let _ = (parse_refused(&item), parse_registry(&item), parse_sweep_lease(&item), parse_summary(&item));
-            let _ = (parse_ledger(&item), parse_series(&item));
+            let _ = (parse_ledger(&item), parse_series(&item), parse_pause(&item));
         }
     }
 }

@@ -1,36 +1,19 @@
 //! The two alarms that Snapback attaches to a deployment group, with a stage minute of 5 s.
 
-use super::super::alarm::{Alarm, Kind};
+use super::super::alarm::{Alarm, Kind as AlarmKind};
 use super::*;
+use snapback_wire::alarms::{Kind, Purpose, alarm_inputs};
 
-const GROUP: [(&str, &str); 1] = [("DeploymentGroup", "checkout-app/checkout-live-dg")];
+const GROUP: [(&str, &str); 1] = [("DeploymentGroup", "shop/live")];
+const ALIAS: [(&str, &str); 2] = [("FunctionName", "checkout"), ("Resource", "checkout:live")];
 const STAGE_MINUTE: i64 = 5000;
 
-fn dead_man() -> Value {
-    let stat = |namespace: &str, name: &str, dimensions: &[(&str, &str)]| {
-        let dimensions: Vec<Value> =
-            dimensions.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect();
-        json!({
-            "Metric": { "Namespace": namespace, "MetricName": name, "Dimensions": dimensions },
-            "Period": 60,
-            "Stat": "Sum",
-        })
-    };
-    json!({
-        "AlarmName": "snapback-dead-man",
-        "Metrics": [
-            { "Id": "verdict", "Expression": "IF(heartbeat + 0*invocations > 0, 0, raw)", "ReturnData": true },
-            { "Id": "raw", "Expression": "IF(FILL(errors, 0) / invocations > 0.05, 1, 0)", "ReturnData": false },
-            { "Id": "heartbeat", "MetricStat": stat("Snapback", "Heartbeat", &GROUP), "ReturnData": false },
-            { "Id": "invocations", "MetricStat": stat("AWS/Lambda", "Invocations", &V8), "ReturnData": false },
-            { "Id": "errors", "MetricStat": stat("AWS/Lambda", "Errors", &V8), "ReturnData": false },
-        ],
-        "EvaluationPeriods": 4,
-        "DatapointsToAlarm": 3,
-        "Threshold": 1,
-        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-        "TreatMissingData": "notBreaching",
-    })
+/// Verdict and dead-man alarm.
+fn own_alarms() -> [Value; 2] {
+    let parameters = [("Name", "shop"), ("Application", "shop"), ("Group", "live"), ("FunctionName", "checkout")];
+    let alarms = alarm_inputs(Kind::Lambda, &parameters).unwrap().into_iter();
+    let own: Vec<Value> = alarms.filter(|alarm| alarm.purpose == Purpose::Own).map(|alarm| alarm.input).collect();
+    own.try_into().unwrap()
 }
 
 /// What happens in one stage minute.
@@ -50,7 +33,7 @@ const NOTHING: Minute = Minute { heartbeat: false, traffic: false, bad: false };
 fn states_after(minutes: &[Minute], heartbeat_delay: Duration) -> Vec<String> {
     let mut world = World::with_minute(Duration::from_millis(u64::try_from(STAGE_MINUTE).unwrap()));
     world.cloudwatch.set_visibility_delay(Some("Snapback"), heartbeat_delay);
-    world.call(TEN, "PutMetricAlarm", &dead_man());
+    world.call(TEN, "PutMetricAlarm", &own_alarms()[1]);
     let mut states = Vec::new();
     let mut start = TEN;
     for minute in minutes {
@@ -60,13 +43,13 @@ fn states_after(minutes: &[Minute], heartbeat_delay: Duration) -> Vec<String> {
                 world.record(at, "Snapback", "Heartbeat", &GROUP, 1.0);
             }
             if minute.traffic {
-                world.record(at, "AWS/Lambda", "Invocations", &V8, 10.0);
-                world.record(at, "AWS/Lambda", "Errors", &V8, if minute.bad { 5.0 } else { 0.0 });
+                world.record(at, "AWS/Lambda", "Invocations", &ALIAS, 10.0);
+                world.record(at, "AWS/Lambda", "Errors", &ALIAS, if minute.bad { 5.0 } else { 0.0 });
             }
         }
         start += STAGE_MINUTE;
         world.evaluate(start + 1250);
-        states.push(world.state("snapback-dead-man"));
+        states.push(world.state("snapback-dead-man-shop"));
     }
     states
 }
@@ -91,19 +74,7 @@ fn the_dead_man_alarm_goes_off_only_without_heartbeat_and_with_impact() {
 #[test]
 fn the_verdict_alarm_follows_the_stage_minute() {
     let mut world = World::with_minute(Duration::from_secs(5));
-    let alarm = json!({
-        "AlarmName": "snapback-verdict",
-        "Namespace": "Snapback",
-        "MetricName": "Verdict",
-        "Dimensions": [{ "Name": "DeploymentGroup", "Value": "checkout-app/checkout-live-dg" }],
-        "Statistic": "Maximum",
-        "Period": 60,
-        "EvaluationPeriods": 1,
-        "Threshold": 1,
-        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-        "TreatMissingData": "notBreaching",
-    });
-    world.call(TEN, "PutMetricAlarm", &alarm);
+    world.call(TEN, "PutMetricAlarm", &own_alarms()[0]);
     world.record(TEN, "Snapback", "Verdict", &GROUP, 0.0);
     world.record(TEN + 3000, "Snapback", "Verdict", &GROUP, 1.0);
     let changes = world.evaluate(TEN + 6249);
@@ -120,7 +91,7 @@ fn only_minute_alarms_on_snapback_metrics_are_scaled() {
         |namespace: &str, period: i64| with(errors_alarm(), json!({ "Namespace": namespace, "Period": period }));
     let table = [
         ("verdict", single("Snapback", 60), true),
-        ("dead man: one of several metrics", dead_man(), true),
+        ("dead man: one of several metrics", own_alarms()[1].clone(), true),
         ("another period", single("Snapback", 10), false),
         ("five minutes", single("Snapback", 300), false),
         ("a raw alarm", single("AWS/Lambda", 60), false),
@@ -128,7 +99,7 @@ fn only_minute_alarms_on_snapback_metrics_are_scaled() {
     ];
     for (case, input, expected) in table {
         let alarm = Alarm::read_metric_alarm(&input, StageClock::new(Duration::from_secs(5)), TEN).unwrap();
-        let Kind::Metric(settings) = alarm.kind else { panic!("{case}") };
+        let AlarmKind::Metric(settings) = alarm.kind else { panic!("{case}") };
         assert_eq!(settings.scaled, expected, "{case}");
     }
 }
