@@ -31,6 +31,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("stop-denied", include_str!("../../scenarios/stop-denied.yaml")),
     ("watcher-dead-in-bake", include_str!("../../scenarios/watcher-dead-in-bake.yaml")),
     ("alarm-action", include_str!("../../scenarios/alarm-action.yaml")),
+    ("alarm-handler-down", include_str!("../../scenarios/alarm-handler-down.yaml")),
     ("sweep-alone", include_str!("../../scenarios/sweep-alone.yaml")),
     ("only-the-last-hook", include_str!("../../scenarios/only-the-last-hook.yaml")),
     ("app-spec-in-yaml", include_str!("../../scenarios/app-spec-in-yaml.yaml")),
