@@ -43,7 +43,7 @@ const LOGS: [(&str, &str); 6] = [
 
 /// Whoever visits a deployment finishes what another one began and died over: undoes, closes, tells people. In the rehearsals
 /// the alarm handler, the recorder or the sweep always come first.
-const FINISHES: [(&str, &str, &str); 15] = [
+const FINISHES: [(&str, &str, &str); 16] = [
     ("AfterAllowTraffic", "codedeploy:StopDeployment", "*"),
     ("AfterAllowTraffic", "cloudwatch:GetMetricData", "*"),
     ("AfterAllowTraffic", "lambda:InvokeFunction", PROTECTED),
@@ -53,6 +53,7 @@ const FINISHES: [(&str, &str, &str); 15] = [
     ("AlarmHandler", "dynamodb:UpdateItem", TABLE),
     ("AlarmHandler", "dynamodb:DeleteItem", TABLE),
     ("DeploymentRecorder", "codedeploy:StopDeployment", "*"),
+    ("DeploymentRecorder", "codedeploy:PutLifecycleEventHookExecutionStatus", "*"),
     ("HookWatchdog", "codedeploy:StopDeployment", "*"),
     ("HookWatchdog", "cloudwatch:GetMetricData", "*"),
     ("HookWatchdog", "lambda:InvokeFunction", PROTECTED),
