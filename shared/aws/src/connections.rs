@@ -8,7 +8,7 @@
 //! | CodeDeploy | GetDeployment of `d-000000000` | every function that has CodeDeploy may call it |
 //! | CloudWatch | DescribeAlarms, one alarm of `snapback-` | the only call there is; once per cold start, so its quota does not notice |
 //! | DynamoDB | GetItem of the sweep's lease | the whole table is readable to every function |
-//! | Lambda | GetAlias `snapback` of the function itself | its own function exists, the alias does not |
+//! | Lambda | GetAlias `snapback` of the function itself | its role allows it; the function exists, the alias does not |
 //! | Parameter Store | GetParameter under the policies' prefix | within the path that the role may read |
 //! | SNS, Scheduler | none | they only have calls that change something, and are called after the urgent work |
 //!

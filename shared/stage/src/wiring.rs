@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 pub use audit::audit;
 
 use crate::iam::policy::Policy;
-use crate::iam::{Ask, Authority, SOURCE_ARN};
+use crate::iam::{Authority, SOURCE_ARN};
 use crate::lambda::AsyncConfig;
 use crate::template::{Resource, Stack, Template, TemplateError};
 
@@ -114,14 +114,6 @@ impl Wiring {
     #[must_use]
     pub fn table_name(&self) -> &str {
         self.table.get("TableName").and_then(Value::as_str).unwrap_or_default()
-    }
-
-    /// Whether it is the call by which a function opens its connection to Lambda while it starts: about itself, which its role
-    /// need not allow, because a refusal opens the connection as well.
-    #[must_use]
-    pub fn is_refused_on_purpose(&self, ask: &Ask) -> bool {
-        let itself = self.function(&ask.principal).map(|function| function.arn.as_str());
-        ask.action == "lambda:GetAlias" && itself == Some(ask.resource.as_str())
     }
 
     fn roles_of_functions(&self) -> BTreeMap<String, String> {

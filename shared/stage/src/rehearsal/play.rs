@@ -67,7 +67,7 @@ pub async fn play(scenario: &Scenario, how: &Play) -> Report {
     let mut report = match on_stage(&aws, scenario, how).await {
         Ok(ended) => {
             ended.workload.stop().await;
-            report(&aws, &how.wiring, scenario, ended, elapsed())
+            report(&aws, scenario, ended, elapsed())
         }
         Err(error) => Report::failed(scenario, error.to_string(), elapsed()),
     };

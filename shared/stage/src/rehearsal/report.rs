@@ -14,7 +14,6 @@ use crate::codedeploy::{DeploymentTruth, Status};
 use crate::embedded::EmbeddedAws;
 use crate::iam::Ask;
 use crate::parts::LambdaControl;
-use crate::wiring::Wiring;
 
 /// One scenario's result; times are milliseconds since the start of its last deployment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -98,13 +97,7 @@ impl Report {
 
 /// Looks at everything after the last deployment of `scenario` is over.
 #[must_use]
-pub(super) fn report(
-    aws: &EmbeddedAws,
-    wiring: &Wiring,
-    scenario: &Scenario,
-    ended: Ended,
-    duration_ms: i64,
-) -> Report {
+pub(super) fn report(aws: &EmbeddedAws, scenario: &Scenario, ended: Ended, duration_ms: i64) -> Report {
     let Ended { workload, deployment, version: target_version, mut problems } = ended;
     let (deployment, target_version) = (deployment.as_str(), target_version.as_str());
     let iam = aws.stage.access.iam();
@@ -146,7 +139,7 @@ pub(super) fn report(
             .unwrap_or(u64::MAX),
         rollbacks_recorded: usize::from(rollback.is_some()),
         notifications: messages(aws, deployment, "rollback"),
-        denied: iam.denied().into_iter().filter(|ask| !wiring.is_refused_on_purpose(ask)).collect(),
+        denied: iam.denied().into_iter().collect(),
         asked: iam.asked(),
         duration_ms,
         ok: false,
