@@ -43,7 +43,11 @@ fn each_crate_imports_only_the_layers_below_it() {
         ("snapback-aws", vec!["snapback-app", "snapback-core", "snapback-wire"]),
         ("snapback-testkit", vec!["snapback-app", "snapback-core", "snapback-wire"]),
         ("snapback-stage", vec!["snapback-wire"]),
-        ("snapback-cli", vec!["snapback-app", "snapback-aws", "snapback-core", "snapback-stage", "snapback-wire"]),
+        ("snapback-doctor", vec!["snapback-core", "snapback-wire"]),
+        (
+            "snapback-cli",
+            vec!["snapback-app", "snapback-aws", "snapback-core", "snapback-doctor", "snapback-stage", "snapback-wire"],
+        ),
         ("snapback-tests", vec![]),
         ("snapback-detection", vec!["snapback-core"]),
         ("demo-app", vec![]),

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine; 1 the answer is "bad"; 2 usage or invalid input; 3 could not tell or could not run.
 
+mod doctor;
 mod explain;
 mod history;
 mod judge;
@@ -56,10 +57,27 @@ enum Command {
     /// Judge deployment traces: is the new version worse than the old one?
     #[command(after_help = "Example: snapback judge --explain < deployments.trace.jsonl > deployments.verdict.jsonl")]
     Judge(judge::Judge),
+    /// Find configuration that can never work: in templates of CloudFormation or SAM, or in an account
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(doctor::Doctor),
     /// Write, check and push the policy file of a service
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
 }
+
+const DOCTOR_HELP: &str = "\
+The rules are in docs/doctor.md, each with why and how to mend it. One rule can be ignored on one resource: \
+Metadata: { snapback: { ignore: [rule-id] } }.
+
+Templates are read offline. With --application and --group, or --all-groups, deployment groups of an account are looked at and \
+nothing is changed.
+
+Exit codes: 0 no errors (warnings do not count), 1 errors found, 2 usage or a file that cannot be read (its line is said), 3 the \
+account could not be looked at.
+
+Examples:
+  snapback doctor template.yaml cdk.out/*.template.json
+  snapback doctor --application shop --group live";
 
 const PAUSE_HELP: &str = "\
 While a pause holds, deployments are judged and recorded as in mode `observe`: nothing is refused or rolled back, hooks are \
@@ -90,6 +108,7 @@ fn main() -> ExitCode {
         Command::Pause(command) => command.pause(),
         Command::Resume(command) => command.resume(),
         Command::Judge(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Policy(command) => command.run(),
     }
 }

@@ -29,7 +29,7 @@ fn exit_codes_and_what_is_said() {
     let text = text.to_str().unwrap();
     let missing = folder.path().join("missing.sqlite");
     let missing = missing.to_str().unwrap();
-    let table: [(&[&str], i32, &str); 20] = [
+    let table: [(&[&str], i32, &str); 27] = [
         (&["--version"], 0, "snapback 0."),
         (&["--help"], 0, "Exit codes"),
         (&[], 2, "Usage"),
@@ -50,6 +50,13 @@ fn exit_codes_and_what_is_said() {
         (&["resume", "--why", " "], 2, "1 to 500"),
         (&["resume", "--help"], 0, "1 there was none"),
         (&["policy", "check", missing], 2, "cannot be read"),
+        (&["doctor"], 2, "FILE"),
+        (&["doctor", "--json", "--sarif", text], 2, "cannot be used with"),
+        (&["doctor", text], 2, "notes.txt:1: it is no template"),
+        (&["doctor", missing], 2, "cannot be read"),
+        (&["doctor", "--help"], 0, "1 errors found"),
+        (&["doctor", "--application", "shop"], 2, "--group"),
+        (&["doctor", "--all-groups", text], 2, "cannot be used with"),
     ];
     for (arguments, expected, part) in table {
         let output = snapback(arguments);
@@ -204,4 +211,47 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
         let output = command.args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
         assert_eq!((code(&output), said(&output)), (0, String::new()), "{arguments:?}");
     }
+}
+
+#[test]
+fn the_doctor_tells_errors_from_warnings_and_from_what_it_could_not_read() {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/doctor");
+    let path = |name: &str| format!("{data}/{name}");
+    let (wrong, warned, ignored) =
+        (path("seed/widespread.yaml"), path("wrong/eleven-alarms.yaml"), path("wrong/ignored.yaml"));
+    let sound = path("seed/mended.yaml");
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.yaml");
+    std::fs::write(&broken, "Resources:\n  A:\n    Type: [x\n").unwrap();
+    let broken = broken.to_str().unwrap();
+
+    let output = snapback(&["doctor", &sound]);
+    assert_eq!(
+        (code(&output), said(&output)),
+        (0, "0 errors, 0 warnings, 0 notes, 0 ignored, in 1 template\n".to_owned())
+    );
+    let output = snapback(&["doctor", &warned]);
+    assert_eq!(code(&output), 0, "warnings are no errors: {}", said(&output));
+    let output = snapback(&["doctor", &wrong]);
+    let text = said(&output);
+    assert_eq!(code(&output), 1, "{text}");
+    assert!(text.contains("widespread.yaml:72: error: AWS/ApiGateway has no metric `5xxErrorRate`"), "{text}");
+    assert!(text.contains("at Resources.ErrorRateAlarm.Properties.MetricName\n    to mend it: "), "{text}");
+
+    let output = snapback(&["doctor", "--json", &ignored, &wrong]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(code(&output), 1);
+    assert_eq!((&document["ok"], &document["ignored"]), (&json!(false), &json!(1)));
+    let finding = &document["checked"][1]["findings"][0];
+    assert_eq!((&finding["rule"], &finding["line"]), (&json!("deployment-config-of-another-platform"), &json!(15)));
+
+    let output = snapback(&["doctor", "--sarif", &wrong, broken]);
+    assert_eq!(code(&output), 2, "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("broken.yaml:"), "{}", said(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let run = &document["runs"][0];
+    assert_eq!(run["invocations"][0]["executionSuccessful"], false);
+    assert_eq!(run["results"].as_array().unwrap().len(), 10);
+    let region = &run["results"][0]["locations"][0]["physicalLocation"]["region"];
+    assert_eq!(region["startLine"], 15);
 }

@@ -17,6 +17,8 @@ pub mod dynamodb;
 pub mod error;
 #[cfg(test)]
 mod fake_endpoint;
+#[cfg(all(feature = "operator", feature = "codedeploy", feature = "cloudwatch", feature = "lambda"))]
+pub mod inspect;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod logs;

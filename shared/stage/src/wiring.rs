@@ -62,6 +62,8 @@ pub struct Function {
     pub async_config: AsyncConfig,
     /// Tags, by which policies tell functions apart.
     pub tags: BTreeMap<String, String>,
+    /// Statements of its resource policy.
+    pub permissions: Vec<Value>,
 }
 
 /// A rule of EventBridge.
@@ -93,7 +95,7 @@ impl Wiring {
     pub fn of(template: &Template, parameters: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
         let stack = template.resolve(parameters)?;
         check_kinds(&stack)?;
-        let wiring = Self {
+        let mut wiring = Self {
             functions: all(&stack, "AWS::Serverless::Function", function)?,
             rules: all(&stack, "AWS::Events::Rule", rule)?,
             table: table(only(&stack, "AWS::DynamoDB::Table")?),
@@ -101,6 +103,11 @@ impl Wiring {
             queues: stack.of_kind("AWS::SQS::Queue").map(|(_, queue)| queue.arn.clone()).collect(),
             authority: authority(&stack)?,
         };
+        for named in stack.of_kind("AWS::Lambda::Permission") {
+            let (arn, statement) = permission(&stack, named)?;
+            let function = wiring.functions.iter_mut().find(|function| function.arn == arn);
+            function.into_iter().for_each(|function| function.permissions.push(statement.clone()));
+        }
         Ok(Self { authority: Authority { acts_as: wiring.roles_of_functions(), ..wiring.authority }, ..wiring })
     }
 
@@ -269,6 +276,7 @@ fn function(named: Named<'_>) -> Parsed<Function> {
             on_failure,
         },
         tags: read.tags,
+        permissions: Vec::new(),
     })
 }
 
@@ -398,18 +406,7 @@ fn authority(stack: &Stack) -> Parsed<Authority> {
         authority.resources.insert(arn.clone(), parse_policy(&read.assume_role_policy_document, at)?);
     }
     for named in stack.of_kind("AWS::Lambda::Permission") {
-        let read: PermissionProperties = properties(named)?;
-        let arn = arn_of(stack, "AWS::Serverless::Function", named.0, |function| {
-            function.name == read.function_name || function.arn == read.function_name
-        })?;
-        let mut condition = json!({"ArnLike": {SOURCE_ARN: read.source_arn}});
-        if let (Some(members), Some(account)) = (condition.as_object_mut(), read.source_account) {
-            members.insert("StringEquals".to_owned(), json!({"aws:SourceAccount": account}));
-        }
-        let statement = json!({
-            "Effect": "Allow", "Principal": {"Service": read.principal}, "Action": read.action, "Resource": arn,
-            "Condition": condition
-        });
+        let (arn, statement) = permission(stack, named)?;
         let policy = parse_policy(&json!({"Statement": [statement]}), format!("Resources.{}", named.0))?;
         authority.resources.entry(arn).or_default().extend(policy);
     }
@@ -422,6 +419,23 @@ fn authority(stack: &Stack) -> Parsed<Authority> {
         }
     }
     Ok(authority)
+}
+
+/// ARN of the function that somebody may call, and the statement that says so.
+fn permission(stack: &Stack, named: Named<'_>) -> Parsed<(String, Value)> {
+    let read: PermissionProperties = properties(named)?;
+    let arn = arn_of(stack, "AWS::Serverless::Function", named.0, |function| {
+        function.name == read.function_name || function.arn == read.function_name
+    })?;
+    let mut condition = json!({"ArnLike": {SOURCE_ARN: read.source_arn}});
+    if let (Some(members), Some(account)) = (condition.as_object_mut(), read.source_account) {
+        members.insert("StringEquals".to_owned(), json!({"aws:SourceAccount": account}));
+    }
+    let statement = json!({
+        "Effect": "Allow", "Principal": {"Service": read.principal}, "Action": read.action, "Resource": arn,
+        "Condition": condition
+    });
+    Ok((arn, statement))
 }
 
 fn parse_policy(document: &Value, at: String) -> Parsed<Policy> {

@@ -207,10 +207,16 @@ async fn settings_are_answered_and_obeyed() {
         "DestinationConfig": { "OnFailure": { "Destination": arn } },
     });
     let path = "/2019-09-25/functions/checkout/event-invoke-config";
+    let before = call(&world, "GET", path, &[], "").await;
+    assert_eq!((before.status, before.header("x-amzn-errortype")), (404, "ResourceNotFoundException"));
     let set = call(&world, "PUT", path, &[], &body.to_string()).await;
     assert_eq!(set.status, 200, "{}", set.body);
     assert_eq!(set.body["DestinationConfig"]["OnFailure"]["Destination"], arn);
     assert_eq!(set.body["MaximumEventAgeInSeconds"], 60);
+    let got = call(&world, "GET", path, &[], "").await;
+    assert_eq!((got.status, &got.body["DestinationConfig"]), (200, &set.body["DestinationConfig"]));
+    let policy = call(&world, "GET", "/2015-03-31/functions/checkout/policy", &[], "").await;
+    assert_eq!((policy.status, policy.header("x-amzn-errortype")), (404, "ResourceNotFoundException"));
 }
 
 #[tokio::test]

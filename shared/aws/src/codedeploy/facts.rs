@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(super) const RUNNING: [&str; 5] = ["Created", "Queued", "InProgress", "Baking", "Ready"];
 
 /// A deployment; the error says which member is missing or cannot be one.
-pub(super) fn deployment(info: &DeploymentInfo) -> Result<DeploymentFacts, String> {
+pub(crate) fn deployment(info: &DeploymentInfo) -> Result<DeploymentFacts, String> {
     let id = required("deploymentId", info.deployment_id())?;
     let group = GroupRef::new(
         required("applicationName", info.application_name())?,

@@ -11,6 +11,8 @@ use aws_sdk_codedeploy::types::{
 };
 use aws_smithy_types::DateTime;
 use facts::RUNNING;
+#[cfg(feature = "operator")]
+pub(crate) use facts::deployment as deployment_facts;
 use snapback_app::ports::{
     Actuator, AppSpec, CallError, CallErrorKind, Deployments, Discovery, GroupFacts, TrafficPlan,
 };

@@ -30,8 +30,8 @@ impl Lambda {
     ///
     /// Supported: `CreateFunction`, `DeleteFunction`, `GetFunction`, `GetFunctionConfiguration`,
     /// `UpdateFunctionConfiguration`, `UpdateFunctionCode`, `PublishVersion`, `ListVersionsByFunction`, `CreateAlias`, `GetAlias`,
-    /// `UpdateAlias`, `Invoke`, `PutFunctionConcurrency`, `PutFunctionEventInvokeConfig`; anything else is
-    /// `UnsupportedOperationException`. Uploaded code is never run: a `ZipFile` that is base64 of the text `binary:NAME` runs
+    /// `UpdateAlias`, `Invoke`, `PutFunctionConcurrency`, `PutFunctionEventInvokeConfig`, `GetFunctionEventInvokeConfig`,
+    /// `GetPolicy`; anything else is `UnsupportedOperationException`. Uploaded code is never run: a `ZipFile` that is base64 of the text `binary:NAME` runs
     /// that binary of the functions folder ([`Lambda::set_functions_folder`]), any other package the demo application.
     ///
     /// * `path`: as sent, percent-encoded, without query; `query`: as sent, or empty.
@@ -87,6 +87,8 @@ impl Lambda {
             ("GET", [_, "functions", name, "aliases", alias]) => self.get_alias(StatusCode::OK, name, alias),
             ("PUT", [_, "functions", name, "aliases", alias]) => self.update_alias_http(name, alias, &request),
             ("PUT", [_, "functions", name, "concurrency"]) => self.put_concurrency(name, &request),
+            ("GET", [_, "functions", name, "policy"]) => self.get_policy(name),
+            ("GET", [_, "functions", name, "event-invoke-config"]) => self.get_event_invoke_config(name),
             ("PUT", [_, "functions", name, "event-invoke-config"]) => self.put_event_invoke_config(name, &request),
             (method, _) => Err(ApiError::new(
                 "UnsupportedOperationException",
@@ -260,16 +262,41 @@ impl Lambda {
             on_failure: destination.and_then(|destination| destination.destination),
         };
         self.set_async_config(name, config.clone())?;
+        Ok(answer(StatusCode::OK, &self.event_invoke_document(name, config)))
+    }
+
+    /// The settings of asynchronous calls, unless they are Lambda's own: then there is nothing to get.
+    fn get_event_invoke_config(&self, name: &str) -> Result<HttpAnswer, ApiError> {
+        let target = FunctionRef::parse(name);
+        let config = self.core.with(&target.name, |function| Ok(function.async_config.clone()))?;
+        if config == AsyncConfig::default() {
+            let arn = qualified_arn(&target.name, Some(LATEST));
+            let message = format!("The function {arn} doesn't have an EventInvokeConfig");
+            return Err(ApiError::new("ResourceNotFoundException", message));
+        }
+        Ok(answer(StatusCode::OK, &self.event_invoke_document(name, config)))
+    }
+
+    fn event_invoke_document(&self, name: &str, config: AsyncConfig) -> Value {
         let now_s = self.core.clock.now_ms() / 1000;
         let on_failure = config.on_failure.map(|arn| json!({ "Destination": arn })).unwrap_or_else(|| json!({}));
-        let document = json!({
+        json!({
             "LastModified": now_s,
             "FunctionArn": qualified_arn(&FunctionRef::parse(name).name, Some(LATEST)),
             "MaximumRetryAttempts": config.max_retries,
             "MaximumEventAgeInSeconds": config.max_event_age.as_secs(),
             "DestinationConfig": { "OnSuccess": {}, "OnFailure": on_failure },
-        });
-        Ok(answer(StatusCode::OK, &document))
+        })
+    }
+
+    fn get_policy(&self, name: &str) -> Result<HttpAnswer, ApiError> {
+        let target = FunctionRef::parse(name);
+        let statements = self.core.with(&target.name, |function| Ok(function.permissions.clone()))?;
+        if statements.is_empty() {
+            return Err(ApiError::new("ResourceNotFoundException", "The resource you requested does not exist."));
+        }
+        let policy = json!({ "Version": "2012-10-17", "Id": "default", "Statement": statements });
+        Ok(answer(StatusCode::OK, &json!({ "Policy": policy.to_string(), "RevisionId": "1" })))
     }
 }
 

@@ -59,6 +59,8 @@ pub struct FunctionConfig {
     pub role: String,
     /// Tags, by which policies tell functions apart.
     pub tags: BTreeMap<String, String>,
+    /// Statements of its resource policy; only reported, what is allowed is decided by `iam`.
+    pub permissions: Vec<Value>,
 }
 
 impl FunctionConfig {
@@ -80,6 +82,7 @@ impl FunctionConfig {
             async_config: AsyncConfig::default(),
             access_key: access_key.into(),
             tags: BTreeMap::new(),
+            permissions: Vec::new(),
         }
     }
 }

@@ -30,6 +30,7 @@ pub(super) struct Function {
     pub(super) async_config: AsyncConfig,
     pub(super) access_key: String,
     pub(super) tags: BTreeMap<String, String>,
+    pub(super) permissions: Vec<Value>,
     pub(super) faults: BTreeSet<Fault>,
     pub(super) outside: Outside,
     /// Invocations running now.
@@ -116,6 +117,7 @@ impl State {
             async_config: config.async_config,
             access_key: config.access_key,
             tags: config.tags,
+            permissions: config.permissions,
             faults: BTreeSet::new(),
             outside: Outside::default(),
             in_flight: 0,

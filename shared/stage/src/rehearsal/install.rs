@@ -140,6 +140,7 @@ fn config_of(function: &Function, folder: &Path, deadline: Duration) -> Function
     config.reserved_concurrency = function.reserved_concurrency;
     config.async_config.clone_from(&function.async_config);
     config.tags.clone_from(&function.tags);
+    config.permissions.clone_from(&function.permissions);
     config.timeout = match function.binary.as_str() {
         BEFORE => (deadline + HOOK_TIMEOUT_AFTER_DEADLINE).min(function.timeout),
         _ => function.timeout,

@@ -1,0 +1,243 @@
+//! Lifecycle hooks: functions that CodeDeploy calls, and that have to answer.
+
+use super::Found;
+use crate::facts::{Event, Facts, Hook, SAM_FUNCTION, functions};
+use crate::finding::Severity;
+use crate::template::{Node, Place, Resource};
+use crate::words::words;
+
+const ANSWER: &str = "codedeploy:PutLifecycleEventHookExecutionStatus";
+/// What the managed policies let CodeDeploy invoke.
+const PREFIX: &str = "CodeDeployHook_";
+/// CodeDeploy waits so long for the answer of a hook, in seconds.
+const HOUR: f64 = 3_600.0;
+/// What Lambda does when nothing is said, in seconds and attempts.
+const AGE_DEFAULT: f64 = 21_600.0;
+const RETRIES_DEFAULT: f64 = 2.0;
+/// The longest time-out of a function, in seconds.
+const TIMEOUT_MAX: f64 = 900.0;
+
+/// Each hook whose function is in the template, with it.
+fn each<'a>(facts: &Facts<'a>, found: impl Fn(&Hook<'a>, &'a Resource) -> Option<Found>) -> Vec<Found> {
+    facts.hooks().filter_map(|hook| found(hook, hook.function?)).collect()
+}
+
+pub(super) fn name(facts: &Facts<'_>) -> Vec<Found> {
+    let each = facts.groups.iter().flat_map(|group| group.hooks.iter().map(move |hook| (group, hook)));
+    let found = each.filter_map(|(group, hook)| {
+        let may = group.role.may_invoke(&hook.name, hook.function.is_some())?;
+        let why = format!(
+            "the service role may only invoke functions called {PREFIX}…, and this hook is `{}`: the deployment fails with IAM_ROLE_PERMISSIONS",
+            hook.name
+        );
+        let place = match hook.function.filter(|function| function.get("FunctionName").is_some()) {
+            Some(function) => function.place("Properties.FunctionName"),
+            None => hook.place.clone(),
+        };
+        let mend = format!("FunctionName: {PREFIX}…, or lambda:InvokeFunction on the hook for the service role");
+        (!may).then(|| Found::new(place, why, mend))
+    });
+    found.collect()
+}
+
+pub(super) fn cannot_answer(facts: &Facts<'_>) -> Vec<Found> {
+    each(facts, |_, function| {
+        let may = facts.grants(function).allows(ANSWER)?;
+        let why = "its role has no codedeploy:PutLifecycleEventHookExecutionStatus: it can never answer, and the deployment fails after an hour";
+        (!may).then(|| Found::new(function.place(""), why, format!("allow {ANSWER} on the deployment group")))
+    })
+}
+
+/// How Lambda calls a function that nobody waits for.
+struct Invocation<'a> {
+    /// The configuration, where there is one, and the resource and path where it stands.
+    config: Option<&'a Node>,
+    resource: &'a Resource,
+    path: &'static str,
+}
+
+impl<'a> Invocation<'a> {
+    fn of(facts: &Facts<'a>, function: &'a Resource) -> Option<Self> {
+        if let Some(config) = function.get("EventInvokeConfig") {
+            let is_known = !config.is_unknown();
+            return is_known.then_some(Self {
+                config: Some(config),
+                resource: function,
+                path: "Properties.EventInvokeConfig",
+            });
+        }
+        let mut configs = facts.template.of_kind("AWS::Lambda::EventInvokeConfig");
+        let is_its = |config: &&Resource| {
+            config.text("FunctionName").is_some_and(|name| facts.function_name(name) == function.name())
+        };
+        Some(match configs.find(is_its) {
+            Some(config) => Self { config: Some(&config.properties), resource: config, path: "Properties" },
+            None => Self { config: None, resource: function, path: "" },
+        })
+    }
+
+    /// A number of the configuration, or the default; `None`: nobody can tell.
+    fn number(&self, name: &str, default: f64) -> Option<f64> {
+        self.config.and_then(|config| config.get(name)).map_or(Some(default), Node::number)
+    }
+
+    fn place(&self, name: &str) -> Place {
+        self.resource.place(&format!("{}.{name}", self.path))
+    }
+}
+
+pub(super) fn retries(facts: &Facts<'_>) -> Vec<Found> {
+    each(facts, |_, function| {
+        let invocation = Invocation::of(facts, function)?;
+        let retries = invocation.number("MaximumRetryAttempts", RETRIES_DEFAULT)?;
+        let why = format!(
+            "Lambda repeats a hook that failed, minutes later (MaximumRetryAttempts {retries}): a check is judged by its repetition, or when the deployment is over"
+        );
+        let mend = "EventInvokeConfig: { MaximumRetryAttempts: 0 }";
+        (retries > 0.0).then(|| Found::new(invocation.place("MaximumRetryAttempts"), why, mend))
+    })
+}
+
+pub(super) fn destination(facts: &Facts<'_>) -> Vec<Found> {
+    each(facts, |_, function| {
+        let invocation = Invocation::of(facts, function)?;
+        let on_failure = invocation.config.and_then(|config| config.find(&["DestinationConfig", "OnFailure"]));
+        let queue = function.get("DeadLetterQueue").or_else(|| function.get("DeadLetterConfig"));
+        let is_open =
+            invocation.config.and_then(|config| config.get("DestinationConfig")).is_some_and(Node::is_unknown);
+        let why = "a hook that fails (error at start, out of memory, time-out) answers nobody, and the deployment hangs for an hour; nobody is told";
+        let mend = "DestinationConfig: { OnFailure: … } to a function that answers Failed, or to a topic";
+        let is_missing = on_failure.is_none() && queue.is_none() && !is_open;
+        is_missing.then(|| Found::new(invocation.place("DestinationConfig"), why, mend))
+    })
+}
+
+pub(super) fn outlasts_hour(facts: &Facts<'_>) -> Vec<Found> {
+    each(facts, |_, function| {
+        let timeout = match function.get("Timeout") {
+            Some(timeout) => timeout.number()?,
+            None => 0.0,
+        };
+        let place = function.place("Properties.Timeout");
+        if timeout > TIMEOUT_MAX {
+            let why = format!(
+                "a time-out of {timeout} s is more than Lambda's {TIMEOUT_MAX} s; CodeDeploy waits {HOUR} s for an answer"
+            );
+            let mend = format!("Timeout: {TIMEOUT_MAX} at most; hand longer work to another process that answers");
+            return Some(Found::new(place, why, mend).with_severity(Severity::Error));
+        }
+        let invocation = Invocation::of(facts, function)?;
+        let age = invocation.number("MaximumEventAgeInSeconds", AGE_DEFAULT)?;
+        let why = format!(
+            "a throttled hook may begin {age} s late; CodeDeploy gives up after {HOUR} s, and by then it checks what is long gone"
+        );
+        let mend = "EventInvokeConfig: { MaximumEventAgeInSeconds: 60 }";
+        (age + timeout > HOUR).then(|| Found::new(invocation.place("MaximumEventAgeInSeconds"), why, mend))
+    })
+}
+
+pub(super) fn wrong_event(facts: &Facts<'_>) -> Vec<Found> {
+    let found = facts.hooks().filter_map(|hook| {
+        let says = event_in(&hook.name.to_string())?;
+        let (is, should) = match hook.event {
+            Event::Before => ("before traffic shifts", "after it"),
+            Event::After => ("after traffic has shifted", "before it"),
+        };
+        let why = format!("`{}` is called {is}, and by its name it should be called {should}", hook.name);
+        (says != hook.event).then(|| Found::new(hook.place.clone(), why, "name it at the other event"))
+    });
+    found.collect()
+}
+
+/// The event that a function's name speaks of: `beforeAllowTraffic`, `pre-traffic`, `PostHook`. A `post` alone may well be HTTP's.
+fn event_in(name: &str) -> Option<Event> {
+    let words = words(name);
+    let is_about = |word: &str| ["traffic", "allow", "hook", "shift"].iter().any(|about| word.starts_with(about));
+    let speaks_of = |prefixes: [&str; 2]| {
+        let fused = |word: &String| prefixes.iter().any(|prefix| word.strip_prefix(prefix).is_some_and(is_about));
+        let apart = |pair: &[String]| {
+            let [first, second] = pair else { return false };
+            prefixes.contains(&first.as_str()) && is_about(second)
+        };
+        words.iter().any(fused) || words.windows(2).any(apart)
+    };
+    match (speaks_of(["pre", "before"]), speaks_of(["post", "after"])) {
+        (true, false) => Some(Event::Before),
+        (false, true) => Some(Event::After),
+        (true, true) | (false, false) => None,
+    }
+}
+
+pub(super) fn unknown_event(facts: &Facts<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
+    for (kind, path, known, hint) in [
+        (
+            SAM_FUNCTION,
+            "Properties.DeploymentPreference.Hooks",
+            &["PreTraffic", "PostTraffic"][..],
+            "PreTraffic or PostTraffic",
+        ),
+        (
+            "AWS::Lambda::Alias",
+            "UpdatePolicy.CodeDeployLambdaAliasUpdate",
+            &["ApplicationName", "DeploymentGroupName", "BeforeAllowTrafficHook", "AfterAllowTrafficHook"][..],
+            "BeforeAllowTrafficHook or AfterAllowTrafficHook",
+        ),
+    ] {
+        for resource in facts.template.of_kind(kind) {
+            let below = path.split('.').skip(1);
+            let root = if path.starts_with("Properties") { &resource.properties } else { &resource.update_policy };
+            let node = below.into_iter().try_fold(root, |node, name| node.get(name));
+            for member in node.map_or(&[][..], Node::members) {
+                if !known.contains(&member.name.as_str()) {
+                    let why = format!("`{}` is no hook of a deployment to Lambda: nothing is called", member.name);
+                    found.push(Found::new(resource.place(&format!("{path}.{}", member.name)), why, hint));
+                }
+            }
+        }
+    }
+    found
+}
+
+pub(super) fn replaced(facts: &Facts<'_>) -> Vec<Found> {
+    let is_protected = facts.groups.iter().any(|group| group.is_protected());
+    if !is_protected || !facts.template.is_whole {
+        return Vec::new();
+    }
+    let is_hook =
+        |function: &Resource| function.name().starts_with(PREFIX) == Some(true) || facts.grants(function).names(ANSWER);
+    let is_called =
+        |function: &Resource| facts.hooks().any(|hook| hook.name == function.name()) || facts.is_mentioned(function);
+    let ours = |function: &Resource| function.name().starts_with("CodeDeployHook_snapback-") == Some(true);
+    let left =
+        functions(facts.template).filter(|function| is_hook(function) && !is_called(function) && !ours(function));
+    let found = left.map(|function| {
+        let why = "it can answer CodeDeploy, and no deployment group names it any more: since Snapback's hooks stand in its place, its check is not made";
+        let mend = "name it in the policy: before_traffic: { probes: [{ function: { arn: … } }] }, or delete it";
+        Found::new(function.place(""), why, mend)
+    });
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_in_names() {
+        let table = [
+            ("CodeDeployHook_snapback-before-allow-traffic", Some(Event::Before)),
+            ("CodeDeployHook_ordersPostTraffic", Some(Event::After)),
+            ("PreTrafficHookFunction", Some(Event::Before)),
+            ("${AfterAllowTraffic}", Some(Event::After)),
+            ("shop-prod-preHook", Some(Event::Before)),
+            ("CodeDeployHook_posttraffic", Some(Event::After)),
+            ("CodeDeployHook_post-orders", None),
+            ("CodeDeployHook_preview", None),
+            ("preTraffic-postTraffic", None),
+        ];
+        for (name, expected) in table {
+            assert_eq!(event_in(name), expected, "{name}");
+        }
+    }
+}
