@@ -44,7 +44,7 @@ schema: ## Write the JSON schema of the policy file anew
 templates: ## Write the protection templates (infra/protect) anew
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --workspace --locked --quiet --lib -- the_committed_templates
 
-infra-test: ## Lint, build and compare the SAM templates and the CDK constructs (Python 3.11, Node 20)
+infra-test: binaries ## Lint, build and compare the SAM templates and the CDK constructs (Python 3.11, Node 20)
 	@infra/tests/run $(TOOLS) $(PYTHON)
 
 conformance: binaries ## Drive `snapback stage` with boto3, answers checked against botocore's service model
