@@ -28,6 +28,7 @@ def start(seconds):
     # In the group of this process, which the stage kills as a whole.
     subprocess.Popen([EMULATOR, "--log-level", "error", "--runtime-api-address", f"127.0.0.1:{runtime_api}",
                       "--runtime-interface-emulator-address", f"127.0.0.1:{events}", BINARY], env=env)
+    # If it never does, the stage ends this process at the time-out of the event.
     while not listens(events):
         time.sleep(0.01)
     return f"127.0.0.1:{events}"
