@@ -25,12 +25,12 @@ def story(second):
     yield "Wave", {}, wave
     yield "Calls", {"Version": "1"}, GOOD
     yield "Calls", {"Version": "2"}, wave
-    yield "Twice", {}, BAD if second in (45, 75) else GOOD
+    yield "Twice", {}, BAD if second in (48, 78) else GOOD
     yield "Spike", {}, BAD if second == 35 else GOOD
     yield "Long", {}, BAD if 15 <= second < 55 else GOOD
     if second < 30:
         yield "Stops", {}, wave
-    if second == 35:
+    if second == 36:
         yield "Once", {}, BAD
 
 
@@ -132,8 +132,9 @@ class Evaluator:
         self.put(range(-HISTORY_S, -LEAD_S), began)
         for second in range(-LEAD_S, 0):
             self.at(second, began)
-        for case, (alarm, *_) in CASES.items():
-            self.cloudwatch.put_metric_alarm(AlarmName=case, **alarm)
+        # LocalStack looks at alarms of several periods so seldom that the moment counts: they are the first.
+        for case in sorted(CASES, key=lambda case: -CASES[case][0]["EvaluationPeriods"]):
+            self.cloudwatch.put_metric_alarm(AlarmName=case, **CASES[case][0])
             # All begin here, and the first evaluation may be faster than the first look.
             self.states[case] = [(NO_DATA, 0)]
         for second in range(STORY_S):
@@ -165,7 +166,8 @@ def _():
     case = "2 of 3: a breach of 30 s"
     into, back = (dict((state, second) for state, second in evaluator.states[case]) for evaluator in EVALUATORS)
     changes = [second for _, second in LOCALSTACK.states[case][1:]]
-    holds(all(min(second % 30, 30 - second % 30) <= 4 for second in changes), f"LocalStack changed at {changes}")
+    late = [(second - changes[0]) % 30 for second in changes]
+    holds(all(min(seconds, 30 - seconds) <= 4 for seconds in late), f"LocalStack changed at {changes}")
     holds(into[OK] < back[OK], f"back to OK: the stage at {into[OK]}, LocalStack at {back[OK]}")
 
 
