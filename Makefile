@@ -3,9 +3,9 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 FUNCTIONS := before-allow-traffic after-allow-traffic alarm-handler deployment-recorder watcher hook-watchdog
-# Read by `make conformance`.
-VENV := target/conformance-venv
 PYTHON ?= python3
+# Of `make conformance`; empty: all.
+PARTS ?=
 # sam, cfn-lint and cargo-lambda, pinned, for `make infra-test`, `make build` and `make deploy`.
 TOOLS := target/infra-venv
 
@@ -47,8 +47,8 @@ templates: ## Write the protection templates (infra/protect) anew
 infra-test: binaries ## Lint, build and compare the SAM templates and the CDK constructs (Python 3.11, Node 20)
 	@infra/tests/run $(TOOLS) $(PYTHON)
 
-conformance: binaries ## Drive `snapback stage` with boto3, answers checked against botocore's service model
-	@tests/conformance/run $(VENV) $(PYTHON)
+conformance: binaries ## Second opinions of other people's tools, on loopback (PARTS="store drive cli rie alarms wiring")
+	@tests/conformance/run $(PYTHON) $(PARTS)
 
 # A profile of its own and no AWS SDK in the tree: this compiles in half a minute.
 bench-detection: ## Score the detector and others on simulated deployments, and write docs/detection (options: ARGS='--n 5')

@@ -14,6 +14,8 @@ use std::time::Duration;
 const LATEST_END: Duration = Duration::from_secs(180);
 /// Between two tries to reach the record.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// A try for the lease and the answer to CodeDeploy may take this long where the network swallows calls: two calls of six seconds.
+const LAST_TRY: Duration = Duration::from_secs(12);
 
 /// Registers the bake and returns; the watcher answers. Answers at once where there is nothing to wait for.
 ///
@@ -41,7 +43,7 @@ pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
             }
             Ok(Some(_)) => return Ok(HookEnd::HeldByAnother),
             // Without a lease nobody else can answer, so this run does: after its last moment only `Failed` is left.
-            Err(error) if ports.now() + RETRY_EVERY < run.function_ends_at - RESERVE => {
+            Err(error) if ports.now() + RETRY_EVERY + LAST_TRY < run.function_ends_at - RESERVE => {
                 tracing::error!(deployment = %run.deployment, %error, "no lease yet");
                 ports.sleep(RETRY_EVERY).await;
             }

@@ -26,6 +26,7 @@ pub(crate) type Answer = (u16, String);
 /// A running endpoint; its threads end with the test process.
 pub(crate) struct FakeEndpoint {
     url: String,
+    table: String,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
@@ -54,12 +55,18 @@ impl FakeEndpoint {
                 std::thread::spawn(move || serve(stream.unwrap(), headers, &*answer, &asked));
             }
         });
-        Self { url, asked }
+        Self { url, table: "snapback".to_owned(), asked }
+    }
+
+    /// Its clients ask for this table.
+    pub(crate) fn with_table(self, table: String) -> Self {
+        Self { table, ..self }
     }
 
     /// All clients, pointed here.
     pub(crate) fn aws(&self, services: &[Service]) -> Aws {
-        Aws::from_environment(services, &FunctionEnvironment(self.url.clone())).unwrap()
+        let environment = FunctionEnvironment { endpoint: self.url.clone(), table: self.table.clone() };
+        Aws::from_environment(services, &environment).unwrap()
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -71,7 +78,10 @@ impl FakeEndpoint {
     }
 }
 
-struct FunctionEnvironment(String);
+struct FunctionEnvironment {
+    endpoint: String,
+    table: String,
+}
 
 impl Environment for FunctionEnvironment {
     fn get(&self, name: &str) -> Option<String> {
@@ -80,8 +90,8 @@ impl Environment for FunctionEnvironment {
             "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
             "AWS_SECRET_ACCESS_KEY" => "secret",
             "AWS_LAMBDA_FUNCTION_NAME" => "snapback-watcher",
-            "AWS_ENDPOINT_URL" => &self.0,
-            "SNAPBACK_TABLE" => "snapback",
+            "AWS_ENDPOINT_URL" => &self.endpoint,
+            "SNAPBACK_TABLE" => &self.table,
             "SNAPBACK_TOPIC_ARN" => "arn:aws:sns:eu-central-1:123456789012:people",
             "SNAPBACK_WATCHDOG_ARN" => "arn:aws:lambda:eu-central-1:123456789012:function:watchdog",
             "SNAPBACK_SCHEDULER_ROLE_ARN" => "arn:aws:iam::123456789012:role/scheduler",
@@ -128,4 +138,23 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some(Asked { operation, body })
+}
+
+/// One call of DynamoDB's API at another endpoint, for example `http://127.0.0.1:8000`. Emulators want credentials, and look at
+/// nothing of them but the Region.
+pub(crate) fn post(url: &str, operation: &str, body: &[u8]) -> Answer {
+    let host = url.trim_start_matches("http://");
+    let head = format!(
+        "POST / HTTP/1.0\r\nhost: {host}\r\ncontent-type: application/x-amz-json-1.0\r\n\
+         x-amz-target: DynamoDB_20120810.{operation}\r\ncontent-length: {}\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential=test/20261126/eu-central-1/dynamodb/aws4_request, \
+         SignedHeaders=host, Signature=none\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }

@@ -100,7 +100,7 @@ impl Gateway {
             Ok(identified) => identified,
             Err(fault) => return encode("", "", Protocol::Json11, ApiResponse::Fault(fault)),
         };
-        let input = decode_input(&identified, &body);
+        let input = decode_input(&identified, &head.headers, &body);
         let request = ApiRequest {
             principal: principal(&head.headers),
             service: identified.service,
@@ -272,6 +272,19 @@ mod tests {
         let huge = "x".repeat(BODY_BYTES_MAX + 1);
         let (status, _) = answer(&gateway, call("CodeDeploy_20141006.GetDeployment", &huge)).await;
         assert_eq!(status, 413);
+    }
+
+    #[tokio::test]
+    async fn a_packed_body_reaches_cloudwatch_and_nobody_else() {
+        let (gateway, _) = gateway();
+        gateway.register("cloudwatch", Arc::new(Echo));
+        for (target, expected) in
+            [("GraniteServiceVersion20100801.PutMetricData", 200), ("CodeDeploy_20141006.GetDeployment", 400)]
+        {
+            let mut request = call(target, "packed");
+            request.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
+            assert_eq!(answer(&gateway, request).await.0, expected, "{target}");
+        }
     }
 
     #[tokio::test]

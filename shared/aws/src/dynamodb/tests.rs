@@ -1,8 +1,11 @@
 //! The table on an embedded DynamoDB: the expressions, conditions and transactions as an engine understands them.
+//!
+//! `make conformance` runs the same tests on other engines: `SNAPBACK_TEST_DYNAMODB` is then the address of one, for
+//! example `http://127.0.0.1:8000`.
 
 use super::*;
 use crate::Service;
-use crate::fake_endpoint::{Answer, Asked, FakeEndpoint};
+use crate::fake_endpoint::{Answer, Asked, FakeEndpoint, post};
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,12 +17,29 @@ use snapback_core::lifecycle::Phase;
 use snapback_core::notice::{Notice, NoticeKind};
 use snapback_core::observed::{AutoRollback, Platform, Target};
 use snapback_core::{ExecutionId, HookStatus, LifecycleEvent, Signal};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// A table of its own for each test.
 fn table() -> FakeEndpoint {
-    let database = Database::memory().unwrap();
-    let create = wire::create_table_request("snapback");
-    database.create_table(serde_json::from_value(create).unwrap()).unwrap();
-    FakeEndpoint::start(move |asked| answer(&database, asked))
+    match std::env::var("SNAPBACK_TEST_DYNAMODB") {
+        Ok(url) => table_at(url),
+        Err(_) => {
+            let database = Database::memory().unwrap();
+            let create = wire::create_table_request("snapback");
+            database.create_table(serde_json::from_value(create).unwrap()).unwrap();
+            FakeEndpoint::start(move |asked| answer(&database, asked))
+        }
+    }
+}
+
+/// A table on the engine at `url`. Requests still go through an endpoint of ours, so that a test sees what was asked.
+fn table_at(url: String) -> FakeEndpoint {
+    static TABLES: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("snapback-{}-{}", std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
+    let (status, made) = post(&url, "CreateTable", wire::create_table_request(&name).to_string().as_bytes());
+    assert!(status == 200 && made.contains("\"ACTIVE\""), "CreateTable at {url}: {status} {made}");
+    println!("table {name} at {url}");
+    FakeEndpoint::start(move |asked| post(&url, &asked.operation, &asked.body)).with_table(name)
 }
 
 fn answer(db: &Database, asked: &Asked) -> Answer {

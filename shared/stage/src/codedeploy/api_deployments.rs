@@ -135,6 +135,11 @@ impl CodeDeploy {
     pub(super) fn list_deployment_targets(&self, input: &Value) -> Result<Value, ApiFault> {
         self.with_state(|state| {
             let targets: Vec<String> = state.started(input)?.target_id().into_iter().collect();
+            // One target is one page.
+            if let Some(token) = text(input, "nextToken") {
+                let message = format!("`nextToken` {token} was not given out by this API");
+                return Err(ApiFault::new("InvalidNextTokenException", message));
+            }
             Ok(json!({"targetIds": targets}))
         })
     }
