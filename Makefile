@@ -59,7 +59,7 @@ bench-sweep: binaries ## Count what the sweep costs: calls per minute for 100 de
 	target/debug/examples/bench-sweep --deployments 100 --minutes 3
 	target/debug/examples/bench-sweep --deployments 1000 --minutes 2
 
-check: lint test demo infra-test ## What CI runs
+check: lint test demo conformance infra-test ## What CI runs
 
 build: ## Package the functions for Lambda with cargo-lambda (arm64 where that target is installed)
 	@infra/tests/tools $(TOOLS) $(PYTHON)
