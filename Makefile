@@ -75,7 +75,7 @@ deploy: ## Build and install into an account: make deploy STAGE=staging (options
 	@test -n "$(STAGE)" || { echo "which stage? make deploy STAGE=staging (its settings: infra/sam/samconfig.toml)"; exit 2; }
 	@grep -q '^\[$(STAGE)\.deploy\.parameters\]' infra/sam/samconfig.toml || { echo "infra/sam/samconfig.toml has no [$(STAGE).deploy.parameters]; copy those of staging"; exit 2; }
 	@infra/tests/tools $(TOOLS) $(PYTHON)
-	@rustup target list --installed | grep -q '^aarch64-unknown-linux-gnu$$' || grep -q 'Architecture=x86_64' infra/sam/samconfig.toml || { echo "the functions run on arm64: rustup target add aarch64-unknown-linux-gnu, or Architecture=x86_64 among the parameters of infra/sam/samconfig.toml"; exit 3; }
+	@rustup target list --installed | grep -q '^aarch64-unknown-linux-gnu$$' || sed -n '/^\[$(STAGE)\./,/^$$/p' infra/sam/samconfig.toml | grep -q '^parameter_overrides.*Architecture=x86_64' || { echo "the functions run on arm64: rustup target add aarch64-unknown-linux-gnu, or Architecture=x86_64 among the parameters of infra/sam/samconfig.toml"; exit 3; }
 	cd infra/sam && export PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" SAM_CLI_TELEMETRY=0 && \
 	  sam build --beta-features --config-env $(STAGE) && sam deploy --config-env $(STAGE) $(ARGS)
 

@@ -132,11 +132,15 @@ class Installation(unittest.TestCase):
                 (target,) = rules[name]["Targets"]
                 self.assertEqual(target["Arn"], get_att(function, "Arn"))
                 self.assertEqual(target["DeadLetterConfig"], {"Arn": get_att("DeadLetters", "Arn")})
-                self.assertIn("RetryPolicy", target)
+                retries = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60} if name == "SweepRule" else {
+                    "MaximumRetryAttempts": 20, "MaximumEventAgeInSeconds": 3600,
+                }
+                self.assertEqual(target["RetryPolicy"], retries)
                 allowed = [p for p in permissions if p.get("SourceArn") == get_att(name, "Arn")]
                 self.assertEqual([p["FunctionName"] for p in allowed], [{"Ref": function}])
         direct = [p for p in permissions if p["Principal"] == "lambda.alarms.cloudwatch.amazonaws.com"]
         self.assertEqual([p["FunctionName"] for p in direct], [{"Ref": "AlarmHandler"}])
+        self.assertEqual([p["SourceAccount"] for p in direct], [{"Ref": "AWS::AccountId"}])
 
     def test_dead_letters_may_come_from_each_rule(self):
         policy = self.all["DeadLettersPolicy"]["Properties"]["PolicyDocument"]["Statement"][0]
@@ -163,6 +167,15 @@ class Installation(unittest.TestCase):
             functions = {metric["Dimensions"][0]["Value"]["Ref"] for metric in watched}
             self.assertEqual(functions, set(FUNCTIONS), name)
             self.assertEqual({metric["MetricName"] for metric in watched}, {name.removesuffix("Alarm")})
+
+    def test_alarms_may_publish(self):
+        policy = self.all["TopicPolicy"]["Properties"]
+        self.assertEqual(policy["Topics"], [{"Ref": "Topic"}])
+        alarms = policy["PolicyDocument"]["Statement"][0]
+        self.assertEqual((alarms["Effect"], alarms["Action"]), ("Allow", "sns:Publish"))
+        self.assertEqual(alarms["Principal"], {"Service": "cloudwatch.amazonaws.com"})
+        self.assertEqual(alarms["Resource"], {"Ref": "Topic"})
+        self.assertEqual(alarms["Condition"], {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}})
 
     def test_dashboard(self):
         body = self.all["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
@@ -201,7 +214,8 @@ class Example(unittest.TestCase):
         readme = (INFRA.parent / "README.md").read_text()
         for line in self.path.read_text().splitlines():
             if "#+" in line and not line.startswith("#"):
-                text = line.split("#+")[0].rstrip().rstrip(",")
+                # The example takes the template from this repository; a reader has a copy beside his own.
+                text = line.split("#+")[0].rstrip().rstrip(",").replace("../../protect/", "")
                 self.assertIn(text, readme)
 
     def test_only_the_two_alarms_are_attached_by_their_names(self):

@@ -237,6 +237,8 @@ export class ProtectedDeployment extends Construct {
       }
     }
     const group = this.deploymentGroup.node.defaultChild as codedeploy.CfnDeploymentGroup;
+    // Said also when there are none: CodeDeploy keeps the alarms of a group whose template is silent about them.
+    if (mode !== 'rollback') group.alarmConfiguration = { enabled: false, alarms: [] };
     group.autoRollbackConfiguration = {
       enabled: true,
       events: ['DEPLOYMENT_FAILURE', 'DEPLOYMENT_STOP_ON_ALARM', 'DEPLOYMENT_STOP_ON_REQUEST'],

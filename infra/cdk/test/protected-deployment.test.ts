@@ -116,7 +116,7 @@ test('in observe and advise no alarm is attached', () => {
   for (const mode of ['observe', 'advise'] as const) {
     const { stack } = protect({ policy: { mode } });
     const group = only(stack, 'AWS::CodeDeploy::DeploymentGroup').Properties;
-    assert.deepEqual(group['AlarmConfiguration']?.Alarms ?? [], [], mode);
+    assert.deepEqual(group['AlarmConfiguration'], { Enabled: false, Alarms: [] }, mode);
     assert.equal(group['AutoRollbackConfiguration'].Events.length, 3, mode);
     assert.equal(policyOf(stack).mode, mode);
   }

@@ -6,7 +6,7 @@ use snapback_core::alarm::AlarmState;
 use snapback_core::check::{Check, CheckResult};
 use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Record};
 use snapback_core::judged::Control;
-use snapback_core::policy::{Probe, ProbeKind, RedAlarms, human};
+use snapback_core::policy::{Probe, ProbeKind, RedAlarms, check_event, human};
 use snapback_core::{Policy, Timestamp};
 use std::time::Duration;
 
@@ -54,7 +54,10 @@ async fn run_probe<P: Prober + Clock>(
         let answer = match &probe.kind {
             ProbeKind::Invoke { payload } => ports.invoke(&deployment.target.name, Some(version), payload, limit).await,
             ProbeKind::Http { url } => ports.get(url, limit).await,
-            ProbeKind::Function { arn, payload } => ports.invoke(arn, None, payload, limit).await,
+            ProbeKind::Function { arn, payload } => {
+                let event = check_event(payload, &deployment.id, &deployment.target.name, version);
+                ports.invoke(arn, None, &event, limit).await
+            }
         };
         let (result, detail) = match &answer {
             Ok(answer) => judge(probe, answer),

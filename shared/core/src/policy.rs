@@ -4,7 +4,7 @@ mod comparison;
 
 pub use comparison::{AgainstBaseline, BUCKETS, Judge, Overrides, signal_of};
 
-use crate::id::AlarmName;
+use crate::id::{AlarmName, DeploymentId};
 use crate::measure::Source;
 use crate::sla::Objective;
 use crate::words::{Mode, Signal};
@@ -104,6 +104,19 @@ impl Probe {
             ProbeKind::Function { arn, .. } => format!("function {arn}"),
         }
     }
+}
+
+/// The event of a team's own check function: `payload`, and which deployment and version it is about in the member `snapback`. A
+/// payload that is no JSON object is sent as it is, and one with a `snapback` of its own keeps that.
+#[must_use]
+pub fn check_event(payload: &str, deployment: &DeploymentId, function: &str, version: &str) -> String {
+    let Some(members) = payload.trim().strip_prefix('{') else {
+        return payload.to_owned();
+    };
+    // Ids, names and version numbers have no characters that JSON escapes. The last of two members of one name counts.
+    let about = format!(r#"{{"deployment":"{deployment}","function":"{function}","version":"{version}"}}"#);
+    let comma = if members.trim_start().starts_with('}') { "" } else { "," };
+    format!(r#"{{"snapback":{about}{comma}{members}"#)
 }
 
 /// Settings of the checks before traffic.
@@ -322,6 +335,22 @@ mod tests {
 
     fn settings() -> Settings {
         (*Policy::without_parameter("checkout")).clone()
+    }
+
+    #[test]
+    fn a_check_function_is_told_what_it_checks() {
+        let id = DeploymentId::parse("d-A1B2C3D4E").unwrap();
+        let about = r#""snapback":{"deployment":"d-A1B2C3D4E","function":"checkout","version":"7"}"#;
+        let table = [
+            ("{}", format!("{{{about}}}")),
+            ("{ }", format!("{{{about} }}")),
+            (r#"{"path":"/health"}"#, format!(r#"{{{about},"path":"/health"}}"#)),
+            ("[1]", "[1]".to_owned()),
+            ("null", "null".to_owned()),
+        ];
+        for (payload, event) in table {
+            assert_eq!(check_event(payload, &id, "checkout", "7"), event, "{payload}");
+        }
     }
 
     #[test]

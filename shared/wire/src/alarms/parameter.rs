@@ -88,6 +88,7 @@ const LOAD_BALANCER: [&str; 2] =
     ["^app/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}$", "the end of its ARN: app/name/0123456789abcdef"];
 const TARGET_GROUP: [&str; 2] =
     ["^targetgroup/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}$", "the end of its ARN: targetgroup/name/0123456789abcdef"];
+const JSON_LIST: [&str; 2] = [r"^\[[\s\S]*\]$", "a list in JSON: [ … ]"];
 const DURATION: [&str; 2] = ["^[0-9]{1,5}(ms|s|m|h)$", "a number with ms, s, m or h behind it"];
 const NAMESPACE: [&str; 2] = ["^[A-Za-z0-9./_#:-]{0,255}$", "a namespace of CloudWatch"];
 const METRIC_NAME: [&str; 2] = ["^[A-Za-z0-9./_#: -]{1,255}$", "the name of a metric"];
@@ -163,13 +164,19 @@ pub(super) fn parameters(kind: Kind) -> Vec<Parameter> {
     all
 }
 
-fn policy_parameters() -> [Parameter; 3] {
+fn policy_parameters() -> [Parameter; 4] {
     let mode = "How far Snapback may go: observe records, advise also tells people, rollback also acts.";
-    let policy = "Policy of the service as JSON, stored as it is, without regard to Service, Mode and Bake; empty: the recommended \
+    let policy = "Policy of the service as JSON, stored as it is, without regard to Service, Mode, Bake and Probes, at most 4,096 bytes; empty: the recommended \
         one, which names the alarms of this template.";
     [
         Parameter { name: "Mode", description: mode, form: Form::Word(&["rollback", "advise", "observe"]) },
         text("Bake", Some("10m"), DURATION, "How long the new version is watched after it has all traffic, 0s to 55m."),
+        text(
+            "Probes",
+            Some("[]"),
+            JSON_LIST,
+            "Checks of the new version before it gets traffic, as the policy's before_traffic.probes, a JSON list.",
+        ),
         Parameter { name: "Policy", description: policy, form: Form::Any },
     ]
 }

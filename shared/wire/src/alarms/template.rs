@@ -120,7 +120,10 @@ fn recommended_policy(kind: Kind, has_transactions: bool) -> String {
         let transactions = with(compared(Signal::Transactions), "metric", metric);
         signals = with(signals, "transactions", with(transactions, "sufficient", true.into()));
     }
-    json!({ "service": "${ServiceName}", "mode": "${Mode}", "bake": "${Bake}", "signals": signals }).to_string()
+    let rest =
+        json!({ "service": "${ServiceName}", "mode": "${Mode}", "bake": "${Bake}", "signals": signals }).to_string();
+    // The probes are JSON already, so they go between the texts and not into one.
+    rest.replacen('{', r#"{"before_traffic":{"probes":${Probes}},"#, 1)
 }
 
 /// Where the policy's signal `errors` gets its counts from, beside Lambda.
