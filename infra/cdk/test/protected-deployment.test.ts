@@ -66,7 +66,7 @@ test('the recommended policy judges by exactly the alarms that are made', () => 
   for (const transactions of [undefined, { namespace: 'Shop', all: 'Payments', bad: 'FailedPayments' }]) {
     const { stack, protection } = protect({ transactions });
     const { signals, ...rest } = policyOf(stack);
-    assert.deepEqual(rest, { bake: '10m', mode: 'rollback', service: '?' });
+    assert.deepEqual(rest, { bake: '10m', before_traffic: { probes: [] }, mode: 'rollback', service: '?' });
     const listed = Object.values<any>(signals).flatMap((signal) => signal.alarms);
     const parts = protection.alarmNames.filter((name) => /-burn-rate-(fast|slow)$/.test(name));
     assert.equal(parts.length, 2);
