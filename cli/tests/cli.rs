@@ -232,6 +232,9 @@ fn the_doctor_tells_errors_from_warnings_and_from_what_it_could_not_read() {
     );
     let output = snapback(&["doctor", &warned]);
     assert_eq!(code(&output), 0, "warnings are no errors: {}", said(&output));
+    let output = snapback(&["doctor", "--fail-on", "warning", &warned]);
+    assert_eq!(code(&output), 1, "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("found 0 errors and 2 warnings"), "{output:?}");
     let output = snapback(&["doctor", &wrong]);
     let text = said(&output);
     assert_eq!(code(&output), 1, "{text}");
