@@ -254,7 +254,7 @@ fn the_doctor_tells_errors_from_warnings_and_from_what_it_could_not_read() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let run = &document["runs"][0];
     assert_eq!(run["invocations"][0]["executionSuccessful"], false);
-    assert_eq!(run["results"].as_array().unwrap().len(), 10);
+    assert_eq!(run["results"].as_array().unwrap().len(), 11);
     let region = &run["results"][0]["locations"][0]["physicalLocation"]["region"];
     assert_eq!(region["startLine"], 15);
 }
