@@ -60,10 +60,10 @@ fn template(live: &LiveGroup) -> Value {
         if let (Some(timeout), Some(members)) = (timeout, properties.as_object_mut()) {
             members.insert("Timeout".to_owned(), json!(timeout));
         }
-        resources.insert(function.arn.clone(), json!({ "Type": "AWS::Lambda::Function", "Properties": properties }));
         let qualifier = function.qualifier.as_deref().unwrap_or(LATEST);
-        resources
-            .insert(format!("how Lambda calls {}:{qualifier}", function.name), calls_resource(function, qualifier));
+        let arn = function.arn.strip_suffix(&format!(":{qualifier}")).unwrap_or(&function.arn);
+        resources.insert(arn.to_owned(), json!({ "Type": "AWS::Lambda::Function", "Properties": properties }));
+        resources.insert(format!("{arn}:{qualifier}"), calls_resource(function, qualifier));
     }
     if let LivePolicy::Valid(policy) = &live.policy {
         resources.insert(

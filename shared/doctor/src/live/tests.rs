@@ -213,6 +213,8 @@ fn a_hook_of_the_team_is_looked_at() {
     for (named, qualifier) in [("CodeDeployHook_shop", None), (arn, None), (&qualified, Some("live"))] {
         let report = examine_group(&with_hook(named, qualifier), &BEATING);
         assert_eq!(found(&report), expected, "{named}: {:#?}", report.findings);
+        let called = format!("{arn}:{}", qualifier.unwrap_or("$LATEST"));
+        assert!([arn, &called].contains(&report.findings[0].subject.as_str()), "{named}: {:#?}", report.findings);
     }
 }
 
