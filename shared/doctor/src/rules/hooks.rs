@@ -102,8 +102,9 @@ impl<'a> Invocation<'a> {
         if is_sam && alias.is_none() && self.qualifier.known() == Some(LATEST) {
             return format!("{CONFIG}: {{ {setting} }}");
         }
-        let name = self.function.name();
-        let name = name.as_reference().map_or_else(|| name.to_string(), |id| format!("!Ref {id}"));
+        // In an account the id is an ARN, and there is nothing to refer to.
+        let id = &self.function.id;
+        let name = if id.contains(':') { self.function.name().to_string() } else { format!("!Ref {id}") };
         let why = if is_sam && alias.is_some() {
             " (SAM puts the function's own on its alias, which is not what is called)"
         } else {
@@ -152,7 +153,7 @@ pub(super) fn destination(facts: &Facts<'_>) -> Vec<Found> {
             invocation.config.and_then(|config| config.get("DestinationConfig")).is_some_and(Node::is_unknown);
         let why = "a hook that fails (error at start, out of memory, time-out) answers nobody, and the deployment hangs for an hour; nobody is told";
         let setting = invocation.mend("DestinationConfig: { OnFailure: … }");
-        let mend = format!("{setting}, to a function that answers Failed, or to a topic");
+        let mend = format!("tell a function that answers Failed, or a topic: {setting}");
         let is_missing = on_failure.is_none() && queue.is_none() && !is_open;
         is_missing.then(|| Found::new(invocation.place("DestinationConfig"), why, mend))
     })
