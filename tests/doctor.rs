@@ -185,6 +185,9 @@ async fn each_fault_of_a_group_is_found() {
     let config = FunctionConfig::new(&handler.name, binaries().join("alarm-handler"), "alarm-handler");
     world.aws.lambda.create_function(config).unwrap();
     world.expect("its permission is gone", 1, &["events-not-delivered"]).await;
+
+    world.aws.lambda.delete_function(SERVICE).unwrap();
+    world.expect("the service is gone", 1, &["alias-missing-now", "events-not-delivered"]).await;
     world.aws.shutdown().await;
 }
 

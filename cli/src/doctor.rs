@@ -5,10 +5,10 @@ mod live;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use snapback_core::GroupRef;
-use snapback_doctor::{Finding, Report, Severity, examine_template, sarif};
+use snapback_doctor::{Finding, Report, Severity, Source, examine_template, sarif};
 
 use crate::output::{Failure, block_on, exit, print_json, print_text};
 use crate::record::Account;
@@ -31,10 +31,22 @@ pub(crate) struct Doctor {
     /// Look at all groups of the account that have a policy
     #[arg(long, conflicts_with_all = ["files", "application"])]
     all_groups: bool,
+    /// The least severity of a finding with which the command fails (exit code 1)
+    #[arg(long, value_name = "SEVERITY", default_value = "error")]
+    fail_on: FailOn,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
     account: Account,
+}
+
+/// With which findings the command fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Errors and warnings
+    Warning,
+    /// Errors
+    Error,
 }
 
 /// How findings are printed.
@@ -49,10 +61,11 @@ struct Format {
 }
 
 /// What was looked at, and what was found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Checked {
     /// What was looked at, in words.
     subject: String,
+    source: Source,
     reports: Vec<(String, Report)>,
     unread: Vec<Unread>,
 }
@@ -77,12 +90,12 @@ impl Doctor {
         let group = group.map_err(Failure::input)?;
         let aws = self.account.open().await?;
         let checked = live::examine(&aws, group).await?;
-        self.format.print(&checked)?;
-        checked.verdict(Failure::unable)
+        self.format.print(&checked, self.fail_on)?;
+        checked.verdict(self.fail_on, Failure::unable)
     }
 
     fn examine_files(&self) -> Result<(), Failure> {
-        let mut checked = Checked { subject: plural(self.files.len(), "template"), ..Checked::default() };
+        let mut checked = Checked::new(plural(self.files.len(), "template"), Source::Templates);
         for file in &self.files {
             let name = file.display().to_string();
             match read(file).and_then(|text| examine_template(&text).map_err(|error| (Some(error.line), error.why))) {
@@ -90,8 +103,8 @@ impl Doctor {
                 Err((line, why)) => checked.unread.push(Unread { name, line, why }),
             }
         }
-        self.format.print(&checked)?;
-        checked.verdict(Failure::input)
+        self.format.print(&checked, self.fail_on)?;
+        checked.verdict(self.fail_on, Failure::input)
     }
 }
 
@@ -115,13 +128,13 @@ impl Unread {
 }
 
 impl Format {
-    fn print(&self, checked: &Checked) -> Result<(), Failure> {
+    fn print(&self, checked: &Checked, fail_on: FailOn) -> Result<(), Failure> {
         if self.sarif {
             let unread: Vec<_> =
                 checked.unread.iter().map(|unread| (unread.name.clone(), unread.line, unread.why.clone())).collect();
-            print_json(&sarif(&checked.reports, &unread, env!("CARGO_PKG_VERSION")))
+            print_json(&sarif(checked.source, &checked.reports, &unread, env!("CARGO_PKG_VERSION")))
         } else if self.json {
-            print_json(&checked.document())
+            print_json(&checked.document(fail_on))
         } else {
             print_text(&checked.text())
         }
@@ -129,6 +142,10 @@ impl Format {
 }
 
 impl Checked {
+    fn new(subject: String, source: Source) -> Self {
+        Self { subject, source, reports: Vec::new(), unread: Vec::new() }
+    }
+
     fn count(&self, severity: Severity) -> usize {
         let findings = self.reports.iter().flat_map(|(_, report)| &report.findings);
         findings.filter(|finding| finding.severity == severity).count()
@@ -138,7 +155,12 @@ impl Checked {
         self.reports.iter().map(|(_, report)| report.ignored.len()).sum()
     }
 
-    fn document(&self) -> Value {
+    /// Whether there are findings with which the command fails.
+    fn is_bad(&self, fail_on: FailOn) -> bool {
+        self.count(Severity::Error) > 0 || fail_on == FailOn::Warning && self.count(Severity::Warning) > 0
+    }
+
+    fn document(&self, fail_on: FailOn) -> Value {
         let shown = |(name, report): &(String, Report)| {
             let findings: Vec<Value> = report.findings.iter().map(shown).collect();
             let ignored: Vec<Value> = report.ignored.iter().map(shown).collect();
@@ -150,7 +172,7 @@ impl Checked {
             .map(|unread| json!({ "name": unread.name, "line": unread.line, "why": unread.why }))
             .collect();
         json!({
-            "ok": self.unread.is_empty() && self.count(Severity::Error) == 0,
+            "ok": self.unread.is_empty() && !self.is_bad(fail_on),
             "errors": self.count(Severity::Error),
             "warnings": self.count(Severity::Warning),
             "notes": self.count(Severity::Note),
@@ -178,15 +200,20 @@ impl Checked {
     }
 
     /// How the command ends: what could not be read weighs more than what was found.
-    fn verdict(&self, unreadable: fn(String) -> Failure) -> Result<(), Failure> {
+    fn verdict(&self, fail_on: FailOn, unreadable: fn(String) -> Failure) -> Result<(), Failure> {
         if !self.unread.is_empty() {
             let sentences: Vec<String> = self.unread.iter().map(Unread::sentence).collect();
             return Err(unreadable(sentences.join("\n")));
         }
-        match self.count(Severity::Error) {
-            0 => Ok(()),
-            errors => Err(Failure::bad(format!("found {errors} errors"))),
+        if !self.is_bad(fail_on) {
+            return Ok(());
         }
+        let errors = plural(self.count(Severity::Error), "error");
+        let warnings = plural(self.count(Severity::Warning), "warning");
+        Err(Failure::bad(match fail_on {
+            FailOn::Error => format!("found {errors}"),
+            FailOn::Warning => format!("found {errors} and {warnings}"),
+        }))
     }
 }
 

@@ -72,8 +72,8 @@ Metadata: { snapback: { ignore: [rule-id] } }.
 Templates are read offline. With --application and --group, or --all-groups, deployment groups of an account are looked at and \
 nothing is changed.
 
-Exit codes: 0 no errors (warnings do not count), 1 errors found, 2 usage or a file that cannot be read (its line is said), 3 the \
-account could not be looked at.
+Exit codes: 0 no errors (warnings do not count, unless --fail-on warning), 1 errors found, 2 usage or a file that cannot be read \
+(its line is said), 3 the account could not be looked at.
 
 Examples:
   snapback doctor template.yaml cdk.out/*.template.json

@@ -232,6 +232,9 @@ fn the_doctor_tells_errors_from_warnings_and_from_what_it_could_not_read() {
     );
     let output = snapback(&["doctor", &warned]);
     assert_eq!(code(&output), 0, "warnings are no errors: {}", said(&output));
+    let output = snapback(&["doctor", "--fail-on", "warning", &warned]);
+    assert_eq!(code(&output), 1, "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("found 0 errors and 2 warnings"), "{output:?}");
     let output = snapback(&["doctor", &wrong]);
     let text = said(&output);
     assert_eq!(code(&output), 1, "{text}");
@@ -251,7 +254,7 @@ fn the_doctor_tells_errors_from_warnings_and_from_what_it_could_not_read() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let run = &document["runs"][0];
     assert_eq!(run["invocations"][0]["executionSuccessful"], false);
-    assert_eq!(run["results"].as_array().unwrap().len(), 10);
+    assert_eq!(run["results"].as_array().unwrap().len(), 11);
     let region = &run["results"][0]["locations"][0]["physicalLocation"]["region"];
     assert_eq!(region["startLine"], 15);
 }

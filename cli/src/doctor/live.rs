@@ -8,6 +8,7 @@ use snapback_aws::inspect::{AlarmDefinition, Series};
 use snapback_core::deployment::HookFunctions;
 use snapback_core::observed::{DeploymentFacts, DeploymentStatus};
 use snapback_core::{AlarmName, GroupRef, LifecycleEvent, Policy};
+use snapback_doctor::Source;
 use snapback_doctor::live::{
     Installation, LiveAlarm, LiveAlias, LiveFunction, LiveGroup, LivePolicy, Pulse, examine_group, examine_installation,
 };
@@ -40,7 +41,7 @@ pub(super) async fn examine(aws: &Aws, group: Option<GroupRef>) -> Result<Checke
         None => aws.groups_with_policy().await.map_err(Failure::unable)?,
     };
     let subject = format!("{} and the installation", plural(groups.len(), "group"));
-    let mut checked = Checked { subject, ..Checked::default() };
+    let mut checked = Checked::new(subject, Source::Account);
     for group in &groups {
         match read_group(aws, group).await {
             Ok((live, pulse)) => checked.reports.push((group.to_string(), examine_group(&live, &pulse))),
@@ -79,8 +80,12 @@ async fn read_group(aws: &Aws, group: &GroupRef) -> Result<(LiveGroup, Pulse), C
     names.sort();
     names.dedup();
     let alarms = aws.alarm_definitions(&names).await?;
-    let deployments = aws.newest_deployments(group).await?;
+    // Before and after the alias is read: a deployment that begins or ends meanwhile is none that left it on two versions.
+    let was_running = aws.is_deploying(group).await?;
+    let deployments = aws.newest_deployments(group, aws.now()).await?;
     let history = read_history(aws, group, &deployments).await?;
+    let is_running = was_running || aws.is_deploying(group).await?;
+    let hooks = read_hooks(aws, history.hooks.as_ref()).await?;
     let pulse = read_pulse(aws, group, &policy).await?;
     let live = LiveGroup {
         group: group.clone(),
@@ -94,8 +99,9 @@ async fn read_group(aws: &Aws, group: &GroupRef) -> Result<(LiveGroup, Pulse), C
         ignores_poll_failure: settings.ignores_poll_failure,
         policy,
         alarms: alarms.into_iter().map(alarm).collect(),
-        is_running: deployments.iter().any(|deployment| !deployment.status.is_over()),
-        hook_functions: read_hooks(aws, history.hooks.as_ref()).await?,
+        is_running,
+        hook_functions: hooks.found,
+        missing_hooks: hooks.missing,
         hooks: history.hooks,
         deployed_version: history.deployed_version,
         alias: history.alias,
@@ -131,9 +137,9 @@ async fn read_history(aws: &Aws, group: &GroupRef, deployments: &[DeploymentFact
     for deployment in deployments.iter().take(DEPLOYMENTS) {
         let has_succeeded = deployment.status == DeploymentStatus::Succeeded;
         if history.alias.is_none() || history.deployed_version.is_none() && has_succeeded {
-            let target = aws.target(&deployment.id, None).await?.and_then(|facts| facts.target);
+            let target = found(aws.target(&deployment.id, None).await)?.flatten().and_then(|facts| facts.target);
             if let (None, Some(target)) = (&history.alias, &target) {
-                let facts = aws.alias(&target.name, &target.alias).await?;
+                let facts = found(aws.alias(&target.name, &target.alias).await)?;
                 history.alias = Some(LiveAlias { function: target.name.clone(), name: target.alias.clone(), facts });
             }
             if history.deployed_version.is_none() && has_succeeded {
@@ -144,7 +150,8 @@ async fn read_history(aws: &Aws, group: &GroupRef, deployments: &[DeploymentFact
         if let (None, Some(spec), false) = (&history.hooks, &deployment.app_spec, deployment.is_marked_rollback()) {
             match aws.app_spec(group.application(), spec).await {
                 Ok(spec) => history.hooks = Some(spec.hooks),
-                Err(error) if error.is(CallErrorKind::Invalid) => {}
+                // It cannot be read, or CodeDeploy has forgotten it: an older one may tell.
+                Err(error) if error.is(CallErrorKind::Invalid) || error.is(CallErrorKind::NotFound) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -152,27 +159,51 @@ async fn read_history(aws: &Aws, group: &GroupRef, deployments: &[DeploymentFact
     Ok(history)
 }
 
+/// What was asked for, or `None` where it does not exist.
+fn found<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is(CallErrorKind::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The functions of hooks that are not Snapback's.
-async fn read_hooks(aws: &Aws, hooks: Option<&HookFunctions>) -> Result<Vec<LiveFunction>, CallError> {
-    let mut functions = Vec::new();
-    let Some(hooks) = hooks else { return Ok(functions) };
-    for (event, name) in
+#[derive(Default)]
+struct TeamHooks {
+    found: Vec<LiveFunction>,
+    missing: Vec<String>,
+}
+
+async fn read_hooks(aws: &Aws, hooks: Option<&HookFunctions>) -> Result<TeamHooks, CallError> {
+    let mut read = TeamHooks::default();
+    let Some(hooks) = hooks else { return Ok(read) };
+    for (event, named) in
         [(LifecycleEvent::BeforeAllowTraffic, &hooks.before), (LifecycleEvent::AfterAllowTraffic, &hooks.after)]
     {
-        let Some(name) = name.as_ref().filter(|_| !hooks.is_ours(event)) else { continue };
-        if let Some(settings) = aws.function_settings(name).await? {
-            let plain = settings.arn.rsplit(':').next().unwrap_or(name).to_owned();
-            functions.push(LiveFunction {
-                name: plain,
-                arn: settings.arn,
-                timeout: settings.timeout,
-                retries: settings.retries,
-                event_age: settings.event_age,
-                has_destination: settings.has_destination,
-            });
-        }
+        let Some(named) = named.as_ref().filter(|_| !hooks.is_ours(event)) else { continue };
+        let Some(settings) = aws.function_settings(named).await? else {
+            read.missing.push(named.clone());
+            continue;
+        };
+        let (name, qualifier) = name_and_qualifier(named);
+        read.found.push(LiveFunction {
+            name: name.to_owned(),
+            arn: settings.arn,
+            qualifier: qualifier.map(str::to_owned),
+            timeout: settings.timeout,
+            retries: settings.retries,
+            event_age: settings.event_age,
+            has_destination: settings.has_destination,
+        });
     }
-    Ok(functions)
+    Ok(read)
+}
+
+/// The name of a function, and the version or alias behind it, of a name or an ARN.
+fn name_and_qualifier(named: &str) -> (&str, Option<&str>) {
+    let plain = named.split_once(":function:").map_or(named, |(_, plain)| plain);
+    plain.split_once(':').map_or((plain, None), |(name, qualifier)| (name, Some(qualifier)))
 }
 
 async fn read_pulse(aws: &Aws, group: &GroupRef, policy: &LivePolicy) -> Result<Pulse, CallError> {
@@ -228,4 +259,23 @@ async fn read_installation(aws: &Aws) -> Result<Installation, CallError> {
     installation.sweeps = Some(aws.values(&runs, now, QUARTER).await?.iter().sum());
     installation.describe_alarms_most = aws.values(&calls, now, HOURS).await?.into_iter().reduce(f64::max);
     Ok(installation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_and_qualifier;
+
+    #[test]
+    fn functions_by_name_and_by_arn() {
+        let table = [
+            ("hook", ("hook", None)),
+            ("hook:live", ("hook", Some("live"))),
+            ("arn:aws:lambda:eu-west-1:123456789012:function:hook", ("hook", None)),
+            ("arn:aws:lambda:eu-west-1:123456789012:function:hook:7", ("hook", Some("7"))),
+            ("123456789012:function:hook:live", ("hook", Some("live"))),
+        ];
+        for (named, expected) in table {
+            assert_eq!(name_and_qualifier(named), expected, "{named}");
+        }
+    }
 }

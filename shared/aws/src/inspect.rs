@@ -17,13 +17,15 @@ use std::time::Duration;
 const DESCRIBE: &str = "cloudwatch:DescribeAlarms";
 const GET_DATA: &str = "cloudwatch:GetMetricData";
 const GET_GROUP: &str = "codedeploy:GetDeploymentGroup";
-const LIST: &str = "codedeploy:ListDeployments";
 const BATCH_GET: &str = "codedeploy:BatchGetDeployments";
 const GET_CONFIGURATION: &str = "lambda:GetFunctionConfiguration";
 const GET_INVOKE_CONFIG: &str = "lambda:GetFunctionEventInvokeConfig";
 const GET_POLICY: &str = "lambda:GetPolicy";
 /// Whom a rule of EventBridge calls as.
 const EVENTS: &str = "events.amazonaws.com";
+/// How far back deployments are looked for: a month, and when there were none a year.
+const HISTORY_DAYS: [i64; 2] = [30, 365];
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Pages of a list that are read.
 const MAX_PAGES: usize = 10;
 
@@ -150,37 +152,47 @@ impl Aws {
         })
     }
 
-    /// The deployments of a group that CodeDeploy lists first, newest first; a few of them.
+    /// Whether a deployment of a group runs.
+    ///
+    /// # Errors
+    /// When CodeDeploy refuses the call or cannot be reached.
+    pub async fn is_deploying(&self, group: &GroupRef) -> Result<bool, CallError> {
+        Ok(!self.list_deployments(Some(group), true, None).await?.is_empty())
+    }
+
+    /// The deployments of a group in the month before `now`, newest first; when there were none, those of the year.
     ///
     /// # Errors
     /// When CodeDeploy refuses a call or cannot be reached.
-    pub async fn newest_deployments(&self, group: &GroupRef) -> Result<Vec<DeploymentFacts>, CallError> {
-        let mut ids: Vec<String> = Vec::new();
-        let mut token = None;
-        for _ in 0..MAX_PAGES {
-            let request = self.codedeploy.list_deployments();
-            let request = request.application_name(group.application()).deployment_group_name(group.group());
-            let answer = request.set_next_token(token).send().await;
-            let answer = answer.map_err(|error| call_error(LIST, group, &error))?;
-            ids.extend_from_slice(answer.deployments());
-            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if token.is_none() || ids.len() >= BATCH {
+    pub async fn newest_deployments(
+        &self,
+        group: &GroupRef,
+        now: Timestamp,
+    ) -> Result<Vec<DeploymentFacts>, CallError> {
+        let mut ids = Vec::new();
+        for days in HISTORY_DAYS {
+            let since = Timestamp::from_ms(now.ms().saturating_sub(days * DAY_MS));
+            ids = self.list_deployments(Some(group), false, Some(since)).await?;
+            if !ids.is_empty() {
                 break;
             }
         }
-        ids.truncate(BATCH);
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut facts = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(BATCH) {
+            let request = self.codedeploy.batch_get_deployments().set_deployment_ids(Some(ids.to_vec()));
+            let answer = request.send().await.map_err(|error| call_error(BATCH_GET, group, &error))?;
+            for info in answer.deployments_info() {
+                let known = crate::codedeploy::deployment_facts(info);
+                facts.push(known.map_err(|what| not_understood(BATCH_GET, group, what))?);
+            }
         }
-        let request = self.codedeploy.batch_get_deployments().set_deployment_ids(Some(ids));
-        let answer = request.send().await.map_err(|error| call_error(BATCH_GET, group, &error))?;
-        let facts = answer.deployments_info().iter().map(crate::codedeploy::deployment_facts);
-        let mut facts = facts.collect::<Result<Vec<_>, _>>().map_err(|what| not_understood(BATCH_GET, group, what))?;
         facts.sort_by_key(|facts| std::cmp::Reverse(facts.created_at));
         Ok(facts)
     }
 
-    /// How Lambda calls a function; `None`: there is no such function.
+    /// How Lambda calls a function, or a version or alias of it; `None`: there is no such function.
+    ///
+    /// * `name`: a name or an ARN, with or without a version or alias behind a colon.
     ///
     /// # Errors
     /// When Lambda refuses a call or cannot be reached.
@@ -376,7 +388,60 @@ fn query(query: &MetricDataQuery) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake_endpoint::{Asked, FakeEndpoint};
     use aws_sdk_cloudwatch::types::{ComparisonOperator, Statistic};
+
+    #[tokio::test]
+    async fn the_order_in_which_deployments_are_listed_does_not_matter() {
+        let answer = |asked: &Asked| {
+            let body = asked.json();
+            let is_running = body.get("includeOnlyStatuses").is_some();
+            let answer = match asked.operation.as_str() {
+                "ListDeployments" => {
+                    assert_eq!(
+                        (&body["applicationName"], &body["deploymentGroupName"]),
+                        (&json!("shop"), &json!("live"))
+                    );
+                    assert_eq!(body.get("createTimeRange").is_some(), !is_running);
+                    match (is_running, body["nextToken"].as_str()) {
+                        (true, None) => json!({ "deployments": [], "nextToken": "1" }),
+                        (true, Some(_)) => json!({ "deployments": ["d-000000030"] }),
+                        // Nothing in the last month.
+                        (false, _) if body["createTimeRange"]["start"].as_i64() > Some(1_790_000_000) => {
+                            json!({ "deployments": [] })
+                        }
+                        (false, None) => {
+                            let ids: Vec<_> = (0..20).map(|n| format!("d-{n:09}")).collect();
+                            json!({ "deployments": ids, "nextToken": "1" })
+                        }
+                        (false, Some(_)) => {
+                            let ids: Vec<_> = (20..31).map(|n| format!("d-{n:09}")).collect();
+                            json!({ "deployments": ids })
+                        }
+                    }
+                }
+                _ => {
+                    let ids = body["deploymentIds"].as_array().unwrap();
+                    assert!(ids.len() <= BATCH);
+                    let info = |id: &Value| {
+                        let number: i64 = id.as_str().unwrap().trim_start_matches("d-").parse().unwrap();
+                        json!({
+                            "deploymentId": id, "applicationName": "shop", "deploymentGroupName": "live",
+                            "status": "Succeeded", "computePlatform": "Lambda", "createTime": 1_780_000_000 + number,
+                        })
+                    };
+                    json!({ "deploymentsInfo": ids.iter().map(info).collect::<Vec<Value>>() })
+                }
+            };
+            (200, answer.to_string())
+        };
+        let endpoint = FakeEndpoint::start(answer);
+        let (aws, group) = (endpoint.aws(&[]), GroupRef::parse("shop/live").unwrap());
+        assert!(aws.is_deploying(&group).await.unwrap(), "it is on the second page");
+        let found = aws.newest_deployments(&group, Timestamp::from_ms(1_795_000_000_000)).await.unwrap();
+        assert_eq!(found.len(), 31);
+        assert_eq!(found[0].id.as_str(), "d-000000030", "the newest, which is listed last");
+    }
 
     #[test]
     fn definitions_have_the_names_of_cloudformation() {

@@ -7,6 +7,8 @@ use crate::template::{Kind, Node, Place, Resource, Template, Text};
 const FOLLOW_MAX: usize = 8;
 /// A function of which SAM makes several resources, its deployment group among them.
 pub(crate) const SAM_FUNCTION: &str = "AWS::Serverless::Function";
+/// What is called when a function is named without version or alias.
+pub(crate) const LATEST: &str = "$LATEST";
 /// Part of the names of Snapback's hooks.
 const OUR_HOOK: &str = "CodeDeployHook_snapback-";
 
@@ -87,6 +89,8 @@ pub(crate) struct Hook<'a> {
     pub(crate) place: Place,
     /// Name of its function.
     pub(crate) name: Text,
+    /// The version or alias of it that is called, [`LATEST`] when it is named without; `None`: nobody can tell.
+    pub(crate) qualifier: Option<Text>,
     /// Its function, when it is in the template.
     pub(crate) function: Option<&'a Resource>,
 }
@@ -247,7 +251,25 @@ impl<'a> Facts<'a> {
     }
 
     fn hook(&self, event: Event, function: &Text, place: Place) -> Hook<'a> {
-        Hook { event, place, name: self.function_name(function), function: self.function(function) }
+        let (name, qualifier) = (self.function_name(function), self.qualifier(function));
+        Hook { event, place, name, qualifier, function: self.function(function) }
+    }
+
+    /// The version or alias that a name, an ARN, or a reference to a function, an alias or a version stands for.
+    fn qualifier(&self, text: &Text) -> Option<Text> {
+        let named = text.behind(":function:").unwrap_or_else(|| text.clone());
+        if let Some(qualifier) = named.behind(":") {
+            return Some(qualifier);
+        }
+        let Some(to) = named.as_reference() else { return Some(Text::literal(LATEST)) };
+        let (id, attribute) = to.split_once('.').unwrap_or((to, ""));
+        let resource = self.template.resource(id)?;
+        match (resource.kind.as_str(), attribute) {
+            (SAM_FUNCTION, "Alias") => resource.text("AutoPublishAlias").cloned(),
+            ("AWS::Lambda::Function" | SAM_FUNCTION, "" | "Arn") => Some(Text::literal(LATEST)),
+            ("AWS::Lambda::Alias", _) => resource.text("Name").cloned(),
+            _ => None,
+        }
     }
 
     /// Whether another resource or an output names this one, also where nobody can tell whether it will.

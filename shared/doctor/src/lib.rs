@@ -17,7 +17,7 @@ mod words;
 
 pub use finding::{Finding, Report, Severity};
 pub use rules::{Rule, rules};
-pub use sarif::sarif;
+pub use sarif::{Source, sarif};
 pub use template::TemplateError;
 
 /// All findings about a template of CloudFormation or SAM, in YAML or JSON.

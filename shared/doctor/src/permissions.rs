@@ -96,6 +96,19 @@ impl Grants {
         (!is_open).then_some(false)
     }
 
+    /// Adds the policies of the template that name the role called `name`.
+    fn add_attached(&mut self, template: &Template, name: &Text) {
+        for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"] {
+            for policy in template.of_kind(kind) {
+                let roles = policy.get("Roles").or_else(|| policy.get("RoleName"));
+                let is_its = |role: &Node| role.text() == Some(name);
+                if roles.map_or(&[][..], Node::items).iter().any(is_its) {
+                    self.add_document(policy.get("PolicyDocument").unwrap_or(&policy.properties));
+                }
+            }
+        }
+    }
+
     fn add_document(&mut self, document: &Node) {
         let Some(statements) = document.get("Statement") else {
             self.is_open = true;
@@ -154,15 +167,7 @@ fn grants_of_written_role(template: &Template, role: &Resource) -> Grants {
     for arn in arns.map_or(&[][..], Node::items) {
         grants.add(grants_of_policy(template, arn));
     }
-    let name = role.name();
-    for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"] {
-        for policy in template.of_kind(kind) {
-            let roles = policy.get("Roles").or_else(|| policy.get("RoleName")).map_or(&[][..], Node::items);
-            if roles.iter().any(|role| role.text().is_some_and(|role| *role == name)) {
-                grants.add_document(policy.get("PolicyDocument").unwrap_or(&policy.properties));
-            }
-        }
-    }
+    grants.add_attached(template, &role.name());
     grants
 }
 
@@ -190,7 +195,10 @@ pub(crate) fn grants_of_function(template: &Template, function: &Resource) -> Gr
     }
     let mut grants = Grants::default();
     let policies = function.get("Policies");
-    grants.is_open = policies.is_some_and(Node::is_unknown);
+    // What a connector allows is SAM's to know.
+    grants.is_open = policies.is_some_and(Node::is_unknown) || template.has_connectors;
+    // SAM makes the role, and other resources may name it.
+    grants.add_attached(template, &Text::reference(format!("{}Role", function.id)));
     let list = match policies {
         Some(policy @ Node { kind: Kind::Map(_), .. }) => std::slice::from_ref(policy),
         Some(policies) => policies.items(),

@@ -8,13 +8,28 @@ use crate::{Finding, Report, rules};
 const DOCUMENTATION: &str = "docs/doctor.md";
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
+/// What was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Templates: files with lines.
+    Templates,
+    /// An account: there is no file that a finding could be shown in.
+    Account,
+}
+
 /// One SARIF document over several templates or groups.
 ///
-/// * `checked`: what was checked (a path relative to where the command runs, with `/`; or a deployment group) and its report.
+/// * `checked`: what was checked (a path relative to where the command runs, with `/`; in an account a deployment group) and its
+///   report.
 /// * `unread`: what could not be read, the line (counted from 1, where there is one), and why.
 /// * `version`: of this program.
 #[must_use]
-pub fn sarif(checked: &[(String, Report)], unread: &[(String, Option<u32>, String)], version: &str) -> Value {
+pub fn sarif(
+    source: Source,
+    checked: &[(String, Report)],
+    unread: &[(String, Option<u32>, String)],
+    version: &str,
+) -> Value {
     let descriptions: Vec<Value> = rules()
         .map(|rule| {
             json!({
@@ -28,8 +43,8 @@ pub fn sarif(checked: &[(String, Report)], unread: &[(String, Option<u32>, Strin
     let results: Vec<Value> = checked
         .iter()
         .flat_map(|(name, report)| {
-            let found = report.findings.iter().map(|finding| result(name, finding, false));
-            found.chain(report.ignored.iter().map(|finding| result(name, finding, true)))
+            let found = report.findings.iter().map(|finding| result(source, name, finding, false));
+            found.chain(report.ignored.iter().map(|finding| result(source, name, finding, true)))
         })
         .collect();
     let notifications: Vec<Value> = unread
@@ -38,7 +53,7 @@ pub fn sarif(checked: &[(String, Report)], unread: &[(String, Option<u32>, Strin
             json!({
                 "level": "error",
                 "message": { "text": why },
-                "locations": [location(name, line.unwrap_or_default())],
+                "locations": [location(source, name, line.unwrap_or_default(), None)],
             })
         })
         .collect();
@@ -61,18 +76,14 @@ pub fn sarif(checked: &[(String, Report)], unread: &[(String, Option<u32>, Strin
     })
 }
 
-fn result(name: &str, finding: &Finding, is_ignored: bool) -> Value {
-    let mut place = location(name, finding.line);
-    let full = if finding.path.is_empty() { &finding.subject } else { &finding.path };
-    if let Some(place) = place.as_object_mut() {
-        place.insert("logicalLocations".to_owned(), json!([{ "fullyQualifiedName": full }]));
-    }
+fn result(source: Source, name: &str, finding: &Finding, is_ignored: bool) -> Value {
+    let thing = if finding.path.is_empty() { &finding.subject } else { &finding.path };
     let mut result = json!({
         "ruleId": finding.rule,
         "ruleIndex": rules().position(|rule| rule.id == finding.rule),
         "level": finding.severity.as_str(),
         "message": { "text": format!("{}. To mend it: {}", finding.why, finding.mend) },
-        "locations": [place],
+        "locations": [location(source, name, finding.line, Some(thing))],
     });
     if is_ignored && let Some(result) = result.as_object_mut() {
         result.insert("suppressions".to_owned(), json!([{ "kind": "inSource" }]));
@@ -80,12 +91,24 @@ fn result(name: &str, finding: &Finding, is_ignored: bool) -> Value {
     result
 }
 
-/// A place in a file; a group of an account has no lines, and is shown at the first one of its name.
-fn location(name: &str, line: u32) -> Value {
-    json!({ "physicalLocation": {
-        "artifactLocation": { "uri": uri(name) },
-        "region": { "startLine": line.max(1) },
-    } })
+/// A place in a file, or in an account; `thing`: what is there.
+fn location(source: Source, name: &str, line: u32, thing: Option<&str>) -> Value {
+    match source {
+        Source::Templates => {
+            let mut place = json!({ "physicalLocation": {
+                "artifactLocation": { "uri": uri(name) },
+                "region": { "startLine": line.max(1) },
+            } });
+            if let (Some(thing), Some(place)) = (thing, place.as_object_mut()) {
+                place.insert("logicalLocations".to_owned(), json!([{ "fullyQualifiedName": thing }]));
+            }
+            place
+        }
+        Source::Account => {
+            let whole = thing.map_or_else(|| name.to_owned(), |thing| format!("{name}: {thing}"));
+            json!({ "logicalLocations": [{ "name": thing.unwrap_or(name), "fullyQualifiedName": whole }] })
+        }
+    }
 }
 
 /// A path as a relative URI.
@@ -118,7 +141,7 @@ mod tests {
         };
         let report = Report { findings: vec![finding.clone()], ignored: vec![finding] };
         let unread = [("b.yaml".to_owned(), Some(3), "no YAML".to_owned())];
-        let document = sarif(&[("./infra/my app.yaml".to_owned(), report)], &unread, "1.0.0");
+        let document = sarif(Source::Templates, &[("./infra/my app.yaml".to_owned(), report)], &unread, "1.0.0");
         assert_eq!(document["version"], "2.1.0");
         let run = &document["runs"][0];
         let driver = &run["tool"]["driver"];
@@ -141,5 +164,28 @@ mod tests {
         let invocation = &run["invocations"][0];
         assert_eq!(invocation["executionSuccessful"], false);
         assert_eq!(invocation["toolExecutionNotifications"][0]["message"]["text"], "no YAML");
+    }
+
+    #[test]
+    fn a_finding_of_an_account_stands_in_no_file() {
+        let finding = Finding {
+            rule: "alarm-red-now",
+            severity: Severity::Warning,
+            subject: "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:shop-5xx".to_owned(),
+            line: 0,
+            path: String::new(),
+            why: "it is red".to_owned(),
+            mend: "look why".to_owned(),
+        };
+        let checked = [("shop/live".to_owned(), Report { findings: vec![finding.clone()], ignored: Vec::new() })];
+        let unread = [("installation".to_owned(), None, "denied".to_owned())];
+        let document = sarif(Source::Account, &checked, &unread, "1.0.0");
+        let run = &document["runs"][0];
+        let place = &run["results"][0]["locations"][0];
+        assert_eq!(place["logicalLocations"][0]["name"], finding.subject.as_str());
+        assert_eq!(place["logicalLocations"][0]["fullyQualifiedName"], format!("shop/live: {}", finding.subject));
+        let unread = &run["invocations"][0]["toolExecutionNotifications"][0]["locations"][0];
+        assert_eq!(unread["logicalLocations"][0]["name"], "installation");
+        assert!(!document.to_string().contains("physicalLocation"));
     }
 }

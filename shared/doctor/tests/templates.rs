@@ -94,6 +94,7 @@ fn the_widespread_example_is_mended_by_what_it_is_told() {
     for (rule, count) in [
         ("metric-does-not-exist", 2),
         ("sum-used-as-rate", 1),
+        ("property-misspelt", 1),
         ("alarms-in-rollback-configuration", 1),
         ("deployment-config-of-another-platform", 1),
         ("hook-name-not-invocable", 1),

@@ -101,7 +101,7 @@ impl Deployments for Aws {
 
 impl Discovery for Aws {
     async fn running(&self, since: Timestamp) -> Result<Vec<DeploymentFacts>, CallError> {
-        let ids = self.list_running(since).await?;
+        let ids = self.list_deployments(None, true, Some(since)).await?;
         let mut found = Vec::with_capacity(ids.len());
         for batch in ids.chunks(BATCH) {
             let request = self.codedeploy.batch_get_deployments();
@@ -162,27 +162,38 @@ impl Aws {
         }
     }
 
-    /// Ids of the running deployments of all groups.
-    async fn list_running(&self, since: Timestamp) -> Result<Vec<String>, CallError> {
-        let range = TimeRange::builder().start(DateTime::from_millis(since.ms())).build();
-        let statuses: Vec<_> = RUNNING.into_iter().map(DeploymentStatus::from).collect();
+    /// Ids of the deployments of a group, or of all groups, from all pages and in no order.
+    ///
+    /// * `is_running`: only of those that run.
+    /// * `since`: only of those that were created then or later.
+    pub(crate) async fn list_deployments(
+        &self,
+        group: Option<&GroupRef>,
+        is_running: bool,
+        since: Option<Timestamp>,
+    ) -> Result<Vec<String>, CallError> {
+        let on = || group.map_or_else(|| "all groups".to_owned(), ToString::to_string);
+        let range = since.map(|since| TimeRange::builder().start(DateTime::from_millis(since.ms())).build());
+        let statuses: Option<Vec<_>> = is_running.then(|| RUNNING.into_iter().map(DeploymentStatus::from).collect());
         let mut ids = Vec::new();
         let mut token = None;
         for _ in 0..MAX_LIST_PAGES {
             let request = self.codedeploy.list_deployments();
             let request = request
-                .set_include_only_statuses(Some(statuses.clone()))
-                .create_time_range(range.clone())
+                .set_application_name(group.map(|group| group.application().to_owned()))
+                .set_deployment_group_name(group.map(|group| group.group().to_owned()))
+                .set_include_only_statuses(statuses.clone())
+                .set_create_time_range(range.clone())
                 .set_next_token(token);
             let answer = request.send().await;
-            let answer = answer.map_err(|error| call_error(LIST, "all groups", &error))?;
+            let answer = answer.map_err(|error| call_error(LIST, on(), &error))?;
             ids.extend_from_slice(answer.deployments());
             token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
             if token.is_none() {
                 return Ok(ids);
             }
         }
-        Err(not_understood(LIST, "all groups", format!("more than {MAX_LIST_PAGES} pages")))
+        Err(not_understood(LIST, on(), format!("more than {MAX_LIST_PAGES} pages")))
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{LiveFunction, LiveGroup, LivePolicy};
+use crate::facts::LATEST;
 use crate::{Finding, examine_template};
 use snapback_core::observed::Platform;
 use snapback_wire::policy_file::{parameter_name, to_json};
@@ -54,7 +55,15 @@ fn template(live: &LiveGroup) -> Value {
         );
     }
     for function in &live.hook_functions {
-        resources.insert(function.arn.clone(), function_resource(function));
+        let timeout = function.timeout.map(|timeout| timeout.as_secs());
+        let mut properties = json!({ "FunctionName": function.name });
+        if let (Some(timeout), Some(members)) = (timeout, properties.as_object_mut()) {
+            members.insert("Timeout".to_owned(), json!(timeout));
+        }
+        let qualifier = function.qualifier.as_deref().unwrap_or(LATEST);
+        let arn = function.arn.strip_suffix(&format!(":{qualifier}")).unwrap_or(&function.arn);
+        resources.insert(arn.to_owned(), json!({ "Type": "AWS::Lambda::Function", "Properties": properties }));
+        resources.insert(format!("{arn}:{qualifier}"), calls_resource(function, qualifier));
     }
     if let LivePolicy::Valid(policy) = &live.policy {
         resources.insert(
@@ -103,8 +112,10 @@ fn hook_names(hooks: &snapback_core::deployment::HookFunctions, group: &str) -> 
     names
 }
 
-fn function_resource(function: &LiveFunction) -> Value {
+fn calls_resource(function: &LiveFunction, qualifier: &str) -> Value {
     let mut calls = Map::new();
+    calls.insert("FunctionName".to_owned(), json!(function.name));
+    calls.insert("Qualifier".to_owned(), json!(qualifier));
     if let Some(retries) = function.retries {
         calls.insert("MaximumRetryAttempts".to_owned(), json!(retries));
     }
@@ -114,9 +125,5 @@ fn function_resource(function: &LiveFunction) -> Value {
     if function.has_destination {
         calls.insert("DestinationConfig".to_owned(), json!({ "OnFailure": {} }));
     }
-    let mut properties = json!({ "FunctionName": function.name, "EventInvokeConfig": calls });
-    if let (Some(timeout), Some(members)) = (function.timeout, properties.as_object_mut()) {
-        members.insert("Timeout".to_owned(), json!(timeout.as_secs()));
-    }
-    json!({ "Type": "AWS::Lambda::Function", "Properties": properties })
+    json!({ "Type": "AWS::Lambda::EventInvokeConfig", "Properties": calls })
 }

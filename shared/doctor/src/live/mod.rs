@@ -52,8 +52,10 @@ pub struct LiveGroup {
     pub deployed_version: Option<String>,
     /// The alias that the group shifts; `None`: nothing was deployed that tells.
     pub alias: Option<LiveAlias>,
-    /// Functions of the hooks that are not Snapback's, as far as they could be read.
+    /// Functions of the hooks that are not Snapback's, as far as they exist.
     pub hook_functions: Vec<LiveFunction>,
+    /// Functions of those hooks that do not exist, as the hooks name them.
+    pub missing_hooks: Vec<String>,
 }
 
 /// The policy of a group.
@@ -91,17 +93,19 @@ pub struct LiveAlias {
     pub function: String,
     /// Its name.
     pub name: String,
-    /// Where it sends traffic.
-    pub facts: AliasFacts,
+    /// Where it sends traffic; `None`: it does not exist, or its function does not.
+    pub facts: Option<AliasFacts>,
 }
 
 /// The function of a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveFunction {
-    /// Its name.
+    /// Its name, without the version or alias that the hook names.
     pub name: String,
     /// Its ARN.
     pub arn: String,
+    /// The version or alias that the hook names.
+    pub qualifier: Option<String>,
     /// Its time-out.
     pub timeout: Option<Duration>,
     /// How often Lambda repeats a failed call.

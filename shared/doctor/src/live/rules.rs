@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::as_template::subject;
-use super::{Installation, LiveAlarm, LiveGroup, LivePolicy, Pulse};
+use super::{Installation, LiveAlarm, LiveAlias, LiveGroup, LivePolicy, Pulse};
 use crate::finding::Severity::{Error, Note, Warning};
 use crate::{Finding, Rule, Severity};
 use snapback_core::alarm::{AlarmState, OWN_PREFIX};
+use snapback_core::observed::AliasFacts;
 use snapback_core::{LifecycleEvent, Mode};
 
 /// An alarm may be without data for so long: a new one, a service that sleeps at the weekend.
@@ -37,16 +38,18 @@ const fn rule(id: &'static str, severity: Severity, title: &'static str) -> Rule
     Rule { id, severity, title }
 }
 
-const GROUP_RULES: [(Rule, GroupCheck); 12] = [
+const GROUP_RULES: [(Rule, GroupCheck); 14] = [
     (rule("alarm-red-now", Warning, "An alarm is red"), red_now),
     (rule("alarm-without-data", Warning, "An alarm has had no data for days"), without_data),
     (rule("alarm-missing", Error, "An alarm does not exist"), alarm_missing),
+    (rule("alias-missing-now", Error, "The alias does not exist"), alias_missing_now),
     (rule("alias-on-two-versions", Error, "The alias is on two versions, and nothing is deployed"), two_versions),
     (rule("alias-out-of-step", Warning, "The alias is not where the last deployment left it"), alias_out_of_step),
     (rule("policy-missing", Note, "The group has no policy"), policy_missing),
     (rule("policy-unreadable", Error, "The policy of the group cannot be used"), policy_unreadable),
     (rule("policy-out-of-step", Warning, "Policy and group do not fit"), policy_out_of_step),
     (rule("hooks-missing", Error, "Snapback's hooks are not called"), hooks_missing),
+    (rule("hook-function-missing", Error, "The function of a hook does not exist"), hook_function_missing),
     (rule("heartbeat-missing", Error, "Nobody judges the group"), heartbeat_missing),
     (rule("evidence-missing", Warning, "Snapback could not look"), evidence_missing),
     (
@@ -105,20 +108,20 @@ fn red_now(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
     let seen = red.map(|alarm| {
         let since = hours(live, alarm);
         let is_attached = live.alarms_enabled && live.attached.contains(&alarm.name);
-        if is_attached {
-            let why = format!(
-                "`{}` is red (for {since}) and attached: CodeDeploy stops every deployment at once",
-                alarm.name
-            );
-            let mend = "find out why it is red; a raw alarm belongs into the policy, not on the group";
-            Seen { severity: Some(Error), ..Seen::new(&alarm.arn, why, mend) }
-        } else {
-            let why = format!(
-                "`{}` is red (for {since}): the next deployment is not judged by it until it has been green for 3 min",
-                alarm.name
-            );
-            Seen::new(&alarm.arn, why, "find out why it is red, or take it out of the policy")
-        }
+        let is_own = alarm.name.starts_with(OWN_PREFIX);
+        let name = &alarm.name;
+        let so = match (is_attached, is_own) {
+            (true, _) => "and attached: CodeDeploy stops every deployment at once",
+            (false, true) => "and not attached: nothing comes of it",
+            (false, false) => "and the next deployment is not judged by it until it has been green for 3 min",
+        };
+        let mend = match (is_own, is_attached) {
+            (true, _) => "it is Snapback's own: a rollback is being asked for, or Snapback is down while customers are hurt; see `When Snapback pages` in docs/operations.md",
+            (false, true) => "find out why it is red; a raw alarm belongs into the policy, not on the group",
+            (false, false) => "find out why it is red, or take it out of the policy",
+        };
+        let seen = Seen::new(&alarm.arn, format!("`{name}` is red (for {since}), {so}"), mend);
+        if is_attached { Seen { severity: Some(Error), ..seen } } else { seen }
     });
     seen.collect()
 }
@@ -159,20 +162,39 @@ fn policy_alarms(live: &LiveGroup) -> impl Iterator<Item = String> {
     signals.flat_map(|signal| signal.alarms.iter().map(|alarm| alarm.as_str().to_owned()))
 }
 
+fn alias_missing_now(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
+    let gone = live.alias.iter().filter(|alias| alias.facts.is_none());
+    let seen = gone.map(|alias| {
+        let name = format!("{}:{}", alias.function, alias.name);
+        let why = format!(
+            "the newest deployment shifted `{name}`, and there is no such alias any more, or no such function: the next one fails"
+        );
+        let mend = "make it again through the stack that it belongs to, or delete the deployment group";
+        Seen::new(name, why, mend)
+    });
+    seen.collect()
+}
+
+/// The alias, where it exists and nothing is deployed.
+fn alias_at_rest(live: &LiveGroup) -> Option<(&LiveAlias, &AliasFacts)> {
+    let alias = live.alias.as_ref().filter(|_| !live.is_running)?;
+    Some((alias, alias.facts.as_ref()?))
+}
+
 fn two_versions(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
-    let alias = live.alias.iter().filter(|alias| !live.is_running && !alias.facts.others.is_empty());
-    let seen = alias.map(|alias| {
+    let alias = alias_at_rest(live).into_iter().filter(|(_, facts)| !facts.others.is_empty());
+    let seen = alias.map(|(alias, facts)| {
         let others: Vec<String> =
-            alias.facts.others.iter().map(|(version, share)| format!("{version} ({:.0} %)", share * 100.0)).collect();
+            facts.others.iter().map(|(version, share)| format!("{version} ({:.0} %)", share * 100.0)).collect();
         let name = format!("{}:{}", alias.function, alias.name);
         let why = format!(
             "`{name}` sends traffic to version {} and to {}, and no deployment runs: the next one fails",
-            alias.facts.version,
+            facts.version,
             others.join(", ")
         );
         let mend = format!(
             "aws lambda update-alias --function-name {} --name {} --function-version {} --routing-config AdditionalVersionWeights={{}}",
-            alias.function, alias.name, alias.facts.version
+            alias.function, alias.name, facts.version
         );
         Seen::new(name, why, mend)
     });
@@ -180,14 +202,16 @@ fn two_versions(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
 }
 
 fn alias_out_of_step(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
-    let (Some(alias), Some(deployed)) = (&live.alias, &live.deployed_version) else { return Vec::new() };
-    if live.is_running || alias.facts.version == *deployed {
+    let (Some((alias, facts)), Some(deployed)) = (alias_at_rest(live), &live.deployed_version) else {
+        return Vec::new();
+    };
+    if facts.version == *deployed {
         return Vec::new();
     }
     let name = format!("{}:{}", alias.function, alias.name);
     let why = format!(
-        "`{name}` is on version {}, and the last successful deployment moved it to {deployed}: somebody changed it by hand, and the stack does not know",
-        alias.facts.version
+        "`{name}` is on version {}, and the last successful deployment moved it to {deployed}: somebody changed it by hand, or a later deployment left it there without success",
+        facts.version
     );
     vec![Seen::new(name, why, "deploy the version that is wanted through the stack")]
 }
@@ -248,6 +272,16 @@ fn hooks_missing(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
     let why = "the group has a policy, and its newest deployment called none of Snapback's hooks: nothing was checked before traffic, and there was no bake";
     let mend = "name CodeDeployHook_snapback-before-allow-traffic and CodeDeployHook_snapback-after-allow-traffic as its hooks";
     vec![Seen::new(subject(live), why, mend)]
+}
+
+fn hook_function_missing(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
+    let seen = live.missing_hooks.iter().map(|hook| {
+        let why = format!(
+            "the newest deployment called `{hook}`, and there is no such function any more: the next one that names it fails"
+        );
+        Seen::new(subject(live), why, "make the function again, or name another hook (in the template), or none")
+    });
+    seen.collect()
 }
 
 fn heartbeat_missing(live: &LiveGroup, pulse: &Pulse) -> Vec<Seen> {

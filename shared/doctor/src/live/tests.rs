@@ -60,9 +60,10 @@ fn sound() -> LiveGroup {
         alias: Some(LiveAlias {
             function: "shop".to_owned(),
             name: "live".to_owned(),
-            facts: AliasFacts { version: "8".to_owned(), others: Vec::new() },
+            facts: Some(AliasFacts { version: "8".to_owned(), others: Vec::new() }),
         }),
         hook_functions: Vec::new(),
+        missing_hooks: Vec::new(),
     }
 }
 
@@ -110,21 +111,27 @@ fn faults_that_only_an_account_shows() {
         ("own alarm gone", |live| drop(live.alarms.remove(0)), &[("alarm-missing", "error")]),
         (
             "two versions",
-            |live| live.alias.as_mut().unwrap().facts.others = vec![("9".to_owned(), 0.1)],
+            |live| live.alias.as_mut().unwrap().facts.as_mut().unwrap().others = vec![("9".to_owned(), 0.1)],
             &[("alias-on-two-versions", "error")],
         ),
         (
             "two versions while it deploys",
             |live| {
                 live.is_running = true;
-                live.alias.as_mut().unwrap().facts.others = vec![("9".to_owned(), 0.1)];
+                live.alias.as_mut().unwrap().facts.as_mut().unwrap().others = vec![("9".to_owned(), 0.1)];
             },
             &[],
         ),
         (
             "moved by hand",
-            |live| live.alias.as_mut().unwrap().facts.version = "7".to_owned(),
+            |live| live.alias.as_mut().unwrap().facts.as_mut().unwrap().version = "7".to_owned(),
             &[("alias-out-of-step", "warning")],
+        ),
+        ("no alias", |live| live.alias.as_mut().unwrap().facts = None, &[("alias-missing-now", "error")]),
+        (
+            "no function of a hook",
+            |live| live.missing_hooks.push("CodeDeployHook_shop".to_owned()),
+            &[("hook-function-missing", "error")],
         ),
         ("no policy", |live| live.policy = LivePolicy::Missing, &[("policy-missing", "warning")]),
         (
@@ -179,23 +186,47 @@ fn faults_that_a_template_shows_too() {
     ]);
 }
 
+/// A group with a hook of the team, named so, of which little is said.
+fn with_hook(named: &str, qualifier: Option<&str>) -> LiveGroup {
+    LiveGroup {
+        policy: LivePolicy::Missing,
+        hooks: Some(HookFunctions { before: Some(named.to_owned()), after: None }),
+        attached: Vec::new(),
+        hook_functions: vec![LiveFunction {
+            name: "CodeDeployHook_shop".to_owned(),
+            arn: "arn:aws:lambda:eu-west-1:123456789012:function:CodeDeployHook_shop".to_owned(),
+            qualifier: qualifier.map(str::to_owned),
+            timeout: Some(Duration::from_secs(60)),
+            retries: None,
+            event_age: Some(Duration::from_secs(60)),
+            has_destination: false,
+        }],
+        ..sound()
+    }
+}
+
 #[test]
 fn a_hook_of_the_team_is_looked_at() {
-    let mut live = sound();
-    live.policy = LivePolicy::Missing;
-    live.hooks = Some(HookFunctions { before: Some("CodeDeployHook_shop".to_owned()), after: None });
-    live.attached.clear();
-    live.hook_functions = vec![LiveFunction {
-        name: "CodeDeployHook_shop".to_owned(),
-        arn: "arn:aws:lambda:eu-west-1:123456789012:function:CodeDeployHook_shop".to_owned(),
-        timeout: Some(Duration::from_secs(60)),
-        retries: None,
-        event_age: Some(Duration::from_secs(60)),
-        has_destination: false,
-    }];
-    let report = examine_group(&live, &BEATING);
     let expected = [("hook-retries", "warning"), ("hook-without-destination", "warning"), ("policy-missing", "note")];
-    assert_eq!(found(&report), expected);
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:CodeDeployHook_shop";
+    let qualified = format!("{arn}:live");
+    for (named, qualifier) in [("CodeDeployHook_shop", None), (arn, None), (&qualified, Some("live"))] {
+        let report = examine_group(&with_hook(named, qualifier), &BEATING);
+        assert_eq!(found(&report), expected, "{named}: {:#?}", report.findings);
+        let called = format!("{arn}:{}", qualifier.unwrap_or("$LATEST"));
+        assert!([arn, &called].contains(&report.findings[0].subject.as_str()), "{named}: {:#?}", report.findings);
+    }
+}
+
+#[test]
+fn a_red_alarm_of_its_own_is_not_for_the_policy() {
+    let mends = [(0, "docs/operations.md"), (2, "policy")].map(|(index, expected)| {
+        let mut live = sound();
+        live.alarms[index].state = AlarmState::Alarm;
+        let report = examine_group(&live, &BEATING);
+        (report.findings[0].mend.contains(expected), report.findings[0].mend.clone())
+    });
+    assert!(mends.iter().all(|(is_told, _)| *is_told), "{mends:?}");
 }
 
 #[test]

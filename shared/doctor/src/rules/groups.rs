@@ -204,6 +204,14 @@ pub(super) fn rollback_on_failure_off(facts: &Facts<'_>) -> Vec<Found> {
     })
 }
 
+pub(super) fn rollback_on_request_off(facts: &Facts<'_>) -> Vec<Found> {
+    written(facts, |group| {
+        let is_off = group.is_protected() && !events(group)?.contains(&"DEPLOYMENT_STOP_ON_REQUEST");
+        let why = "Snapback stops a deployment to send its traffic back, and so does a person; without DEPLOYMENT_STOP_ON_REQUEST a stop that does not ask for the rollback itself leaves the alias on two versions";
+        is_off.then(|| Found::new(at(group, &format!("{ROLLBACK}.Events")), why, "add DEPLOYMENT_STOP_ON_REQUEST"))
+    })
+}
+
 pub(super) fn alarms_switched_off(facts: &Facts<'_>) -> Vec<Found> {
     written(facts, |group| {
         let configuration = group.resource.get("AlarmConfiguration")?;

@@ -1,9 +1,9 @@
 //! Lifecycle hooks: functions that CodeDeploy calls, and that have to answer.
 
 use super::Found;
-use crate::facts::{Event, Facts, Hook, SAM_FUNCTION, functions};
+use crate::facts::{Event, Facts, Hook, LATEST, SAM_FUNCTION, functions};
 use crate::finding::Severity;
-use crate::template::{Node, Place, Resource};
+use crate::template::{Node, Place, Resource, Text};
 use crate::words::words;
 
 const ANSWER: &str = "codedeploy:PutLifecycleEventHookExecutionStatus";
@@ -14,11 +14,13 @@ const HOUR: f64 = 3_600.0;
 /// What Lambda does when nothing is said, in seconds and attempts.
 const AGE_DEFAULT: f64 = 21_600.0;
 const RETRIES_DEFAULT: f64 = 2.0;
+/// Property of a SAM function, and name of the resource of all others, that says how Lambda calls it.
+const CONFIG: &str = "EventInvokeConfig";
 /// The longest time-out of a function, in seconds.
 const TIMEOUT_MAX: f64 = 900.0;
 
 /// Each hook whose function is in the template, with it.
-fn each<'a>(facts: &Facts<'a>, found: impl Fn(&Hook<'a>, &'a Resource) -> Option<Found>) -> Vec<Found> {
+fn each<'a, 'b>(facts: &'b Facts<'a>, found: impl Fn(&'b Hook<'a>, &'a Resource) -> Option<Found>) -> Vec<Found> {
     facts.hooks().filter_map(|hook| found(hook, hook.function?)).collect()
 }
 
@@ -50,6 +52,9 @@ pub(super) fn cannot_answer(facts: &Facts<'_>) -> Vec<Found> {
 
 /// How Lambda calls a function that nobody waits for.
 struct Invocation<'a> {
+    function: &'a Resource,
+    /// What is called of it.
+    qualifier: &'a Text,
     /// The configuration, where there is one, and the resource and path where it stands.
     config: Option<&'a Node>,
     resource: &'a Resource,
@@ -57,23 +62,58 @@ struct Invocation<'a> {
 }
 
 impl<'a> Invocation<'a> {
-    fn of(facts: &Facts<'a>, function: &'a Resource) -> Option<Self> {
-        if let Some(config) = function.get("EventInvokeConfig") {
-            let is_known = !config.is_unknown();
-            return is_known.then_some(Self {
-                config: Some(config),
-                resource: function,
-                path: "Properties.EventInvokeConfig",
-            });
+    /// `None`: nobody can tell.
+    fn of(facts: &Facts<'a>, hook: &'a Hook<'_>, function: &'a Resource) -> Option<Self> {
+        let qualifier = hook.qualifier.as_ref()?;
+        // A function that is not SAM's has no such property: CloudFormation refuses it.
+        let own = function.get(CONFIG);
+        let path = if own.is_some() { "Properties.EventInvokeConfig" } else { "" };
+        let without = Self { function, qualifier, config: None, resource: function, path };
+        if let Some(config) = own.filter(|_| function.kind == SAM_FUNCTION) {
+            // SAM puts it on the alias that it publishes, where there is one.
+            let alias = function.get("AutoPublishAlias");
+            let on = alias.map_or_else(|| Some(Text::literal(LATEST)), |alias| alias.text().cloned())?;
+            if config.is_unknown() {
+                return None;
+            }
+            if is_same(&on, qualifier)? {
+                return Some(Self { config: Some(config), ..without });
+            }
         }
-        let mut configs = facts.template.of_kind("AWS::Lambda::EventInvokeConfig");
         let is_its = |config: &&Resource| {
             config.text("FunctionName").is_some_and(|name| facts.function_name(name) == function.name())
         };
-        Some(match configs.find(is_its) {
-            Some(config) => Self { config: Some(&config.properties), resource: config, path: "Properties" },
-            None => Self { config: None, resource: function, path: "" },
-        })
+        for config in facts.template.of_kind("AWS::Lambda::EventInvokeConfig").filter(is_its) {
+            if is_same(config.text("Qualifier")?, qualifier)? {
+                let config_of = Some(&config.properties);
+                return Some(Self { config: config_of, resource: config, path: "Properties", ..without });
+            }
+        }
+        Some(without)
+    }
+
+    /// How to write a setting where it counts.
+    fn mend(&self, setting: &str) -> String {
+        let alias = self.function.get("AutoPublishAlias");
+        let is_sam = self.function.kind == SAM_FUNCTION;
+        if self.config.is_some() {
+            return setting.to_owned();
+        }
+        if is_sam && alias.is_none() && self.qualifier.known() == Some(LATEST) {
+            return format!("{CONFIG}: {{ {setting} }}");
+        }
+        // In an account the id is an ARN, and there is nothing to refer to.
+        let id = &self.function.id;
+        let name = if id.contains(':') { self.function.name().to_string() } else { format!("!Ref {id}") };
+        let why = if is_sam && alias.is_some() {
+            " (SAM puts the function's own on its alias, which is not what is called)"
+        } else {
+            ""
+        };
+        let qualifier = self.qualifier;
+        format!(
+            "a resource AWS::Lambda::EventInvokeConfig: {{ FunctionName: {name}, Qualifier: {qualifier}, {setting} }}{why}"
+        )
     }
 
     /// A number of the configuration, or the default; `None`: nobody can tell.
@@ -86,34 +126,41 @@ impl<'a> Invocation<'a> {
     }
 }
 
+/// Whether two qualifiers are the same; `None`: nobody can tell.
+fn is_same(one: &Text, other: &Text) -> Option<bool> {
+    if one == other { Some(true) } else { one.known().and(other.known()).map(|_| false) }
+}
+
 pub(super) fn retries(facts: &Facts<'_>) -> Vec<Found> {
-    each(facts, |_, function| {
-        let invocation = Invocation::of(facts, function)?;
+    each(facts, |hook, function| {
+        let invocation = Invocation::of(facts, hook, function)?;
         let retries = invocation.number("MaximumRetryAttempts", RETRIES_DEFAULT)?;
         let why = format!(
             "Lambda repeats a hook that failed, minutes later (MaximumRetryAttempts {retries}): a check is judged by its repetition, or when the deployment is over"
         );
-        let mend = "EventInvokeConfig: { MaximumRetryAttempts: 0 }";
+        let mend = invocation.mend("MaximumRetryAttempts: 0");
         (retries > 0.0).then(|| Found::new(invocation.place("MaximumRetryAttempts"), why, mend))
     })
 }
 
 pub(super) fn destination(facts: &Facts<'_>) -> Vec<Found> {
-    each(facts, |_, function| {
-        let invocation = Invocation::of(facts, function)?;
+    each(facts, |hook, function| {
+        let invocation = Invocation::of(facts, hook, function)?;
         let on_failure = invocation.config.and_then(|config| config.find(&["DestinationConfig", "OnFailure"]));
-        let queue = function.get("DeadLetterQueue").or_else(|| function.get("DeadLetterConfig"));
+        let queue = if function.kind == SAM_FUNCTION { "DeadLetterQueue" } else { "DeadLetterConfig" };
+        let queue = function.get(queue);
         let is_open =
             invocation.config.and_then(|config| config.get("DestinationConfig")).is_some_and(Node::is_unknown);
         let why = "a hook that fails (error at start, out of memory, time-out) answers nobody, and the deployment hangs for an hour; nobody is told";
-        let mend = "DestinationConfig: { OnFailure: … } to a function that answers Failed, or to a topic";
+        let setting = invocation.mend("DestinationConfig: { OnFailure: … }");
+        let mend = format!("tell a function that answers Failed, or a topic: {setting}");
         let is_missing = on_failure.is_none() && queue.is_none() && !is_open;
         is_missing.then(|| Found::new(invocation.place("DestinationConfig"), why, mend))
     })
 }
 
 pub(super) fn outlasts_hour(facts: &Facts<'_>) -> Vec<Found> {
-    each(facts, |_, function| {
+    each(facts, |hook, function| {
         let timeout = match function.get("Timeout") {
             Some(timeout) => timeout.number()?,
             None => 0.0,
@@ -126,12 +173,12 @@ pub(super) fn outlasts_hour(facts: &Facts<'_>) -> Vec<Found> {
             let mend = format!("Timeout: {TIMEOUT_MAX} at most; hand longer work to another process that answers");
             return Some(Found::new(place, why, mend).with_severity(Severity::Error));
         }
-        let invocation = Invocation::of(facts, function)?;
+        let invocation = Invocation::of(facts, hook, function)?;
         let age = invocation.number("MaximumEventAgeInSeconds", AGE_DEFAULT)?;
         let why = format!(
             "a throttled hook may begin {age} s late; CodeDeploy gives up after {HOUR} s, and by then it checks what is long gone"
         );
-        let mend = "EventInvokeConfig: { MaximumEventAgeInSeconds: 60 }";
+        let mend = invocation.mend("MaximumEventAgeInSeconds: 60");
         (age + timeout > HOUR).then(|| Found::new(invocation.place("MaximumEventAgeInSeconds"), why, mend))
     })
 }

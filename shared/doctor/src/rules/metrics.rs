@@ -9,6 +9,9 @@ use crate::words::words;
 /// Words in names and descriptions of alarms that are about a share of requests.
 const SHARES: [&str; 6] = ["rate", "rates", "percent", "percentage", "ratio", "pct"];
 
+/// Its metrics are not in the table; those with a rate in their name are in per cent.
+const CLOUD_FRONT: &str = "AWS/CloudFront";
+
 /// Each series of each alarm.
 fn each<'a, 'b>(facts: &'b Facts<'a>) -> impl Iterator<Item = (&'b Alarm<'a>, &'b Series<'a>)> {
     facts.alarms.iter().flat_map(|alarm| alarm.series.iter().map(move |series| (alarm, series)))
@@ -28,7 +31,7 @@ pub(super) fn does_not_exist(facts: &Facts<'_>) -> Vec<Found> {
             let (space, name) = series.namespace.zip(series.metric)?;
             let place = alarm.resource.place(&series.metric_path("MetricName"));
             let why = format!("{space} has no metric `{name}`: CloudWatch takes the alarm, and it never has data");
-            Some(Found::new(place, why, format!("instead: {instead}")))
+            Some(Found::new(place, why, instead))
         }
         NoMetric::Unknown => None,
     };
@@ -64,6 +67,10 @@ fn wrong_set(series: &Series<'_>) -> Option<(String, String)> {
     let mut names: Vec<&str> = series.dimensions.as_ref()?.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     if metrics.dimensions.is_empty() || metrics.dimensions.contains(&names.as_slice()) {
+        return None;
+    }
+    // Which metrics of a state machine have its aliases and versions is not in the table.
+    if series.namespace == Some("AWS/States") && names.iter().any(|name| matches!(*name, "Alias" | "Version")) {
         return None;
     }
     let shown = |set: &[&str]| if set.is_empty() { "none".to_owned() } else { set.join(" + ") };
@@ -210,11 +217,14 @@ pub(super) fn sum_as_rate(facts: &Facts<'_>) -> Vec<Found> {
             || texts.into_iter().flatten().any(|text| is_about_share(&text.to_string()));
         // With a threshold of 0 or 1 it is about any failure at all, whatever it is called.
         let is_meant_as_rate = says_rate && threshold.is_some_and(|threshold| threshold > 1.0);
-        let is_named_rate = namespace(space).is_some() && is_about_share(name);
+        let is_rate = space == CLOUD_FRONT && is_about_share(name);
+        let is_named_rate = is_rate || namespace(space).is_some() && is_about_share(name);
         if !(is_counter && (is_fraction || is_meant_as_rate) || is_named_rate) {
             return None;
         }
-        let why = if is_fraction {
+        let why = if is_rate {
+            format!("`{name}` is a rate already: the Sum of its values grows with their number and is no rate")
+        } else if is_fraction {
             format!("the Sum of `{name}` counts: with a threshold below 1 a single one makes the alarm red")
         } else {
             format!(
@@ -228,6 +238,7 @@ pub(super) fn sum_as_rate(facts: &Facts<'_>) -> Vec<Found> {
             ("AWS/ApiGateway", _) => "REST API: `5XXError` with Statistic Average and a threshold like 0.05; HTTP API: metric math 5xx / Count".to_owned(),
             ("AWS/Lambda", "Throttles") => "metric math: throttles / (invocations + throttles), each with Stat Sum".to_owned(),
             ("AWS/Lambda", _) => "metric math: errors / invocations, each with Stat Sum".to_owned(),
+            (CLOUD_FRONT, _) => format!("Statistic Average of `{name}`, which is in per cent (5 for 5 %)"),
             ("AWS/ApplicationELB", _) => format!("metric math: {name} / RequestCount, each with Stat Sum"),
             _ => "divide by the number of requests with metric math".to_owned(),
         };

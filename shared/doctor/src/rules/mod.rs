@@ -61,7 +61,7 @@ const fn rule(
 use Severity::{Error, Warning};
 
 /// All rules about templates.
-const TEMPLATE_RULES: [TemplateRule; 42] = [
+const TEMPLATE_RULES: [TemplateRule; 43] = [
     // Alarms: their metrics.
     rule("metric-does-not-exist", Error, "The metric does not exist in its namespace", metrics::does_not_exist),
     rule("metric-unknown", Warning, "The metric is not among those known of its namespace", metrics::unknown),
@@ -109,6 +109,12 @@ const TEMPLATE_RULES: [TemplateRule; 42] = [
         groups::rollback_on_alarm_off,
     ),
     rule("rollback-on-failure-off", Warning, "A failing hook rolls nothing back", groups::rollback_on_failure_off),
+    rule(
+        "rollback-on-request-off",
+        Warning,
+        "A stopped deployment of a protected group rolls nothing back",
+        groups::rollback_on_request_off,
+    ),
     rule("alarms-switched-off", Error, "Attached alarms are switched off", groups::alarms_switched_off),
     rule("alarms-too-many", Warning, "More alarms than CodeDeploy takes", groups::too_many_alarms),
     rule(

@@ -10,6 +10,8 @@ use crate::template::{Kind, Node, Text};
 const LAMBDA_MS_MAX: f64 = 900_000.0;
 /// The longest that a load balancer waits for a target, in seconds (its largest idle time-out).
 const BALANCER_SECONDS_MAX: f64 = 4_000.0;
+/// A level between 0 and 1.
+const UTILIZATION: &str = "ProvisionedConcurrencyUtilization";
 /// Metrics and expressions that an alarm may have.
 const QUERIES_MAX: usize = 10;
 
@@ -82,13 +84,14 @@ fn range_of_series(facts: &Facts<'_>, series: &Series<'_>) -> Option<Range> {
     let values = metric(series.namespace?, name)?.values;
     let is_within = stat != "Sum" && stat != "SampleCount";
     let most = match (values, name) {
-        (Values::Outcome | Values::Ones, _) if is_within => 1.0,
+        (Values::Outcome | Values::Ones, _) | (Values::Level, UTILIZATION) if is_within => 1.0,
         (Values::Duration, "Duration") if is_within => timeout_ms(facts, series).unwrap_or(LAMBDA_MS_MAX),
         (Values::Duration, "TargetResponseTime") if is_within => BALANCER_SECONDS_MAX,
         _ => f64::INFINITY,
     };
     let why = match (values, name) {
         (Values::Outcome, _) if is_within => format!("`{name}` is 0 or 1 for each request; its {stat} is a rate that"),
+        (Values::Level, UTILIZATION) => format!("`{name}` is the share that is in use; it"),
         (Values::Duration, "Duration") => "`Duration` ends with the function's time-out (milliseconds); it".to_owned(),
         (Values::Duration, "TargetResponseTime") => "`TargetResponseTime` is in seconds; it".to_owned(),
         _ => format!("the {stat} of `{name}`"),

@@ -32,6 +32,8 @@ pub(crate) struct Template {
     pub(crate) outputs: Vec<Node>,
     /// Whether all resources are written out. With a loop or a macro of its own there may be more than can be seen.
     pub(crate) is_whole: bool,
+    /// Whether SAM's connectors add permissions.
+    pub(crate) has_connectors: bool,
 }
 
 /// A resource.

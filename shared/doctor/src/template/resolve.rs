@@ -93,7 +93,12 @@ pub(super) fn resolve(document: &Node) -> Result<Template, TemplateError> {
     let is_known = |name: &Node| name.known().is_some_and(|name| KNOWN_TRANSFORMS.contains(&name));
     let is_macro = document.get("Transform").is_some_and(|node| node.items().is_empty());
     let is_whole = !is_macro && !resources.iter().any(is_loop) && transforms.iter().all(is_known);
-    Ok(Template { resources: found, outputs, is_whole })
+    let connects = |resource: &Member| {
+        let kind = resource.value.get("Type").and_then(Node::known);
+        kind == Some("AWS::Serverless::Connector") || resource.value.get("Connectors").is_some()
+    };
+    let has_connectors = resources.iter().any(connects);
+    Ok(Template { resources: found, outputs, is_whole, has_connectors })
 }
 
 /// Values of parameters by their defaults; one without is a reference to itself, or unknown when it is a list.
@@ -155,7 +160,14 @@ impl Resolver<'_> {
             && let Some(globals) =
                 self.document.find(&["Globals", "Function"]).and_then(|globals| self.value(globals, 0))
         {
+            let own = member.value.get("Properties").map_or(&[][..], Node::members);
+            let without = own.iter().filter(|own| self.value(&own.value, 0).is_none());
+            let without: Vec<&str> = without.map(|own| own.name.as_str()).collect();
             properties = with_globals(globals, properties);
+            // `AWS::NoValue` takes away the global one.
+            if let Kind::Map(members) = &mut properties.kind {
+                members.retain(|member| !without.contains(&member.name.as_str()));
+            }
         }
         let known = CASED.iter().find(|(cased, _)| *cased == kind).map_or(&[][..], |(_, names)| names);
         let misspelt = correct_case(&mut properties, known, "Properties");
