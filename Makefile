@@ -55,9 +55,8 @@ bench-detection: ## Score the detector and others on simulated deployments, and 
 	$(CARGO) run --release --locked -p snapback-detection -- $(ARGS)
 
 bench-sweep: binaries ## Count what the sweep costs: calls per minute for 100 deployments, memory for 1,000 (10 minutes)
-	@$(CARGO) build --workspace --locked --quiet --example bench-sweep
-	target/debug/examples/bench-sweep --deployments 100 --minutes 3
-	target/debug/examples/bench-sweep --deployments 1000 --minutes 2
+	target/debug/bench-sweep --deployments 100 --minutes 3
+	target/debug/bench-sweep --deployments 1000 --minutes 2
 
 check: lint test demo conformance infra-test ## What CI runs
 

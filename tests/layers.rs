@@ -50,6 +50,7 @@ fn each_crate_imports_only_the_layers_below_it() {
         ),
         ("snapback-tests", vec![]),
         ("snapback-detection", vec!["snapback-core"]),
+        ("snapback-speed", vec!["snapback-stage", "snapback-wire"]),
         ("demo-app", vec![]),
     ]);
     for (package, dependencies) in dependencies() {

@@ -55,6 +55,15 @@ pub enum ConfigError {
     /// The TLS settings were refused.
     #[error("the TLS settings were refused: {0}")]
     Tls(String),
+    /// The file of further certificates cannot be read.
+    #[cfg(feature = "extra-roots")]
+    #[error("reading the certificates in {path} (SNAPBACK_EXTRA_ROOTS): {why}")]
+    ExtraRoots {
+        /// The file.
+        path: String,
+        /// The system's error.
+        why: String,
+    },
 }
 
 /// A service that a function calls.
@@ -221,7 +230,7 @@ pub fn function_config(env: &impl Environment) -> Result<SdkConfig, ConfigError>
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .identity_cache(IdentityCache::no_cache())
-        .http_client(function_http_client()?)
+        .http_client(function_http_client(env)?)
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .timeout_config(timeouts())
         .retry_config(retries())
@@ -281,15 +290,33 @@ fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS)
 }
 
-#[cfg(not(feature = "native-roots"))]
-fn function_http_client() -> Result<SharedHttpClient, ConfigError> {
-    let store = ROOTS.iter().fold(TrustStore::empty(), |store, (_, pem)| store.with_pem_certificate(*pem));
+#[cfg_attr(not(feature = "extra-roots"), expect(unused_variables, reason = "a package that is shipped has one trust store"))]
+fn function_http_client(env: &impl Environment) -> Result<SharedHttpClient, ConfigError> {
+    let store = trust_store();
+    #[cfg(feature = "extra-roots")]
+    let store = with_extra_roots(store, env)?;
     http_client(store)
 }
 
+#[cfg(not(feature = "native-roots"))]
+fn trust_store() -> TrustStore {
+    ROOTS.iter().fold(TrustStore::empty(), |store, (_, pem)| store.with_pem_certificate(*pem))
+}
+
 #[cfg(feature = "native-roots")]
-fn function_http_client() -> Result<SharedHttpClient, ConfigError> {
-    http_client(TrustStore::default())
+fn trust_store() -> TrustStore {
+    TrustStore::default()
+}
+
+#[cfg(feature = "extra-roots")]
+fn with_extra_roots(store: TrustStore, env: &impl Environment) -> Result<TrustStore, ConfigError> {
+    let Some(path) = env.get("SNAPBACK_EXTRA_ROOTS") else {
+        return Ok(store);
+    };
+    match std::fs::read(&path) {
+        Ok(pem) => Ok(store.with_pem_certificate(pem)),
+        Err(error) => Err(ConfigError::ExtraRoots { path, why: error.to_string() }),
+    }
 }
 
 fn http_client(store: TrustStore) -> Result<SharedHttpClient, ConfigError> {

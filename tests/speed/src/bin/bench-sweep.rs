@@ -28,7 +28,7 @@ Usage: bench-sweep [OPTIONS]
   --minutes M              minutes that are measured (default 3)
   --bucket SECONDS         bucket of the policies, and of `new bucket` below (default 60)
   --alarms                 policies that name one alarm each, instead of ones that compare versions
-  --functions DIR          folder of the watcher binary (default: beside this one's folder)
+  --functions DIR          folder of the watcher binary (default: this one's)
   --no-limits              only print; otherwise the exit code is 1 when a limit is broken:
   --max-get-metric-data X  GetMetricData per minute and 100 deployments (default 5)
   --max-batch-get X        BatchGetDeployments per minute and 100 deployments (default 4)
@@ -137,10 +137,9 @@ impl Options {
         Ok(Some(options))
     }
 
-    /// `target/debug` is the parent of the folder of examples.
     fn functions(&self) -> Result<PathBuf, Failure> {
         let own = std::env::current_exe()?;
-        let beside = own.ancestors().nth(2).map(PathBuf::from);
+        let beside = own.parent().map(PathBuf::from);
         let folder = self.functions.clone().or(beside).ok_or("cannot tell where the functions are: --functions DIR")?;
         let watcher = folder.join("watcher");
         if watcher.is_file() {
