@@ -109,6 +109,20 @@ fn no_function_links_legacy_tls_or_slow_start_code() {
     }
 }
 
+/// Every package is bytes to load at a cold start, and somebody else's code beside a customer's deployment. Proc macros are not
+/// linked. Before raising a limit: `cargo tree -p FUNCTION -e normal,no-proc-macro` tells who brings what.
+#[test]
+fn no_function_links_more_packages_than_before() {
+    const LINKED_MAX: usize = 178;
+    for function in FUNCTIONS {
+        let tree = ["tree", "--locked", "--offline", "-p", function, "-e", "normal,no-proc-macro", "--prefix", "none"];
+        let (ok, text) = cargo(&[&tree[..], &["-f", "{p}"]].concat());
+        let linked: BTreeSet<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+        assert!(ok && linked.len() > 100, "{function}: cargo tree said nothing");
+        assert!(linked.len() <= LINKED_MAX, "{function} links {} packages, at most {LINKED_MAX}", linked.len());
+    }
+}
+
 #[test]
 fn a_panicking_hook_can_still_answer() {
     let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();

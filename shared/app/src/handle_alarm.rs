@@ -3,10 +3,12 @@
 use crate::attend::{AttendPorts, look_after};
 use crate::error::AppError;
 use crate::pause;
-use crate::ports::{CallErrorKind, Metric, Write};
+use crate::ports::{CallError, CallErrorKind, Metric, Write};
+use crate::side_by_side::side_by_side;
 use snapback_core::Trigger;
 use snapback_core::alarm::{AlarmReading, is_own};
 use snapback_core::deployment::{Evidence, EvidenceKind, Record};
+use snapback_core::pause::Pause;
 use snapback_core::plan::{Caller, Readings, recovery};
 
 /// Tries to store a recovery against others who change the record.
@@ -19,7 +21,7 @@ pub struct Handled {
     pub deployments: usize,
 }
 
-/// Judges every live deployment that watches this alarm. `source` identifies the event.
+/// Judges every live deployment that watches this alarm, side by side. `source` identifies the event.
 ///
 /// # Errors
 /// The first error, after all deployments had their turn; the event may be handled again.
@@ -37,24 +39,38 @@ pub async fn handle_alarm<P: AttendPorts>(
     if ids.is_empty() {
         return Ok(Handled { deployments: 0 });
     }
-    let pauses = pause::read(ports).await;
-    let mut first_error = None;
-    for id in &ids {
-        let result = match ports.load(id).await {
-            Ok(None) => Ok(()),
-            Ok(Some(record)) if record.deployment.phase.is_closed() => recovered(ports, record, reading, source).await,
-            Ok(Some(record)) => {
-                let readings = Readings::Event { reading: reading.clone(), source: source.to_owned() };
-                look_after(ports, record, readings, None, &pauses, &caller).await.map(drop)
+    let (pauses, records) = tokio::join!(pause::read(ports), side_by_side(ids.iter().map(|id| ports.load(id))));
+    let visits = ids.iter().zip(records).map(|(id, record)| {
+        let (pauses, caller) = (&pauses, &caller);
+        async move {
+            let result = visit(ports, record, reading, source, pauses, caller).await;
+            if let Err(error) = &result {
+                tracing::error!(deployment = %id, alarm = %reading.name, %error, "alarm not handled");
             }
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = result {
-            tracing::error!(deployment = %id, alarm = %reading.name, %error, "alarm not handled");
-            first_error.get_or_insert(error);
+            result
+        }
+    });
+    let visited: Result<Vec<()>, AppError> = side_by_side(visits).await.into_iter().collect();
+    visited.map(|visited| Handled { deployments: visited.len() })
+}
+
+/// Judges one deployment, or marks its recovery when it is over.
+async fn visit<P: AttendPorts>(
+    ports: &P,
+    record: Result<Option<Record>, CallError>,
+    reading: &AlarmReading,
+    source: &str,
+    pauses: &[Pause],
+    caller: &Caller,
+) -> Result<(), AppError> {
+    match record? {
+        None => Ok(()),
+        Some(record) if record.deployment.phase.is_closed() => recovered(ports, record, reading, source).await,
+        Some(record) => {
+            let readings = Readings::Event { reading: reading.clone(), source: source.to_owned() };
+            look_after(ports, record, readings, None, pauses, caller).await.map(drop)
         }
     }
-    first_error.map_or(Ok(Handled { deployments: ids.len() }), Err)
 }
 
 /// After a rollback: the alarm that was its evidence is fine again.

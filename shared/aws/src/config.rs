@@ -1,14 +1,12 @@
 //! The SDK's configuration, made by hand for functions: no file, no metadata service and no certificate store is read, so
 //! that a cold start costs milliseconds.
 
+use crate::http_client;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
-use aws_smithy_http_client::Builder as HttpBuilder;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -25,15 +23,6 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(6);
 /// Tries of one call.
 pub const MAX_ATTEMPTS: u32 = 3;
-
-/// The certificates at the top of every chain that AWS endpoints show. Amazon announces changes years ahead.
-pub const ROOTS: [(&str, &str); 5] = [
-    ("Amazon Root CA 1", include_str!("../roots/amazon-root-ca-1.pem")),
-    ("Amazon Root CA 2", include_str!("../roots/amazon-root-ca-2.pem")),
-    ("Amazon Root CA 3", include_str!("../roots/amazon-root-ca-3.pem")),
-    ("Amazon Root CA 4", include_str!("../roots/amazon-root-ca-4.pem")),
-    ("Starfield Services Root Certificate Authority - G2", include_str!("../roots/starfield-services-root-g2.pem")),
-];
 
 /// Why a function cannot start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -230,7 +219,7 @@ pub fn function_config(env: &impl Environment) -> Result<SdkConfig, ConfigError>
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .identity_cache(IdentityCache::no_cache())
-        .http_client(function_http_client(env)?)
+        .http_client(http_client::of_function(env)?)
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .timeout_config(timeouts())
         .retry_config(retries())
@@ -248,7 +237,7 @@ pub fn function_config(env: &impl Environment) -> Result<SdkConfig, ConfigError>
 #[cfg(feature = "operator")]
 pub async fn operator_config(profile: Option<String>, region: Option<String>) -> Result<SdkConfig, ConfigError> {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http_client(TrustStore::default())?)
+        .http_client(http_client::of_operator()?)
         .timeout_config(timeouts())
         .retry_config(retries());
     if let Some(region) = region {
@@ -290,46 +279,9 @@ fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS)
 }
 
-#[cfg_attr(not(feature = "extra-roots"), expect(unused_variables, reason = "a package that is shipped has one trust store"))]
-fn function_http_client(env: &impl Environment) -> Result<SharedHttpClient, ConfigError> {
-    let store = trust_store();
-    #[cfg(feature = "extra-roots")]
-    let store = with_extra_roots(store, env)?;
-    http_client(store)
-}
-
-#[cfg(not(feature = "native-roots"))]
-fn trust_store() -> TrustStore {
-    ROOTS.iter().fold(TrustStore::empty(), |store, (_, pem)| store.with_pem_certificate(*pem))
-}
-
-#[cfg(feature = "native-roots")]
-fn trust_store() -> TrustStore {
-    TrustStore::default()
-}
-
-#[cfg(feature = "extra-roots")]
-fn with_extra_roots(store: TrustStore, env: &impl Environment) -> Result<TrustStore, ConfigError> {
-    let Some(path) = env.get("SNAPBACK_EXTRA_ROOTS") else {
-        return Ok(store);
-    };
-    match std::fs::read(&path) {
-        Ok(pem) => Ok(store.with_pem_certificate(pem)),
-        Err(error) => Err(ConfigError::ExtraRoots { path, why: error.to_string() }),
-    }
-}
-
-fn http_client(store: TrustStore) -> Result<SharedHttpClient, ConfigError> {
-    let context =
-        TlsContext::builder().with_trust_store(store).build().map_err(|error| ConfigError::Tls(error.to_string()))?;
-    Ok(HttpBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine;
-    use sha2::{Digest, Sha256};
     use std::collections::BTreeMap;
 
     struct Table(BTreeMap<&'static str, &'static str>);
@@ -346,26 +298,6 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
         ]))
-    }
-
-    /// SHA-256 of each certificate, as Amazon Trust Services publishes them.
-    #[test]
-    fn the_pinned_roots_are_amazons() {
-        let published = [
-            "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
-            "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
-            "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4",
-            "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
-            "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
-        ];
-        for ((subject, pem), expected) in ROOTS.iter().zip(published) {
-            let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-            let der = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
-            let digest: String = Sha256::digest(&der).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(digest, expected, "{subject}");
-            let has_subject = der.windows(subject.len()).any(|window| window == subject.as_bytes());
-            assert!(has_subject, "{subject}");
-        }
     }
 
     #[test]

@@ -78,9 +78,10 @@ impl FakeEndpoint {
     }
 }
 
-struct FunctionEnvironment {
-    endpoint: String,
-    table: String,
+/// The variables of a function whose AWS is at `endpoint`.
+pub(crate) struct FunctionEnvironment {
+    pub(crate) endpoint: String,
+    pub(crate) table: String,
 }
 
 impl Environment for FunctionEnvironment {
@@ -112,6 +113,33 @@ fn serve(stream: TcpStream, headers: &str, answer: &dyn Fn(&Asked) -> (u16, Vec<
             return;
         }
     }
+}
+
+/// Answers `{}` to everything, but the first connection is dead after one answer: it swallows what comes. Answers its URL, and
+/// the number of the connection on which each request came.
+pub(crate) fn swallowing() -> (String, Arc<Mutex<Vec<usize>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let remembered = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let seen = Arc::clone(&remembered);
+            std::thread::spawn(move || {
+                let mut writer = stream.unwrap();
+                let mut reader = BufReader::new(writer.try_clone().unwrap());
+                let mut answered = 0;
+                while read_request(&mut reader).is_some() {
+                    seen.lock().unwrap().push(number);
+                    if number > 0 || answered == 0 {
+                        writer.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+                    }
+                    answered += 1;
+                }
+            });
+        }
+    });
+    (url, seen)
 }
 
 fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {

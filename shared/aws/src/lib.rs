@@ -17,6 +17,7 @@ pub mod dynamodb;
 pub mod error;
 #[cfg(test)]
 mod fake_endpoint;
+pub mod http_client;
 #[cfg(all(feature = "operator", feature = "codedeploy", feature = "cloudwatch", feature = "lambda"))]
 pub mod inspect;
 #[cfg(feature = "lambda")]

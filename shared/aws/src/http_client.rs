@@ -1,0 +1,343 @@
+//! The HTTP client of a function: pinned roots, one pool of connections for all services, and no trust in a connection that slept.
+//!
+//! Lambda freezes a function between two events, and nobody tells it what became of its connections. Most were closed by the
+//! service, which shows at once and is mended by the SDK's next try. But one that was forgotten on the way (an address
+//! translation, a service that went away) swallows a request, and that takes a whole attempt: 2 s. So a request on connections
+//! that were quiet for longer than [`QUIET`] gets an answer within [`FIRST_TRY`], or they are all thrown away and it fails as a
+//! time-out, which the SDK tries again on a new one. Only requests that change nothing are cut short, because the first one may
+//! have arrived; every path of ours begins with one.
+
+use crate::config::{ConfigError, Environment};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A connection that was not used for longer may be dead. Above the tick of a running sweep, and far below the minutes after
+/// which services and networks forget a connection.
+pub const QUIET: Duration = Duration::from_secs(15);
+/// Time of the first request on it. Reads of all our services answer in a fraction of this.
+pub const FIRST_TRY: Duration = Duration::from_millis(300);
+
+/// Beginnings of operations that change nothing.
+const READS: [&str; 5] = ["BatchGet", "Describe", "Get", "List", "Query"];
+
+/// The certificates at the top of every chain that AWS endpoints show. Amazon announces changes years ahead.
+pub const ROOTS: [(&str, &str); 5] = [
+    ("Amazon Root CA 1", include_str!("../roots/amazon-root-ca-1.pem")),
+    ("Amazon Root CA 2", include_str!("../roots/amazon-root-ca-2.pem")),
+    ("Amazon Root CA 3", include_str!("../roots/amazon-root-ca-3.pem")),
+    ("Amazon Root CA 4", include_str!("../roots/amazon-root-ca-4.pem")),
+    ("Starfield Services Root Certificate Authority - G2", include_str!("../roots/starfield-services-root-g2.pem")),
+];
+
+/// The client of a function.
+///
+/// # Errors
+/// When the TLS settings are refused.
+#[cfg_attr(
+    not(feature = "extra-roots"),
+    expect(unused_variables, reason = "a package that is shipped has one trust store")
+)]
+pub fn of_function(env: &impl Environment) -> Result<SharedHttpClient, ConfigError> {
+    let store = trust_store();
+    #[cfg(feature = "extra-roots")]
+    let store = with_extra_roots(store, env)?;
+    Ok(SharedHttpClient::new(WakefulClient::new(tls(store)?, QUIET, FIRST_TRY)))
+}
+
+/// The client of the command line: trusts what the operating system trusts.
+///
+/// # Errors
+/// When the TLS settings are refused.
+#[cfg(feature = "operator")]
+pub fn of_operator() -> Result<SharedHttpClient, ConfigError> {
+    Ok(pool(&tls(TrustStore::default())?))
+}
+
+#[cfg(not(feature = "native-roots"))]
+fn trust_store() -> TrustStore {
+    ROOTS.iter().fold(TrustStore::empty(), |store, (_, pem)| store.with_pem_certificate(*pem))
+}
+
+#[cfg(feature = "native-roots")]
+fn trust_store() -> TrustStore {
+    TrustStore::default()
+}
+
+#[cfg(feature = "extra-roots")]
+fn with_extra_roots(store: TrustStore, env: &impl Environment) -> Result<TrustStore, ConfigError> {
+    let Some(path) = env.get("SNAPBACK_EXTRA_ROOTS") else {
+        return Ok(store);
+    };
+    match std::fs::read(&path) {
+        Ok(pem) => Ok(store.with_pem_certificate(pem)),
+        Err(error) => Err(ConfigError::ExtraRoots { path, why: error.to_string() }),
+    }
+}
+
+fn tls(store: TrustStore) -> Result<TlsContext, ConfigError> {
+    TlsContext::builder().with_trust_store(store).build().map_err(|error| ConfigError::Tls(error.to_string()))
+}
+
+/// The SDK's client, with no connection yet.
+fn pool(tls: &TlsContext) -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls.clone()).build_https()
+}
+
+/// The SDK's client, replaced by one without connections when a quiet one turned out to be dead.
+///
+/// It leaves out the SDK's check of a client's settings, which builds the TLS configuration once more for each service.
+#[derive(Debug)]
+struct WakefulClient {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tls: TlsContext,
+    quiet: Duration,
+    first_try: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    pool: SharedHttpClient,
+    /// How often `pool` was replaced.
+    generation: u64,
+    /// Last answer of each host.
+    answered: BTreeMap<String, Moment>,
+}
+
+/// By both clocks: which of them goes on while a function is frozen is not documented.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    steady: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { steady: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn age(self) -> Duration {
+        let now = Self::now();
+        let wall = now.wall.duration_since(self.wall).unwrap_or_default();
+        now.steady.saturating_duration_since(self.steady).max(wall)
+    }
+}
+
+impl WakefulClient {
+    fn new(tls: TlsContext, quiet: Duration, first_try: Duration) -> Self {
+        let state = State { pool: pool(&tls), generation: 0, answered: BTreeMap::new() };
+        Self { shared: Arc::new(Shared { tls, quiet, first_try, state: Mutex::new(state) }) }
+    }
+}
+
+impl HttpClient for WakefulClient {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let (pool, generation) = {
+            let state = self.shared.state();
+            (state.pool.clone(), state.generation)
+        };
+        let inner = pool.http_connector(settings, components);
+        SharedHttpConnector::new(WakefulConnector { inner, generation, shared: Arc::clone(&self.shared) })
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.shared.state().pool.connector_metadata()
+    }
+}
+
+/// Serves one attempt.
+#[derive(Debug)]
+struct WakefulConnector {
+    inner: SharedHttpConnector,
+    generation: u64,
+    shared: Arc<Shared>,
+}
+
+impl HttpConnector for WakefulConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (shared, generation) = (Arc::clone(&self.shared), self.generation);
+        let host = host_of(request.uri()).to_owned();
+        let is_first_try = changes_nothing(&request) && shared.may_be_dead(&host);
+        let answer = self.inner.call(request);
+        HttpConnectorFuture::new(async move {
+            let answer = if is_first_try {
+                match tokio::time::timeout(shared.first_try, answer).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        shared.replace_pool(generation);
+                        let why =
+                            format!("no answer of {host} within {:?} on a connection that was quiet", shared.first_try);
+                        return Err(ConnectorError::timeout(why.into()));
+                    }
+                }
+            } else {
+                answer.await
+            };
+            if answer.is_ok() {
+                shared.state().answered.insert(host, Moment::now());
+            }
+            answer
+        })
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn may_be_dead(&self, host: &str) -> bool {
+        self.state().answered.get(host).is_some_and(|last| last.age() > self.quiet)
+    }
+
+    /// Gives up all connections of the pool with this number; requests that are under way on them go on.
+    fn replace_pool(&self, generation: u64) {
+        let mut state = self.state();
+        if state.generation == generation {
+            tracing::debug!("a quiet connection is dead, so all are opened anew");
+            *state = State { pool: pool(&self.tls), generation: generation + 1, answered: BTreeMap::new() };
+        }
+    }
+}
+
+/// Host and port of an absolute URL.
+fn host_of(uri: &str) -> &str {
+    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}
+
+/// Whether sending the request twice does no more than sending it once.
+fn changes_nothing(request: &HttpRequest) -> bool {
+    let path = request.uri().split('?').next().unwrap_or_default();
+    let operation = match request.headers().get("x-amz-target") {
+        Some(target) => target.rsplit('.').next(),
+        None => path.rsplit_once("/operation/").map(|(_, operation)| operation),
+    };
+    request.method() == "GET" || operation.is_some_and(|name| READS.iter().any(|read| name.starts_with(read)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use sha2::{Digest, Sha256};
+
+    /// SHA-256 of each certificate, as Amazon Trust Services publishes them.
+    #[test]
+    fn the_pinned_roots_are_amazons() {
+        let published = [
+            "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
+            "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
+            "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4",
+            "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
+            "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
+        ];
+        for ((subject, pem), expected) in ROOTS.iter().zip(published) {
+            let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+            let der = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+            let digest: String = Sha256::digest(&der).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(digest, expected, "{subject}");
+            let has_subject = der.windows(subject.len()).any(|window| window == subject.as_bytes());
+            assert!(has_subject, "{subject}");
+        }
+    }
+
+    #[test]
+    fn only_what_changes_nothing_is_cut_short() {
+        let cloudwatch =
+            "https://monitoring.eu-central-1.amazonaws.com/service/GraniteServiceVersion20100801/operation";
+        // (method, target, URL, may be sent twice)
+        let table = [
+            ("POST", Some("DynamoDB_20120810.GetItem"), "https://dynamodb.eu-central-1.amazonaws.com/", true),
+            ("POST", Some("DynamoDB_20120810.Query"), "https://dynamodb.eu-central-1.amazonaws.com/", true),
+            (
+                "POST",
+                Some("DynamoDB_20120810.TransactWriteItems"),
+                "https://dynamodb.eu-central-1.amazonaws.com/",
+                false,
+            ),
+            (
+                "POST",
+                Some("CodeDeploy_20141006.BatchGetDeployments"),
+                "https://codedeploy.eu-central-1.amazonaws.com",
+                true,
+            ),
+            (
+                "POST",
+                Some("CodeDeploy_20141006.StopDeployment"),
+                "https://codedeploy.eu-central-1.amazonaws.com",
+                false,
+            ),
+            ("POST", Some("AmazonSSM.GetParameter"), "https://ssm.eu-central-1.amazonaws.com/", true),
+            ("POST", None, &format!("{cloudwatch}/GetMetricData"), true),
+            ("POST", None, &format!("{cloudwatch}/PutMetricData"), false),
+            (
+                "GET",
+                None,
+                "https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/f/aliases/live?a=/operation/b",
+                true,
+            ),
+            (
+                "POST",
+                None,
+                "https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/f/invocations?Qualifier=2",
+                false,
+            ),
+            ("POST", None, "https://lambda.eu-central-1.amazonaws.com/invocations?Qualifier=/operation/Get", false),
+            ("POST", None, "https://sns.eu-central-1.amazonaws.com/", false),
+        ];
+        for (method, target, url, expected) in table {
+            let mut request = HttpRequest::get(url).unwrap();
+            request.set_method(method).unwrap();
+            if let Some(target) = target {
+                request.headers_mut().insert("x-amz-target", target);
+            }
+            assert_eq!(changes_nothing(&request), expected, "{method} {target:?} {url}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        assert_eq!(host_of("https://sns.eu-central-1.amazonaws.com/"), "sns.eu-central-1.amazonaws.com");
+        assert_eq!(host_of("http://127.0.0.1:4566?x=/y"), "127.0.0.1:4566");
+        assert_eq!(host_of("no url"), "no url");
+    }
+
+    /// A connection that swallows its second request is given up, and the request goes out again on a new one. Nothing else
+    /// would end the wait here.
+    #[cfg(feature = "dynamodb")]
+    #[tokio::test]
+    async fn a_dead_connection_costs_one_short_wait() {
+        let (endpoint, seen) = crate::fake_endpoint::swallowing();
+        let env = crate::fake_endpoint::FunctionEnvironment { endpoint, table: "snapback".to_owned() };
+        let client = WakefulClient::new(tls(trust_store()).unwrap(), Duration::ZERO, Duration::from_millis(50));
+        let config = crate::config::function_config(&env).unwrap().into_builder();
+        let config = config.http_client(SharedHttpClient::new(client));
+        let config = config.timeout_config(aws_smithy_types::timeout::TimeoutConfig::disabled()).build();
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+        let key = std::collections::HashMap::from([(
+            "pk".to_owned(),
+            aws_sdk_dynamodb::types::AttributeValue::S("x".to_owned()),
+        )]);
+        for _ in 0..2 {
+            let answer = dynamodb.get_item().table_name("snapback").set_key(Some(key.clone())).send();
+            let answer = tokio::time::timeout(Duration::from_secs(60), answer).await;
+            answer.expect("it hangs on the dead connection").unwrap();
+        }
+        assert_eq!(*seen.lock().unwrap(), [0, 0, 1], "connection of each request");
+    }
+}
