@@ -192,7 +192,7 @@ async fn fill(aws: &Aws, created_at: Timestamp) {
     let after = |ms| created_at + Duration::from_millis(ms);
     let deployment = deployment(created_at);
     let line = |ms, kind, text: &str| Evidence::new(after(ms), kind, text);
-    let evidence = [line(1_000, EvidenceKind::Phase, "version 42 gets traffic")];
+    let evidence = [Write::Evidence(line(1_000, EvidenceKind::Phase, "version 42 gets traffic"))];
     assert!(aws.register(&deployment, &policy(), &evidence).await.unwrap());
     let (ledger, series) = numbers(created_at);
     aws.save_ledger(&deployment.id, &ledger, 0, &series).await.unwrap();

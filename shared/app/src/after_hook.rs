@@ -87,7 +87,7 @@ async fn known<P: AttendPorts + Policies>(ports: &P, id: &DeploymentId) -> Resul
     if let Some(record) = ports.load(id).await? {
         return Ok(Some(record));
     }
-    match register(ports, id).await? {
+    match register(ports, id, None).await? {
         Registration::Watched(known) => Ok(Some(known.record)),
         Registration::RollbackOf(_) => Ok(None),
     }

@@ -441,15 +441,15 @@ pub(crate) async fn answer_hook<P: Actuator + Records + Clock>(
         Err(error) => format!("{} not answered `{status}`: {error}", lease.event),
     };
     let is_done = result.as_ref().err().is_none_or(|error| error.is(CallErrorKind::AlreadyDone));
-    let evidence = [Evidence::new(now, EvidenceKind::Answer, text)];
+    let line = Evidence::new(now, EvidenceKind::Answer, text);
     let written = if is_done {
         lease.answered = Some((status, now));
-        tokio::join!(ports.save_lease(id, lease), ports.add_evidence(id, &evidence))
+        ports.save_answer(id, lease, &line).await
     } else {
-        (Ok(()), ports.add_evidence(id, &evidence).await)
+        ports.add_evidence(id, &[line]).await
     };
     // The answer is out; that the record does not know it yet costs one more answer, which CodeDeploy refuses.
-    for error in [written.0, written.1].into_iter().filter_map(Result::err) {
+    if let Err(error) = written {
         missing(&error, ());
     }
     if is_done { Ok(()) } else { result }

@@ -71,7 +71,7 @@ pub async fn before_allow_traffic<P: AttendPorts + Policies + Prober>(
             tracing::error!(deployment = %run.deployment, %error, "no lease, answering by myself")
         }
     }
-    let checked = check_until_sure(ports, run, started_at).await;
+    let checked = check_until_sure(ports, run, &lease).await;
     let (mut status, mut why) = checked.answer();
     if let Some(registered) = &checked.registered {
         match store_result(ports, registered.record.clone(), &checked).await {
@@ -121,17 +121,14 @@ impl Checked {
 }
 
 /// Repeats the checks every tick while they cannot tell, at most until the deadline.
-async fn check_until_sure<P: AttendPorts + Policies + Prober>(
-    ports: &P,
-    run: &HookRun,
-    started_at: Timestamp,
-) -> Checked {
+async fn check_until_sure<P: AttendPorts + Policies + Prober>(ports: &P, run: &HookRun, lease: &Lease) -> Checked {
+    let started_at = lease.taken_at;
     let mut registered: Option<Box<Registered>> = None;
     let fallback = Policy::unreadable("unknown");
     loop {
         let problem = match registered {
             Some(_) => None,
-            None => match register(ports, &run.deployment).await {
+            None => match register(ports, &run.deployment, Some(lease)).await {
                 Ok(Registration::Watched(known)) => {
                     registered = Some(known);
                     None

@@ -89,14 +89,9 @@ pub type Listed = (Deployment, Option<Rollback>);
 pub trait Records {
     /// Everything on record about a deployment but its evidence, read consistently; `None`: never seen.
     async fn load(&self, id: &DeploymentId) -> Result<Option<Record>, CallError>;
-    /// Stores a new deployment (STATE, POLICY, one watch per alarm, evidence) in one transaction, unless it is stored
+    /// Stores a new deployment (STATE, POLICY, one watch per alarm, `writes`) in one transaction, unless it is stored
     /// already; then nothing is written and the answer is false. A new one has version 1.
-    async fn register(
-        &self,
-        deployment: &Deployment,
-        policy: &Policy,
-        evidence: &[Evidence],
-    ) -> Result<bool, CallError>;
+    async fn register(&self, deployment: &Deployment, policy: &Policy, writes: &[Write]) -> Result<bool, CallError>;
     /// Stores STATE and `writes` in one transaction, if STATE still has version `expected`; its version is `expected + 1`
     /// afterwards. [`CallErrorKind::Conflict`] when somebody else was faster.
     async fn commit(&self, deployment: &Deployment, expected: u64, writes: &[Write]) -> Result<(), CallError>;
@@ -106,6 +101,8 @@ pub trait Records {
     async fn take_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<Option<Lease>, CallError>;
     /// Replaces a lease, unless it has been answered already (then nothing happens).
     async fn save_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<(), CallError>;
+    /// [`Records::save_lease`] and [`Records::add_evidence`] in one call.
+    async fn save_answer(&self, id: &DeploymentId, lease: &Lease, evidence: &Evidence) -> Result<(), CallError>;
     /// Candidates of deployments that are not settled, with the version of their STATE as far as the index tells: it only says
     /// what to load before anything is decided.
     async fn live(&self) -> Result<Vec<(DeploymentId, Option<u64>)>, CallError>;

@@ -47,7 +47,7 @@ pub async fn record_deployment<P: AttendPorts + Policies>(
         Err(error) if !error.is(CallErrorKind::Invalid) => return Err(error.into()),
         Ok(Some(_)) | Err(_) => {}
     }
-    match register_facts(ports, facts).await {
+    match register_facts(ports, facts, None).await {
         Ok(Registration::Watched(known)) => {
             attend_record(ports, known.record, Readings::None, &caller).await?;
             Ok(Recorded::Attended(id.clone()))

@@ -6,7 +6,7 @@ use crate::ports::{
     AppSpec, CallError, CallErrorKind, GroupFacts, GroupHistory, Policies, TrafficPlan, VersionFacts, Write,
 };
 use snapback_core::alarm::{AlarmReading, AlarmSource, AlarmState, WatchedAlarm, is_own};
-use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, GoodRevision, Record};
+use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, GoodRevision, Lease, Record};
 use snapback_core::lifecycle::Phase;
 use snapback_core::notice::{NoticeKind, plain_notice};
 use snapback_core::observed::{DeploymentFacts, Platform, Target};
@@ -15,8 +15,6 @@ use std::time::Duration;
 
 /// From the decision to the old version having all traffic again, at most, usually.
 const UNDOING_TAKES: Duration = Duration::from_secs(60);
-/// Tries to add the first writes beside somebody who attends to the same deployment.
-const FIRST_WRITE_TRIES: u32 = 5;
 
 /// What a deployment turned out to be.
 #[derive(Debug)]
@@ -38,13 +36,18 @@ pub struct Registered {
     pub policy_error: Option<CallError>,
 }
 
-/// Resolves deployment `id` from its id alone and puts it on record, unless it is there already.
+/// Resolves deployment `id` from its id alone and puts it on record, unless it is there already. `own`: the lease of the hook
+/// that asks, if it is the deployment's first.
 ///
 /// # Errors
 /// [`AppError::Unsupported`] for a platform that is not built yet; the error of a call without which nothing is known.
-pub async fn register<P: AttendPorts + Policies>(ports: &P, id: &DeploymentId) -> Result<Registration, AppError> {
+pub async fn register<P: AttendPorts + Policies>(
+    ports: &P,
+    id: &DeploymentId,
+    own: Option<&Lease>,
+) -> Result<Registration, AppError> {
     let result = match ports.deployment(id).await {
-        Ok(facts) => register_facts(ports, facts).await,
+        Ok(facts) => register_facts(ports, facts, own).await,
         Err(error) => Err(error.into()),
     };
     match result {
@@ -67,6 +70,7 @@ async fn known_before<P: AttendPorts>(ports: &P, id: &DeploymentId) -> Option<Re
 pub async fn register_facts<P: AttendPorts + Policies>(
     ports: &P,
     facts: DeploymentFacts,
+    own: Option<&Lease>,
 ) -> Result<Registration, AppError> {
     if facts.is_marked_rollback() {
         return Ok(Registration::RollbackOf(facts.rolls_back));
@@ -74,10 +78,13 @@ pub async fn register_facts<P: AttendPorts + Policies>(
     if facts.platform != Platform::Lambda {
         return Err(AppError::Unsupported { id: facts.id, platform: facts.platform.as_str().to_owned() });
     }
-    let (group, spec, plan, policy, history) = tokio::join!(
-        ports.group(&facts.group),
-        app_spec(ports, &facts),
-        traffic_plan(ports, facts.config.as_deref()),
+    // The services side by side, the calls of one behind each other: each connection more would cost a function of 256 MB ten
+    // milliseconds of its CPU, and nobody waits for these calls.
+    let ((group, spec, plan), policy, history) = tokio::join!(
+        async {
+            let group = ports.group(&facts.group).await;
+            (group, app_spec(ports, &facts).await, traffic_plan(ports, facts.config.as_deref()).await)
+        },
         ports.policy(&facts.group),
         ports.group_history(&facts.group),
     );
@@ -90,9 +97,11 @@ pub async fn register_facts<P: AttendPorts + Policies>(
         });
     };
     let names = watched_names(&policy, &group);
-    let (canary, baseline, readings) = tokio::join!(
-        ports.revision(&target.name, &target.canary),
-        ports.revision(&target.name, &target.baseline),
+    let ((canary, baseline), readings) = tokio::join!(
+        async {
+            let canary = ports.revision(&target.name, &target.canary).await;
+            (canary, ports.revision(&target.name, &target.baseline).await)
+        },
         ports.read(&names)
     );
     let now = ports.now();
@@ -109,12 +118,21 @@ pub async fn register_facts<P: AttendPorts + Policies>(
         &history,
         now,
     );
+    let mut writes = first_writes(&deployment, &history, has_parameter);
+    let notices = writes.iter().filter_map(|write| match write {
+        Write::Notice(notice) => Some(notice.clone()),
+        Write::Evidence(_) | Write::Rollback(_) | Write::Good(_) | Write::Refused(_) => None,
+    });
+    let notices = notices.collect();
     let evidence = first_lines(&deployment, &facts, plan.as_ref(), &policy, &readings);
-    if ports.register(&deployment, &policy, &evidence).await? {
-        first_writes(ports, &deployment, &history, has_parameter).await?;
-    }
-    let Some(record) = ports.load(&facts.id).await? else {
-        return Err(AppError::Unknown { id: facts.id });
+    writes.extend(evidence.into_iter().map(Write::Evidence));
+    let is_new = ports.register(&deployment, &policy, &writes).await?;
+    let record = match own {
+        // Nothing else can be there yet.
+        Some(lease) if is_new => {
+            Record { deployment, version: 1, policy, leases: vec![lease.clone()], rollback: None, notices }
+        }
+        Some(_) | None => ports.load(&facts.id).await?.ok_or(AppError::Unknown { id: facts.id })?,
     };
     Ok(Registration::Watched(Box::new(Registered { record, history, policy_error })))
 }
@@ -347,12 +365,7 @@ fn first_lines(
 }
 
 /// What else the first sight leads to: the live version becomes a known good one, and a missing policy is told.
-async fn first_writes<P: AttendPorts>(
-    ports: &P,
-    deployment: &Deployment,
-    history: &GroupHistory,
-    has_parameter: bool,
-) -> Result<(), CallError> {
+fn first_writes(deployment: &Deployment, history: &GroupHistory, has_parameter: bool) -> Vec<Write> {
     let mut writes = Vec::new();
     if history.good.is_empty() {
         writes.push(Write::Good(GoodRevision {
@@ -368,21 +381,8 @@ async fn first_writes<P: AttendPorts>(
             deployment.group
         );
         let what = "its deployment group has no policy parameter, so Snapback only watches the group's own alarms";
-        writes.push(Write::Notice(plain_notice(NoticeKind::NoPolicy, deployment, what, &next, ports.now())));
+        let at = deployment.registered_at;
+        writes.push(Write::Notice(plain_notice(NoticeKind::NoPolicy, deployment, what, &next, at)));
     }
-    if writes.is_empty() {
-        return Ok(());
-    }
-    let mut stored = (deployment.clone(), 1);
-    for _ in 0..FIRST_WRITE_TRIES {
-        match ports.commit(&stored.0, stored.1, &writes).await {
-            // Somebody else attends to it already: write beside what they wrote.
-            Err(error) if error.is(CallErrorKind::Conflict) => match ports.load(&deployment.id).await? {
-                Some(record) => stored = (record.deployment, record.version),
-                None => return Ok(()),
-            },
-            result => return result,
-        }
-    }
-    Ok(())
+    writes
 }

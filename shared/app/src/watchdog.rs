@@ -24,7 +24,7 @@ pub async fn answer_for_hook<P: AttendPorts + Policies>(
     let caller = Caller { trigger: Trigger::Watchdog, owner: owner.to_owned() };
     let record = match ports.load(id).await {
         Ok(Some(record)) => record,
-        Ok(None) => match register(ports, id).await {
+        Ok(None) => match register(ports, id, None).await {
             Ok(Registration::Watched(known)) => known.record,
             Ok(Registration::RollbackOf(_)) => {
                 ports.answer(id, execution, HookStatus::Succeeded).await?;

@@ -171,7 +171,7 @@ const RECORDED_EVENT: &str = "\
 const WATCHDOG: &str = "\
     cloudwatch:DescribeAlarms 1, codedeploy:GetApplicationRevision 1, codedeploy:GetDeployment 2, \
     codedeploy:GetDeploymentConfig 1, codedeploy:GetDeploymentGroup 1, codedeploy:GetDeploymentTarget 2, \
-    codedeploy:PutLifecycleEventHookExecutionStatus 1, dynamodb:PutItem 3, dynamodb:Query 4, \
+    codedeploy:PutLifecycleEventHookExecutionStatus 1, dynamodb:PutItem 1, dynamodb:Query 4, \
     dynamodb:TransactWriteItems 4, lambda:GetAlias 1, lambda:GetFunctionConfiguration 2, ssm:GetParameter 1";
 const IDLE_SWEEP: &str =
     "codedeploy:ListDeployments 1, dynamodb:PutItem 2, dynamodb:Query 3, ssm:GetParametersByPath 1";

@@ -7,11 +7,13 @@ use crate::config::{
 use aws_types::SdkConfig;
 use snapback_app::ports::Clock;
 use snapback_core::Timestamp;
+#[cfg(any(feature = "scheduler", feature = "sns"))]
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// The clients of the services that are built in, with one connection pool. Implements the ports.
 ///
-/// Clients of services that a program does not call cost nothing but a few microseconds: no connection is made for them.
+/// No connection is made for a service that a program does not call.
 #[derive(Debug, Clone)]
 pub struct Aws {
     #[cfg(feature = "codedeploy")]
@@ -23,9 +25,9 @@ pub struct Aws {
     #[cfg(feature = "lambda")]
     pub(crate) lambda: aws_sdk_lambda::Client,
     #[cfg(feature = "scheduler")]
-    pub(crate) scheduler: aws_sdk_scheduler::Client,
+    pub(crate) scheduler: Late<aws_sdk_scheduler::Client>,
     #[cfg(feature = "sns")]
-    pub(crate) sns: aws_sdk_sns::Client,
+    pub(crate) sns: Late<aws_sdk_sns::Client>,
     #[cfg(feature = "ssm")]
     pub(crate) ssm: aws_sdk_ssm::Client,
     pub(crate) settings: Settings,
@@ -36,6 +38,10 @@ pub struct Aws {
     #[cfg(feature = "lambda")]
     pub(crate) allows_loopback_probes: bool,
 }
+
+/// A client that is made when it is first used, because most runs do without it.
+#[cfg(any(feature = "scheduler", feature = "sns"))]
+pub(crate) type Late<Client> = Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send + Sync>>>;
 
 #[cfg(any(
     feature = "codedeploy",
@@ -53,6 +59,15 @@ macro_rules! client {
             config = config.endpoint_url(endpoint);
         }
         $sdk::Client::from_conf(config.build())
+    }};
+}
+
+#[cfg(any(feature = "scheduler", feature = "sns"))]
+macro_rules! late_client {
+    ($sdk:ident, $config:expr, $endpoint:expr, $service:expr) => {{
+        let (config, endpoint) = ($config.clone(), $endpoint($service));
+        let make = move || client!($sdk, &config, |_| endpoint, $service);
+        Arc::new(LazyLock::new(Box::new(make) as Box<dyn FnOnce() -> _ + Send + Sync>))
     }};
 }
 
@@ -108,9 +123,9 @@ impl Aws {
             #[cfg(feature = "lambda")]
             lambda: client!(aws_sdk_lambda, config, endpoint, Service::Lambda),
             #[cfg(feature = "scheduler")]
-            scheduler: client!(aws_sdk_scheduler, config, endpoint, Service::Scheduler),
+            scheduler: late_client!(aws_sdk_scheduler, config, endpoint, Service::Scheduler),
             #[cfg(feature = "sns")]
-            sns: client!(aws_sdk_sns, config, endpoint, Service::Sns),
+            sns: late_client!(aws_sdk_sns, config, endpoint, Service::Sns),
             #[cfg(feature = "ssm")]
             ssm: client!(aws_sdk_ssm, config, endpoint, Service::Ssm),
             settings,

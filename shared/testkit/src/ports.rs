@@ -103,13 +103,12 @@ impl Records for World {
         self.call(READ, id, |state| Ok(state.table.load(id))).await
     }
 
-    async fn register(
-        &self,
-        deployment: &Deployment,
-        policy: &Policy,
-        evidence: &[Evidence],
-    ) -> Result<bool, CallError> {
-        self.call(WRITE, &deployment.id, |state| Ok(state.table.register(deployment, policy, evidence))).await
+    async fn register(&self, deployment: &Deployment, policy: &Policy, writes: &[Write]) -> Result<bool, CallError> {
+        self.call(WRITE, &deployment.id, |state| {
+            let now = state.now;
+            state.table.register(deployment, policy, writes, now)
+        })
+        .await
     }
 
     async fn commit(&self, deployment: &Deployment, expected: u64, writes: &[Write]) -> Result<(), CallError> {
@@ -135,6 +134,15 @@ impl Records for World {
     async fn save_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<(), CallError> {
         self.call(PUT, id, |state| {
             state.table.save_lease(id, lease);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn save_answer(&self, id: &DeploymentId, lease: &Lease, evidence: &Evidence) -> Result<(), CallError> {
+        self.call(WRITE, id, |state| {
+            state.table.save_lease(id, lease);
+            state.table.add_evidence(id, std::slice::from_ref(evidence));
             Ok(())
         })
         .await

@@ -94,25 +94,31 @@ impl Table {
         self.items.keys().filter_map(|id| self.load(id)).collect()
     }
 
-    pub(crate) fn register(&mut self, deployment: &Deployment, policy: &Policy, evidence: &[Evidence]) -> bool {
+    pub(crate) fn register(
+        &mut self,
+        deployment: &Deployment,
+        policy: &Policy,
+        writes: &[Write],
+        now: Timestamp,
+    ) -> Result<bool, CallError> {
         let id = deployment.id.clone();
         if self.items(&id).record.is_some() {
-            return false;
+            return Ok(false);
         }
         self.items(&id).record = Some(Record {
             deployment: deployment.clone(),
-            version: 1,
+            version: 0,
             policy: policy.clone(),
             leases: Vec::new(),
             rollback: None,
             notices: Vec::new(),
         });
-        self.add_evidence(&id, evidence);
+        self.commit(deployment, 0, writes, now)?;
         self.live.insert(id.clone());
         for alarm in &deployment.alarms {
             self.watches.insert((alarm.name.clone(), id.clone()));
         }
-        true
+        Ok(true)
     }
 
     pub(crate) fn commit(

@@ -128,33 +128,69 @@ pub(super) fn group(info: &DeploymentGroupInfo) -> Result<GroupFacts, String> {
     })
 }
 
+/// Names, shares in per cent and minutes of CodeDeploy's own configurations for Lambda, but the one that has no steps:
+/// they never change, so they need not be asked for. Source: CodeDeploy's User Guide, "Predefined deployment configurations".
+const CANARIES: [(&str, i32, i32); 4] = [
+    ("CodeDeployDefault.LambdaCanary10Percent5Minutes", 10, 5),
+    ("CodeDeployDefault.LambdaCanary10Percent10Minutes", 10, 10),
+    ("CodeDeployDefault.LambdaCanary10Percent15Minutes", 10, 15),
+    ("CodeDeployDefault.LambdaCanary10Percent30Minutes", 10, 30),
+];
+const LINEARS: [(&str, i32, i32); 4] = [
+    ("CodeDeployDefault.LambdaLinear10PercentEvery1Minute", 10, 1),
+    ("CodeDeployDefault.LambdaLinear10PercentEvery2Minutes", 10, 2),
+    ("CodeDeployDefault.LambdaLinear10PercentEvery3Minutes", 10, 3),
+    ("CodeDeployDefault.LambdaLinear10PercentEvery10Minutes", 10, 10),
+];
+const ALL_AT_ONCE: &str = "CodeDeployDefault.LambdaAllAtOnce";
+
+/// The plan of a configuration of CodeDeploy's own.
+pub(super) fn predefined_plan(name: &str) -> Option<TrafficPlan> {
+    let find = |table: &[(&str, i32, i32)]| {
+        table.iter().find(|(known, ..)| *known == name).map(|(_, share, minutes)| (*share, *minutes))
+    };
+    let canary = find(&CANARIES).map(|(share, minutes)| canary(share, minutes));
+    canary
+        .or_else(|| find(&LINEARS).map(|(share, minutes)| linear(share, minutes)))
+        .or_else(|| (name == ALL_AT_ONCE).then(all_at_once))
+}
+
 /// How traffic shifts: in words, for example `10 %, then all after 5 min`, and how long.
 pub(super) fn traffic_plan(config: &DeploymentConfigInfo) -> TrafficPlan {
-    let minutes = |count: i32| u64::try_from(count).ok().map(|minutes| Duration::from_secs(60 * minutes));
-    let plan = |words: String, lasts: Option<i32>, step: Option<i32>| TrafficPlan {
-        words,
-        lasts: lasts.and_then(minutes),
-        step: step.and_then(minutes),
-    };
     let Some(routing) = config.traffic_routing_config() else {
         return plan("instance by instance".to_owned(), None, None);
     };
-    if let Some(canary) = routing.time_based_canary() {
-        let (share, minutes) = (canary.canary_percentage(), canary.canary_interval());
-        return plan(format!("{share} %, then all after {minutes} min"), Some(minutes), Some(minutes));
+    if let Some(steps) = routing.time_based_canary() {
+        return canary(steps.canary_percentage(), steps.canary_interval());
     }
-    if let Some(linear) = routing.time_based_linear() {
-        let (share, minutes) = (linear.linear_percentage(), linear.linear_interval());
-        // The first step is taken at once.
-        let steps = if share > 0 { (100 + share - 1).checked_div(share).map(|steps| steps - 1) } else { None };
-        let lasts = steps.and_then(|steps| steps.checked_mul(minutes));
-        return plan(format!("{share} % more every {minutes} min"), lasts, Some(minutes));
+    if let Some(steps) = routing.time_based_linear() {
+        return linear(steps.linear_percentage(), steps.linear_interval());
     }
     match routing.r#type().map(|kind| kind.as_str()) {
-        Some("AllAtOnce") => plan("all at once".to_owned(), Some(0), None),
+        Some("AllAtOnce") => all_at_once(),
         Some(other) => plan(format!("{other}, which this version of Snapback does not know"), None, None),
         None => plan("not known".to_owned(), None, None),
     }
+}
+
+fn canary(share: i32, minutes: i32) -> TrafficPlan {
+    plan(format!("{share} %, then all after {minutes} min"), Some(minutes), Some(minutes))
+}
+
+fn linear(share: i32, minutes: i32) -> TrafficPlan {
+    // The first step is taken at once.
+    let steps = if share > 0 { (100 + share - 1).checked_div(share).map(|steps| steps - 1) } else { None };
+    let lasts = steps.and_then(|steps| steps.checked_mul(minutes));
+    plan(format!("{share} % more every {minutes} min"), lasts, Some(minutes))
+}
+
+fn all_at_once() -> TrafficPlan {
+    plan("all at once".to_owned(), Some(0), None)
+}
+
+fn plan(words: String, lasts: Option<i32>, step: Option<i32>) -> TrafficPlan {
+    let minutes = |count: i32| u64::try_from(count).ok().map(|minutes| Duration::from_secs(60 * minutes));
+    TrafficPlan { words, lasts: lasts.and_then(minutes), step: step.and_then(minutes) }
 }
 
 /// Milliseconds; `None` for a missing time and for one that no clock can have.

@@ -90,6 +90,9 @@ impl Deployments for Aws {
     }
 
     async fn traffic_plan(&self, config: &str) -> Result<TrafficPlan, CallError> {
+        if let Some(plan) = facts::predefined_plan(config) {
+            return Ok(plan);
+        }
         let request = self.codedeploy.get_deployment_config();
         let answer = request.deployment_config_name(config).send().await;
         let answer = answer.map_err(|error| call_error(GET_CONFIG, config, &error))?;

@@ -1,11 +1,12 @@
 //! The calls as CodeDeploy sees them.
 
-use super::{RUNNING, function_name};
+use super::{RUNNING, facts, function_name};
 use crate::Service;
 use crate::fake_endpoint::{Answer, Asked, FakeEndpoint};
 use serde_json::json;
 use snapback_app::ports::{Actuator, CallErrorKind, Deployments, Discovery};
 use snapback_core::{DeploymentId, ExecutionId, HookStatus, Timestamp};
+use std::time::Duration;
 
 fn id() -> DeploymentId {
     DeploymentId::parse("d-A1B2C3D4E").unwrap()
@@ -116,5 +117,27 @@ fn running_words_are_all_running() {
     use snapback_core::observed::DeploymentStatus;
     for word in RUNNING {
         assert_eq!(DeploymentStatus::from_word(word), DeploymentStatus::Running, "{word}");
+    }
+}
+
+#[test]
+fn a_predefined_configuration_needs_no_call() {
+    let minutes = |count: u64| Some(Duration::from_secs(60 * count));
+    // (name, words, how long, step)
+    let table = [
+        ("LambdaCanary10Percent5Minutes", "10 %, then all after 5 min", minutes(5), minutes(5)),
+        ("LambdaCanary10Percent30Minutes", "10 %, then all after 30 min", minutes(30), minutes(30)),
+        ("LambdaLinear10PercentEvery1Minute", "10 % more every 1 min", minutes(9), minutes(1)),
+        ("LambdaLinear10PercentEvery10Minutes", "10 % more every 10 min", minutes(90), minutes(10)),
+        ("LambdaAllAtOnce", "all at once", minutes(0), None),
+    ];
+    for (name, words, lasts, step) in table {
+        let plan = facts::predefined_plan(&format!("CodeDeployDefault.{name}")).unwrap();
+        assert_eq!((plan.words.as_str(), plan.lasts, plan.step), (words, lasts, step), "{name}");
+    }
+    for other in
+        ["LambdaCanary10Percent5Minutes", "CodeDeployDefault.LambdaLinear10PercentEvery1Minutes", "checkout-canary"]
+    {
+        assert_eq!(facts::predefined_plan(other), None, "{other}");
     }
 }

@@ -44,12 +44,7 @@ impl Records for Aws {
         parsed(id, wire::parse_record(&items))
     }
 
-    async fn register(
-        &self,
-        deployment: &Deployment,
-        policy: &Policy,
-        evidence: &[Evidence],
-    ) -> Result<bool, CallError> {
+    async fn register(&self, deployment: &Deployment, policy: &Policy, writes: &[Write]) -> Result<bool, CallError> {
         let id = &deployment.id;
         let is_new = absent_or_expired(now());
         let mut actions = vec![
@@ -58,8 +53,7 @@ impl Records for Aws {
         ];
         let expires = deployment.registered_at + WATCH_LASTS;
         let watches = deployment.alarms.iter().map(|alarm| wire::watch_item(&alarm.name, id, expires));
-        let evidence = evidence.iter().map(|evidence| wire::evidence_item(id, evidence));
-        actions.extend(watches.chain(evidence).map(|item| Action::Put(item, None)));
+        actions.extend(watches.chain(write_items(deployment, writes)).map(|item| Action::Put(item, None)));
         let actions = without_repeats(actions);
         let (first, rest) = actions.split_at(actions.len().min(MAX_ACTIONS));
         match self.transact(id.as_str(), first).await {
@@ -76,11 +70,8 @@ impl Records for Aws {
             Condition::new("#version = :version").name("#version", attr::VERSION).number(":version", expected);
         let condition = if expected == 0 { absent_or_expired(now()) } else { version };
         let state = wire::state_item(deployment, expected.saturating_add(1));
-        // Evidence goes last, so that it is what overflows.
-        let (evidence, others): (Vec<_>, Vec<_>) = writes.iter().partition(|write| matches!(write, Write::Evidence(_)));
-        let items = others.into_iter().chain(evidence).map(|write| write_item(deployment, write));
         let mut actions = vec![Action::Put(state, Some(condition))];
-        actions.extend(items.map(|item| Action::Put(item, None)));
+        actions.extend(write_items(deployment, writes).map(|item| Action::Put(item, None)));
         let actions = without_repeats(actions);
         let (first, rest) = actions.split_at(actions.len().min(MAX_ACTIONS));
         self.transact(deployment.id.as_str(), first).await?;
@@ -116,10 +107,18 @@ impl Records for Aws {
     }
 
     async fn save_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<(), CallError> {
-        let condition = Condition::new("attribute_not_exists(#answered)").name("#answered", attr::ANSWERED);
-        let item = wire::lease_item(id, lease);
         // Stored, or answered already: both are what was asked for.
-        self.put(id.as_str(), item, Some(condition)).await.map(|_| ())
+        self.put(id.as_str(), wire::lease_item(id, lease), Some(not_answered())).await.map(|_| ())
+    }
+
+    async fn save_answer(&self, id: &DeploymentId, lease: &Lease, evidence: &Evidence) -> Result<(), CallError> {
+        let lease = Action::Put(wire::lease_item(id, lease), Some(not_answered()));
+        let evidence = Action::Put(wire::evidence_item(id, evidence), None);
+        match self.transact(id.as_str(), &[lease, evidence.clone()]).await {
+            // Answered already: what came of this answer is still told.
+            Err(error) if is_refused(&error) => self.transact(id.as_str(), &[evidence]).await,
+            result => result,
+        }
     }
 
     async fn live(&self) -> Result<Vec<(DeploymentId, Option<u64>)>, CallError> {
@@ -382,6 +381,17 @@ fn absent_or_expired(now: Timestamp) -> Condition {
 }
 
 /// The item of one write. What is written after the close goes with the rest of the deployment.
+/// A lease that has its final status stays as it is.
+fn not_answered() -> Condition {
+    Condition::new("attribute_not_exists(#answered)").name("#answered", attr::ANSWERED)
+}
+
+/// Evidence goes last, so that it is what overflows.
+fn write_items<'a>(deployment: &'a Deployment, writes: &'a [Write]) -> impl Iterator<Item = Item> + 'a {
+    let (evidence, others): (Vec<_>, Vec<_>) = writes.iter().partition(|write| matches!(write, Write::Evidence(_)));
+    others.into_iter().chain(evidence).map(move |write| write_item(deployment, write))
+}
+
 fn write_item(deployment: &Deployment, write: &Write) -> Item {
     let (id, group) = (&deployment.id, &deployment.group);
     let item = match write {

@@ -142,8 +142,8 @@ async fn a_deployment_is_registered_once_and_read_back() {
     let aws = table().aws(&[Service::DynamoDb]);
     assert_eq!(aws.load(&id()).await.unwrap(), None);
     let deployment = deployment(vec![alarm("a"), alarm("b")]);
-    assert!(aws.register(&deployment, &policy(), &[evidence(1)]).await.unwrap());
-    assert!(!aws.register(&deployment, &policy(), &[evidence(2)]).await.unwrap());
+    assert!(aws.register(&deployment, &policy(), &[Write::Evidence(evidence(1))]).await.unwrap());
+    assert!(!aws.register(&deployment, &policy(), &[Write::Evidence(evidence(2))]).await.unwrap());
 
     let record = aws.load(&id()).await.unwrap().unwrap();
     assert_eq!(record.deployment, deployment);
@@ -161,7 +161,8 @@ async fn more_than_a_transaction_holds_goes_after_it() {
     let aws = endpoint.aws(&[]);
     let deployment = deployment((0..80).map(|n| alarm(&format!("a{n}"))).collect());
     let lines: Vec<_> = (0..60).map(evidence).collect();
-    assert!(aws.register(&deployment, &policy(), &lines).await.unwrap());
+    let writes: Vec<_> = lines.iter().cloned().map(Write::Evidence).collect();
+    assert!(aws.register(&deployment, &policy(), &writes).await.unwrap());
     assert_eq!(endpoint.operations(), ["TransactWriteItems", "TransactWriteItems"]);
     let asked = endpoint.asked();
     let sizes = asked.iter().map(|asked| asked.json()["TransactItems"].as_array().unwrap().len());
@@ -304,7 +305,7 @@ async fn numbers_stand_beside_the_record_and_go_with_it() {
     let mut deployment = deployment(vec![]);
     aws.save_ledger(&id(), &ledger(1), 0, &[point(Signal::Errors, 0, Side::Canary, 100)]).await.unwrap();
     assert_eq!(aws.load(&id()).await.unwrap(), None, "numbers alone are no record");
-    aws.register(&deployment, &policy(), &[evidence(1)]).await.unwrap();
+    aws.register(&deployment, &policy(), &[Write::Evidence(evidence(1))]).await.unwrap();
     assert_eq!(aws.load(&id()).await.unwrap().unwrap().deployment, deployment);
     assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
     deployment.closed_at = Some(Timestamp::from_ms(0));
@@ -361,7 +362,12 @@ async fn a_lease_has_one_holder_and_one_answer() {
     answered.answered = Some((HookStatus::Failed, Timestamp::from_ms(3)));
     aws.save_lease(&id(), &answered).await.unwrap();
     aws.save_lease(&id(), &lease("three")).await.unwrap();
-    assert_eq!(aws.take_lease(&id(), &lease("four")).await.unwrap(), Some(answered));
+    assert_eq!(aws.take_lease(&id(), &lease("four")).await.unwrap(), Some(answered.clone()));
+
+    // The first answer stands, and what came of a later one is told nevertheless.
+    aws.save_answer(&id(), &lease("five"), &evidence(1)).await.unwrap();
+    assert_eq!(aws.take_lease(&id(), &lease("six")).await.unwrap(), Some(answered));
+    assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
 }
 
 #[tokio::test]
@@ -382,7 +388,7 @@ async fn the_sweep_has_one_holder_at_a_time() {
 async fn settling_lets_everything_expire_and_removes_watches() {
     let aws = table().aws(&[]);
     let mut deployment = deployment(vec![alarm("keep"), alarm("drop")]);
-    aws.register(&deployment, &policy(), &[evidence(1)]).await.unwrap();
+    aws.register(&deployment, &policy(), &[Write::Evidence(evidence(1))]).await.unwrap();
     deployment.closed_at = Some(now());
     let good = |n: i64| GoodRevision {
         at: Timestamp::from_ms(1_795_000_000_000 + n),
