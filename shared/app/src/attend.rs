@@ -221,6 +221,10 @@ impl<P: AttendPorts> Visit<'_, P> {
                 Write::Evidence(line) => {
                     tracing::info!(deployment = %self.record.deployment.id, kind = line.kind.as_str(), "{}", line.text);
                 }
+                Write::Lease(lease) => {
+                    self.record.leases.retain(|known| known.event != lease.event);
+                    self.record.leases.push(lease);
+                }
                 Write::Good(_) | Write::Refused(_) => {}
             }
         }

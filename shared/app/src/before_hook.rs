@@ -72,13 +72,15 @@ pub async fn before_allow_traffic<P: AttendPorts + Policies + Prober>(
         }
     }
     let checked = check_until_sure(ports, run, &lease).await;
-    let (mut status, mut why) = checked.answer();
+    let stored = match &checked.registered {
+        Some(registered) => store_result(ports, registered.record.clone(), &checked, &lease).await,
+        None => Ok((checked.answer(), false)),
+    };
+    let ((status, why), is_in_lease) = stored.unwrap_or_else(|error| {
+        tracing::error!(deployment = %run.deployment, %error, "result not stored");
+        (checked.answer(), false)
+    });
     if let Some(registered) = &checked.registered {
-        match store_result(ports, registered.record.clone(), &checked).await {
-            Ok(None) => {}
-            Ok(Some(refusal)) => (status, why) = (HookStatus::Failed, refusal.why),
-            Err(error) => tracing::error!(deployment = %run.deployment, %error, "result not stored"),
-        }
         ports.emit(Metric::HookDone {
             service: registered.record.deployment.service.clone(),
             result: Some(status),
@@ -86,7 +88,7 @@ pub async fn before_allow_traffic<P: AttendPorts + Policies + Prober>(
         });
     }
     lease.result = Some((status, why.clone()));
-    if let Err(error) = ports.save_lease(&run.deployment, &lease).await {
+    if !is_in_lease && let Err(error) = ports.save_lease(&run.deployment, &lease).await {
         tracing::error!(deployment = %run.deployment, %error, "result not in the lease");
     }
     answer_hook(ports, &run.deployment, &mut lease, status, &why).await.map_err(|cause| AppError::NotAnswered {
@@ -105,6 +107,11 @@ struct Checked {
 }
 
 impl Checked {
+    /// As [`Checked::answer`], unless somebody refused the deployment.
+    fn answer_with(&self, refusal: Option<&Refusal>) -> (HookStatus, String) {
+        refusal.map_or_else(|| self.answer(), |refusal| (HookStatus::Failed, refusal.why.clone()))
+    }
+
     fn answer(&self) -> (HookStatus, String) {
         match &self.conclusion {
             Conclusion::Pass { warnings } if warnings.is_empty() => {
@@ -214,13 +221,14 @@ async fn refresh<P: AttendPorts>(ports: &P, known: &mut Registered) {
     }
 }
 
-/// Puts the result on record before CodeDeploy is answered: doubts, or the refusal, and each check. Returns the refusal that
-/// holds afterwards: this one, or one that somebody else decided meanwhile.
+/// Puts the result on record and into the lease before CodeDeploy is answered: doubts, or the refusal, and each check. Returns the
+/// result that holds then, which somebody else's refusal may have changed, and whether the lease has it.
 async fn store_result<P: AttendPorts>(
     ports: &P,
     mut record: Record,
     checked: &Checked,
-) -> Result<Option<Refusal>, CallError> {
+    lease: &Lease,
+) -> Result<((HookStatus, String), bool), CallError> {
     let now = ports.now();
     let lines = checked.checks.iter().map(|check| {
         let text = format!("check {}: {:?}: {}", check.name, check.result, check.detail);
@@ -238,18 +246,24 @@ async fn store_result<P: AttendPorts>(
             deployment.phase = phase;
             deployment.refusal.get_or_insert(refusal);
         }
-        match ports.commit(&deployment, record.version, &lines).await {
-            Ok(()) => return Ok(deployment.refusal),
+        let result = checked.answer_with(deployment.refusal.as_ref());
+        let mut writes = lines.clone();
+        // The watchdog may have answered in this run's place.
+        if record.lease(lease.event).is_none_or(|known| known.answered.is_none()) {
+            writes.push(Write::Lease(Lease { result: Some(result.clone()), ..lease.clone() }));
+        }
+        match ports.commit(&deployment, record.version, &writes).await {
+            Ok(()) => return Ok((result, true)),
             Err(error) if error.is(CallErrorKind::Conflict) => match ports.load(&record.deployment.id).await? {
                 Some(fresh) => record = fresh,
-                None => return Ok(None),
+                None => return Ok((checked.answer(), false)),
             },
             Err(error) => return Err(error),
         }
     }
-    let id = &record.deployment.id;
-    tracing::warn!(deployment = %id, "the record changed under every try; the lease has the result");
-    Ok(record.deployment.refusal)
+    let deployment = &record.deployment;
+    tracing::warn!(deployment = %deployment.id, "the record changed under every try; the lease has the result");
+    Ok((checked.answer_with(deployment.refusal.as_ref()), false))
 }
 
 /// What the checks refuse, or a person who asked for a rollback while they ran.

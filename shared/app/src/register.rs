@@ -121,7 +121,7 @@ pub async fn register_facts<P: AttendPorts + Policies>(
     let mut writes = first_writes(&deployment, &history, has_parameter);
     let notices = writes.iter().filter_map(|write| match write {
         Write::Notice(notice) => Some(notice.clone()),
-        Write::Evidence(_) | Write::Rollback(_) | Write::Good(_) | Write::Refused(_) => None,
+        Write::Evidence(_) | Write::Rollback(_) | Write::Lease(_) | Write::Good(_) | Write::Refused(_) => None,
     });
     let notices = notices.collect();
     let evidence = first_lines(&deployment, &facts, plan.as_ref(), &policy, &readings);

@@ -384,7 +384,7 @@ fn calls_of_the_normal_path() {
         ("codedeploy:GetDeploymentConfig", 1),
         ("codedeploy:GetDeploymentGroup", 1),
         ("codedeploy:PutLifecycleEventHookExecutionStatus", 1),
-        ("dynamodb:PutItem", 2),
+        ("dynamodb:PutItem", 1),
         ("dynamodb:Query", 1),
         ("dynamodb:TransactWriteItems", 3),
         ("lambda:GetFunctionConfiguration", 2),

@@ -13,7 +13,9 @@ mod intake;
 mod tests;
 
 use crate::alarm::{AlarmReading, AlarmState};
-use crate::deployment::{Deployment, Evidence, EvidenceKind, GoodRevision, Record, Refusal, RefusedRevision, Verb};
+use crate::deployment::{
+    Deployment, Evidence, EvidenceKind, GoodRevision, Lease, Record, Refusal, RefusedRevision, Verb,
+};
 use crate::judged::{Control, Judged};
 use crate::lifecycle::{Event, Exposure};
 use crate::notice::{Delivery, Notice, NoticeKind};
@@ -123,6 +125,8 @@ pub enum Write {
     Rollback(Rollback),
     /// Writes a notice.
     Notice(Notice),
+    /// Replaces a hook's lease; if it has been answered meanwhile, nothing of the transaction is written.
+    Lease(Lease),
     /// Adds a last known good revision to the deployment's group.
     Good(GoodRevision),
     /// Refuses a revision in the deployment's group for a time.

@@ -135,9 +135,19 @@ impl Table {
         let is_paused = in_force.is_some_and(|since| now >= since + PAUSE_TAKES);
         let mut decided_while_paused = Vec::new();
         let items = self.items(&id);
+        let leases = writes.iter().filter_map(|write| match write {
+            Write::Lease(lease) => Some(lease),
+            Write::Evidence(_) | Write::Rollback(_) | Write::Notice(_) | Write::Good(_) | Write::Refused(_) => None,
+        });
+        let leases: Vec<&Lease> = leases.collect();
+        let is_answered = |lease: &&Lease| items.leases.get(&lease.event).is_some_and(|known| known.answered.is_some());
+        if leases.iter().any(is_answered) {
+            return Err(conflict());
+        }
         let Some(record) = items.record.as_mut().filter(|record| record.version == expected) else {
             return Err(conflict());
         };
+        items.leases.extend(leases.into_iter().map(|lease| (lease.event, lease.clone())));
         let mut violations = Vec::new();
         if record.deployment.phase.is_closed() && record.deployment.phase != deployment.phase {
             violations.push(format!("{id} left {:?} for {:?}", record.deployment.phase, deployment.phase));
@@ -148,7 +158,7 @@ impl Table {
         let may_decide = record.rollback.is_none() && record.deployment.refusal.is_none();
         let decided_by = writes.iter().filter(|_| may_decide).find_map(|write| match write {
             Write::Rollback(rollback) => Some(rollback.trigger),
-            Write::Evidence(_) | Write::Notice(_) | Write::Good(_) | Write::Refused(_) => None,
+            Write::Evidence(_) | Write::Notice(_) | Write::Lease(_) | Write::Good(_) | Write::Refused(_) => None,
         });
         let by_itself = |trigger: &Trigger| !matches!(trigger, Trigger::Operator | Trigger::CodeDeploy);
         if let Some(trigger) = decided_by.or(refused_by).filter(by_itself).filter(|_| is_paused) {
@@ -173,6 +183,7 @@ impl Table {
                     record.notices.retain(|known| known.kind != notice.kind);
                     record.notices.push(notice.clone());
                 }
+                Write::Lease(_) => {}
                 Write::Good(_) | Write::Refused(_) => group_writes.push(write.clone()),
             }
         }
@@ -187,7 +198,7 @@ impl Table {
                     history.refused.retain(|known| known.revision != refused.revision && now < known.until);
                     history.refused.push(refused);
                 }
-                Write::Evidence(_) | Write::Rollback(_) | Write::Notice(_) => {}
+                Write::Evidence(_) | Write::Rollback(_) | Write::Notice(_) | Write::Lease(_) => {}
             }
         }
         self.add_evidence(&id, &evidence);

@@ -53,7 +53,8 @@ impl Records for Aws {
         ];
         let expires = deployment.registered_at + WATCH_LASTS;
         let watches = deployment.alarms.iter().map(|alarm| wire::watch_item(&alarm.name, id, expires));
-        actions.extend(watches.chain(write_items(deployment, writes)).map(|item| Action::Put(item, None)));
+        actions.extend(watches.map(|item| Action::Put(item, None)));
+        actions.extend(puts(deployment, writes));
         let actions = without_repeats(actions);
         let (first, rest) = actions.split_at(actions.len().min(MAX_ACTIONS));
         match self.transact(id.as_str(), first).await {
@@ -71,7 +72,7 @@ impl Records for Aws {
         let condition = if expected == 0 { absent_or_expired(now()) } else { version };
         let state = wire::state_item(deployment, expected.saturating_add(1));
         let mut actions = vec![Action::Put(state, Some(condition))];
-        actions.extend(write_items(deployment, writes).map(|item| Action::Put(item, None)));
+        actions.extend(puts(deployment, writes));
         let actions = without_repeats(actions);
         let (first, rest) = actions.split_at(actions.len().min(MAX_ACTIONS));
         self.transact(deployment.id.as_str(), first).await?;
@@ -387,9 +388,12 @@ fn not_answered() -> Condition {
 }
 
 /// Evidence goes last, so that it is what overflows.
-fn write_items<'a>(deployment: &'a Deployment, writes: &'a [Write]) -> impl Iterator<Item = Item> + 'a {
+fn puts<'a>(deployment: &'a Deployment, writes: &'a [Write]) -> impl Iterator<Item = Action> + 'a {
     let (evidence, others): (Vec<_>, Vec<_>) = writes.iter().partition(|write| matches!(write, Write::Evidence(_)));
-    others.into_iter().chain(evidence).map(move |write| write_item(deployment, write))
+    others.into_iter().chain(evidence).map(move |write| {
+        let condition = matches!(write, Write::Lease(_)).then(not_answered);
+        Action::Put(write_item(deployment, write), condition)
+    })
 }
 
 fn write_item(deployment: &Deployment, write: &Write) -> Item {
@@ -398,6 +402,7 @@ fn write_item(deployment: &Deployment, write: &Write) -> Item {
         Write::Evidence(evidence) => wire::evidence_item(id, evidence),
         Write::Rollback(rollback) => wire::rollback_item(id, rollback),
         Write::Notice(notice) => wire::notice_item(id, notice),
+        Write::Lease(lease) => wire::lease_item(id, lease),
         Write::Good(good) => return wire::good_item(group, good),
         Write::Refused(refused) => return wire::refused_item(group, refused),
     };

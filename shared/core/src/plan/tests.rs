@@ -245,7 +245,7 @@ impl Facts {
                 }
                 Write::Notice(notice) => self.record.notices.push(notice),
                 Write::Evidence(line) => self.story.push(line),
-                Write::Good(_) | Write::Refused(_) => {}
+                Write::Lease(_) | Write::Good(_) | Write::Refused(_) => {}
             }
         }
         let is_open = |deployment: &Deployment| deployment.incident.is_some_and(|incident| incident.is_open());
