@@ -162,23 +162,11 @@ impl<P: AttendPorts> Visit<'_, P> {
 
     /// Carries out one step; false: nothing is left to do now.
     async fn step(&mut self) -> Result<bool, AppError> {
-        let now = self.ports.now();
-        let case = Case {
-            record: &self.record,
-            observed: &self.observed,
-            readings: &self.readings,
-            judged: self.judged,
-            suffering: &self.suffering,
-            control: self.control,
-            pauses: self.pauses,
-            caller: self.caller,
-            now,
-        };
-        let step = next_step(&case);
+        let step = self.next(&self.record);
         tracing::debug!(deployment = %self.record.deployment.id, ?step, "step");
         match step {
             Step::Rest => return Ok(false),
-            Step::Record(deployment, writes) => self.commit(*deployment, writes).await?,
+            Step::Record(deployment, writes) => self.store(*deployment, writes).await?,
             Step::ReadAlarms => self.readings = read_alarms(self.ports, &self.record).await,
             Step::LookAtVersions(signal) => {
                 let found = who_suffers(self.ports, &self.record, signal).await;
@@ -196,6 +184,34 @@ impl<P: AttendPorts> Visit<'_, P> {
             Step::Settle => self.settle().await?,
         }
         Ok(true)
+    }
+
+    fn next(&self, record: &Record) -> Step {
+        next_step(&Case {
+            record,
+            observed: &self.observed,
+            readings: &self.readings,
+            judged: self.judged,
+            suffering: &self.suffering,
+            control: self.control,
+            pauses: self.pauses,
+            caller: self.caller,
+            now: self.ports.now(),
+        })
+    }
+
+    /// Stores, and reads meanwhile the numbers that will be asked for next.
+    async fn store(&mut self, deployment: Deployment, writes: Vec<Write>) -> Result<(), AppError> {
+        let stored = Record { deployment: deployment.clone(), ..self.record.clone() };
+        let decides = writes.iter().any(|write| !matches!(write, Write::Evidence(_)));
+        let Step::LookAtVersions(signal) = (if decides { Step::Rest } else { self.next(&stored) }) else {
+            return self.commit(deployment, writes).await;
+        };
+        let ports = self.ports;
+        let (committed, found) = tokio::join!(self.commit(deployment, writes), who_suffers(ports, &stored, signal));
+        committed?;
+        self.suffering.push((signal, found));
+        Ok(())
     }
 
     async fn ask_control_probes(&mut self) {
