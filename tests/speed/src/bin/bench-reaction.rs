@@ -371,11 +371,9 @@ impl Bench<'_> {
             (detail.get("alarmName")?.as_str()? == name).then_some(event.at)
         });
         let published = published.await?;
-        let started = next(&mut runs, "the alarm handler", |event| match event {
-            LambdaEvent::InvocationStarted { function, request_id, asked, began } if *function == handler => {
-                Some((request_id.clone(), *asked, *began))
-            }
-            _ => None,
+        let started = next(&mut runs, "the alarm handler", |event| {
+            let LambdaEvent::InvocationStarted { function, request_id, asked, began } = event else { return None };
+            (*function == handler).then(|| (request_id.clone(), *asked, *began))
         });
         let (request, asked, began) = started.await?;
         let mut made = Vec::new();
@@ -386,11 +384,9 @@ impl Bench<'_> {
             (call.action == STOP && call.outcome == Outcome::Ok).then(|| (call.principal.clone(), call.ended))
         });
         let (by, accepted) = accepted.await?;
-        let ended = next(&mut runs, "the end of the alarm handler", |event| match event {
-            LambdaEvent::InvocationEnded { request_id, error_type, .. } if *request_id == request => {
-                Some(error_type.clone())
-            }
-            _ => None,
+        let ended = next(&mut runs, "the end of the alarm handler", |event| {
+            let LambdaEvent::InvocationEnded { request_id, error_type, .. } = event else { return None };
+            (*request_id == request).then(|| error_type.clone())
         });
         if let Some(error) = ended.await? {
             return Err(format!("the alarm handler failed: {error}").into());
