@@ -166,7 +166,7 @@ mod tests {
         let table = [
             ("watching", 1, 9, 1),
             ("pauses", 10, 18, 2),
-            ("deployment", 20, 28, 3),
+            ("deployment", 19, 28, 3),
             ("target", 20, 31, 3),
             ("alias", 21, 29, 3),
             // Began while `target` was under way, after the other two.

@@ -46,7 +46,7 @@ pub struct Measured {
     pub looks: Vec<Duration>,
     /// Processor time of the watcher in these minutes; `None` where the system does not tell.
     pub cpu: Option<Duration>,
-    /// Largest resident memory of the watcher so far, KiB.
+    /// Largest resident memory of the watcher, KiB.
     pub memory_kb: u64,
 }
 

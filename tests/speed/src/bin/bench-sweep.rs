@@ -1,11 +1,11 @@
 //! What the sweep costs, and how that grows: `make bench-sweep`.
 //!
 //! The real `watcher` runs on the embedded AWS and looks after many services, each with a canary deployment in its shift.
-//! Their metrics by version are made up; no service has a process. The number of services grows from size to size. At each one
-//! the deployments are put on record by the recorder, the watcher runs once to get to know them, and then its calls, looks,
-//! processor time and memory are measured over some of its minutes (of 60 s), and compared with limits.
+//! Their metrics by version are made up; no service has a process. For each size the deployments are put on record by the
+//! recorder, the watcher runs once to get to know them, and then its calls, looks, processor time and memory are measured over
+//! some of its minutes (of 60 s), and compared with limits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,7 @@ use snapback_speed::options::{functions_folder, growing_numbers, number};
 use snapback_speed::process::{cpu_time, resident_kb};
 use snapback_speed::services::{self, CANARY_PERCENT};
 use snapback_speed::sweep::{Calls, Measured, PAUSE, calls_table, growth_table, looks, not_linear};
+use snapback_stage::access::CallRecord;
 use snapback_stage::embedded::EmbeddedAws;
 use snapback_stage::lambda::LambdaEvent;
 use snapback_stage::parts::LambdaControl;
@@ -24,6 +25,7 @@ use snapback_stage::rehearsal;
 use snapback_stage::stage::StageConfig;
 use snapback_stage::wiring::Wiring;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 const HELP: &str = "\
@@ -32,7 +34,7 @@ Measures what the sweep costs on the embedded AWS, in real minutes, and how that
 Usage: bench-sweep [OPTIONS]
 
   --deployments N[,N…]     services with a running deployment each, growing (default 1,10,100,1000)
-  --minutes M              minutes that are measured from 100 deployments on (default 2); below, it is one
+  --minutes M              minutes that are measured from 100 deployments on (default 3); below, it is one
   --bucket SECONDS         bucket of the policies, and of `new bucket` below (default 60)
   --alarms                 policies that name one alarm each, instead of ones that compare versions
   --functions DIR          folder of the function binaries and the demo application (default: this one's)
@@ -131,7 +133,7 @@ impl Options {
         };
         let mut options = Self {
             deployments: vec![1, 10, 100, 1000],
-            minutes: 2,
+            minutes: 3,
             bucket_s: 60,
             alarms: false,
             functions: None,
@@ -170,14 +172,38 @@ impl Options {
 
 async fn measure(options: &Options) -> Result<Vec<Measured>, Failure> {
     let functions = functions_folder(options.functions.as_deref())?;
+    let (small, large): (Vec<usize>, Vec<usize>) = options.deployments.iter().partition(|size| **size < LARGE);
+    // Small ones are idle nearly all the time: they do not disturb one another.
+    let mut side_by_side = JoinSet::new();
+    for size in small {
+        side_by_side.spawn(measure_one(options.clone(), size, functions.clone()));
+    }
+    let mut measured = Vec::new();
+    while let Some(ended) = side_by_side.join_next().await {
+        measured.push(ended??);
+    }
+    for size in large {
+        measured.push(measure_one(options.clone(), size, functions.clone()).await?);
+    }
+    measured.sort_by_key(|size| size.deployments);
+    Ok(measured)
+}
+
+/// Each size has a stage and a watcher of its own, so that none has to do with what another one left behind.
+async fn measure_one(options: Options, deployments: usize, functions: PathBuf) -> Result<Measured, Failure> {
     let config = StageConfig { minute: MINUTE, port: None, store: None };
     let aws = Arc::new(EmbeddedAws::start(config, functions.clone()).await?);
-    let measured = on_stage(options, &aws, functions).await;
+    let measured = on_stage(&options, deployments, &aws, &functions).await;
     aws.shutdown().await;
     measured
 }
 
-async fn on_stage(options: &Options, aws: &Arc<EmbeddedAws>, functions: PathBuf) -> Result<Vec<Measured>, Failure> {
+async fn on_stage(
+    options: &Options,
+    deployments: usize,
+    aws: &Arc<EmbeddedAws>,
+    functions: &Path,
+) -> Result<Measured, Failure> {
     let watcher = install(aws, functions).await?;
     let (shifting, seen) = watch::channel(Vec::new());
     let memory = Arc::new(AtomicU64::new(0));
@@ -185,21 +211,23 @@ async fn on_stage(options: &Options, aws: &Arc<EmbeddedAws>, functions: PathBuf)
     let traffic = tokio::spawn(async move { present(&traffic_aws, &seen).await });
     let watched = watcher.clone();
     let memory_watch = tokio::spawn(async move { watch_memory(&watched_aws, &watched, &peak).await });
-    let bench = Bench { options, aws, watcher, shifting, memory };
+    let bench = Bench { options, aws, watcher, deployments, shifting, memory };
+    let stopping = traffic.abort_handle();
     let measured = tokio::select! {
-        measured = bench.all_sizes() => measured,
+        measured = bench.measure() => measured,
         broken = traffic => Err(broken?.err().unwrap_or_else(|| "the traffic ended".into())),
     };
+    stopping.abort();
     memory_watch.abort();
     measured
 }
 
 /// The installation, with a watcher that runs when we say so. Answers its name.
-async fn install(aws: &EmbeddedAws, functions: PathBuf) -> Result<String, Failure> {
+async fn install(aws: &EmbeddedAws, functions: &Path) -> Result<String, Failure> {
     let wiring = Wiring::built_in()?;
     aws.stage.access.iam().enforce(wiring.authority.clone());
     // The deadline of a hook: there is none here.
-    rehearsal::snapback(aws, &wiring, &functions, MINUTE).await?;
+    rehearsal::snapback(aws, &wiring, functions, MINUTE).await?;
     for rule in wiring.rules.iter().filter(|rule| rule.rule.get("ScheduleExpression").is_some()) {
         let name = rule.rule.get("Name").and_then(Value::as_str).unwrap_or_default();
         if !aws.stage.bus.set_enabled(name, false) {
@@ -261,29 +289,16 @@ struct Bench<'a> {
     options: &'a Options,
     aws: &'a EmbeddedAws,
     watcher: String,
+    deployments: usize,
     /// Services whose traffic shifts.
     shifting: watch::Sender<Vec<String>>,
     memory: Arc<AtomicU64>,
 }
 
 impl Bench<'_> {
-    async fn all_sizes(&self) -> Result<Vec<Measured>, Failure> {
-        let mut measured = Vec::new();
-        let mut there = 0;
-        for size in &self.options.deployments {
-            eprintln!("{size} deployments: the recorder puts them on record ...");
-            self.grow(there, *size).await?;
-            there = *size;
-            eprintln!("{size} deployments: the watcher gets to know them ...");
-            self.one_run().await?;
-            measured.push(self.measure(*size).await?);
-        }
-        Ok(measured)
-    }
-
-    /// Services `from` to `to` with their deployments, on record.
-    async fn grow(&self, from: usize, to: usize) -> Result<(), Failure> {
-        let services: Vec<String> = (from..to).map(|index| format!("service-{index:04}")).collect();
+    /// All deployments in their shift and on record.
+    async fn set_up(&self) -> Result<(), Failure> {
+        let services: Vec<String> = (0..self.deployments).map(|index| format!("service-{index:04}")).collect();
         for service in &services {
             if self.options.alarms {
                 let alarm = services::alarm_on_errors(&alarm_of(service), service);
@@ -294,13 +309,13 @@ impl Bench<'_> {
             services::put_past(self.aws, service, HISTORY_MINUTES).await?;
         }
         for (created, some) in services.chunks(AT_ONCE).enumerate() {
-            self.on_record(from + created * AT_ONCE).await?;
+            self.on_record(created * AT_ONCE).await?;
             for service in some {
                 services::deploy(self.aws, service, &[]).await?;
                 self.shifting.send_modify(|shifting| shifting.push(service.clone()));
             }
         }
-        self.on_record(to).await
+        self.on_record(self.deployments).await
     }
 
     /// Waits until so many deployments are on record.
@@ -357,7 +372,12 @@ impl Bench<'_> {
         last.join("\n")
     }
 
-    async fn measure(&self, deployments: usize) -> Result<Measured, Failure> {
+    async fn measure(&self) -> Result<Measured, Failure> {
+        let deployments = self.deployments;
+        eprintln!("{deployments} deployments: the recorder puts them on record ...");
+        self.set_up().await?;
+        eprintln!("{deployments} deployments: the watcher gets to know them ...");
+        self.one_run().await?;
         let minutes = self.options.minutes_of(deployments);
         let (before, pid, began) = (self.calls(), self.only_process()?, Instant::now());
         let cpu_before = cpu_time(pid);
@@ -371,8 +391,7 @@ impl Bench<'_> {
         }
         let cpu = cpu_time(pid).zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
         let log = self.aws.stage.access.calls();
-        let is_new =
-            |call: &&snapback_stage::access::CallRecord| call.principal == PRINCIPAL && call.began >= began.into_std();
+        let is_new = |call: &&CallRecord| call.principal == PRINCIPAL && call.began >= began.into_std();
         let times: Vec<_> = log.iter().filter(is_new).map(|call| (call.began, call.ended)).collect();
         let mut calls = self.calls();
         for (action, count) in before {
@@ -403,7 +422,7 @@ fn tell(options: &Options, measured: &[Measured]) -> Result<ExitCode, Failure> {
     println!("{}", growth_table(measured));
     println!("{}", calls_table(measured));
     println!(
-        "A look lasts from its first call to the answer of its last one. × is the ratio to the row above. Memory is the\nlargest since the watcher's process started."
+        "A look lasts from its first call to the answer of its last one. × is the ratio to the row above. Memory is the\nlargest that the watcher's process had."
     );
     if measured.iter().any(|size| size.cpu.is_none()) {
         println!("This system does not tell the processor time of a process.");
