@@ -377,7 +377,10 @@ impl Bench<'_> {
         eprintln!("{deployments} deployments: the recorder puts them on record ...");
         self.set_up().await?;
         eprintln!("{deployments} deployments: the watcher gets to know them ...");
+        let met = Instant::now();
         self.one_run().await?;
+        // As the schedule does it: when in a minute the looks are decides in which minute a bucket comes.
+        sleep_until(met + MINUTE).await;
         let minutes = self.options.minutes_of(deployments);
         let (before, pid, began) = (self.calls(), self.only_process()?, Instant::now());
         let cpu_before = cpu_time(pid);
@@ -422,7 +425,7 @@ fn tell(options: &Options, measured: &[Measured]) -> Result<ExitCode, Failure> {
     println!("{}", growth_table(measured));
     println!("{}", calls_table(measured));
     println!(
-        "A look lasts from its first call to the answer of its last one. × is the ratio to the row above. Memory is the\nlargest that the watcher's process had."
+        "A look lasts from its first call to the answer of its last one, the stage's own time included. Six looks a minute: most\nfind nothing new, the longest is one in which a bucket comes. × is the ratio to the row above. Memory is the largest\nthat the watcher's process had."
     );
     if measured.iter().any(|size| size.cpu.is_none()) {
         println!("This system does not tell the processor time of a process.");
