@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::sync::broadcast;
 
@@ -52,6 +53,10 @@ pub struct RuleId(u64);
 pub struct CallRecord {
     /// Milliseconds since 1970 at which the call was answered (or found to get no answer).
     pub at_ms: i64,
+    /// When it came in.
+    pub began: Instant,
+    /// The same moment as `at_ms`, for measurements.
+    pub ended: Instant,
     /// Access key id of the caller.
     pub principal: String,
     /// For example `codedeploy:StopDeployment`.
@@ -170,10 +175,12 @@ impl Access {
         effects.first().copied()
     }
 
-    /// Notes the end of a call and tells all listeners.
-    pub fn record(&self, principal: &str, action: &str, outcome: Outcome) {
+    /// Notes the end of a call that came in at `began`, and tells all listeners.
+    pub fn record(&self, began: Instant, principal: &str, action: &str, outcome: Outcome) {
         let record = CallRecord {
             at_ms: self.inner.clock.now_ms(),
+            began,
+            ended: Instant::now(),
             principal: principal.to_owned(),
             action: action.to_owned(),
             outcome,
@@ -390,8 +397,8 @@ mod tests {
             tokio::spawn(async move { access.wait_for("P", "sns:Publish").await })
         };
         tokio::task::yield_now().await;
-        access.record("Q", "sns:Publish", Outcome::Ok);
-        access.record("P", "sns:Publish", Outcome::Error("NotFound".to_owned()));
+        access.record(Instant::now(), "Q", "sns:Publish", Outcome::Ok);
+        access.record(Instant::now(), "P", "sns:Publish", Outcome::Error("NotFound".to_owned()));
         let call = waiting.await.unwrap();
         assert_eq!(call.outcome, Outcome::Error("NotFound".to_owned()));
         assert_eq!(access.calls().len(), 2);
@@ -401,10 +408,10 @@ mod tests {
     fn calls_are_counted_by_who_and_what_also_when_the_log_forgets_them() {
         let access = access();
         for _ in 0..=LOG_MAX {
-            access.record("WATCHER", "dynamodb:Query", Outcome::Ok);
+            access.record(Instant::now(), "WATCHER", "dynamodb:Query", Outcome::Ok);
         }
-        access.record("WATCHER", "sns:Publish", Outcome::Unanswered { carried_out: false });
-        access.record("RECORDER", "sns:Publish", Outcome::Error("NotFound".to_owned()));
+        access.record(Instant::now(), "WATCHER", "sns:Publish", Outcome::Unanswered { carried_out: false });
+        access.record(Instant::now(), "RECORDER", "sns:Publish", Outcome::Error("NotFound".to_owned()));
         let counts: Vec<((String, String), u64)> = access.counts().into_iter().collect();
         let key = |who: &str, what: &str| (who.to_owned(), what.to_owned());
         let expected = [

@@ -5,7 +5,7 @@ pub mod pattern;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -100,6 +100,8 @@ pub struct FaultId(u64);
 pub struct Published {
     /// Milliseconds since 1970.
     pub at_ms: i64,
+    /// The same moment, for measurements.
+    pub at: Instant,
     /// The whole event with its envelope.
     pub event: Value,
 }
@@ -229,7 +231,7 @@ impl EventBus {
         let at_ms = self.inner.clock.now_ms();
         let event = envelope(at_ms, source, detail_type, resources, detail);
         let id = event.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-        self.keep(Published { at_ms, event: event.clone() });
+        self.keep(Published { at_ms, at: Instant::now(), event: event.clone() });
         let targets: Vec<(String, Target)> = lock(&self.inner.state)
             .rules
             .iter()
@@ -310,7 +312,7 @@ impl EventBus {
             }
             let at_ms = self.inner.clock.now_ms();
             let event = envelope(at_ms, "aws.events", SCHEDULED_EVENT, &[rule_arn(&rule)], json!({}));
-            self.keep(Published { at_ms, event: event.clone() });
+            self.keep(Published { at_ms, at: Instant::now(), event: event.clone() });
             for target in targets {
                 self.send("aws.events", SCHEDULED_EVENT, &rule_arn(&rule), target, event.clone());
             }

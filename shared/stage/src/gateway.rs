@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -32,6 +33,7 @@ pub struct Gateway {
 struct Inner {
     access: Access,
     services: Mutex<BTreeMap<&'static str, Arc<dyn Service>>>,
+    latency: Mutex<Duration>,
     stop: watch::Sender<bool>,
 }
 
@@ -40,13 +42,18 @@ impl Gateway {
     #[must_use]
     pub fn new(access: Access) -> Self {
         let (stop, _) = watch::channel(false);
-        Self { inner: Arc::new(Inner { access, services: Mutex::default(), stop }) }
+        Self { inner: Arc::new(Inner { access, services: Mutex::default(), latency: Mutex::default(), stop }) }
     }
 
     /// Plugs `service` in for all calls whose IAM prefix is `name` (`codedeploy`, `cloudwatch`, `lambda`, …); replaces a
     /// former one. Possible at any time.
     pub fn register(&self, name: &'static str, service: Arc<dyn Service>) {
         lock(&self.inner.services).insert(name, service);
+    }
+
+    /// From now on every call waits this long before anything is done about it, as on a network (not at all at first).
+    pub fn set_latency(&self, latency: Duration) {
+        *lock(&self.inner.latency) = latency;
     }
 
     /// Listens on 127.0.0.1:`port` (`None` = a free one) until [`Gateway::stop`] or the end of `tasks`.
@@ -117,14 +124,16 @@ impl Gateway {
     }
 
     async fn carry_out(&self, call: Identified, unreadable: Option<ApiFault>, request: ApiRequest) -> RawResponse {
+        let began = Instant::now();
         let Identified { service, operation, protocol, .. } = call;
+        self.travel().await;
         let action = action_of(service, &operation);
         let principal = request.principal.clone();
         let access = &self.inner.access;
         let denied = self.denied(&request);
         let effect = access.admit(&principal, &action).or(denied.as_ref().map(|_| Effect::Deny));
         if effect == Some(Effect::Hang) {
-            access.record(&principal, &action, Outcome::Unanswered { carried_out: false });
+            access.record(began, &principal, &action, Outcome::Unanswered { carried_out: false });
             return std::future::pending().await;
         }
         let ask = denied.unwrap_or_else(|| request.ask("*"));
@@ -134,12 +143,21 @@ impl Gateway {
             None => self.dispatch(request).await,
         };
         if effect == Some(Effect::LoseAnswer) {
-            access.record(&principal, &action, Outcome::Unanswered { carried_out: true });
+            access.record(began, &principal, &action, Outcome::Unanswered { carried_out: true });
             return std::future::pending().await;
         }
         let raw = encode(service, &operation, protocol, response);
-        access.record(&principal, &action, raw.error.clone().map_or(Outcome::Ok, Outcome::Error));
+        access.record(began, &principal, &action, raw.error.clone().map_or(Outcome::Ok, Outcome::Error));
         raw
+    }
+
+    /// The latency, on a thread of its own: tokio's timer would make each call a millisecond longer.
+    async fn travel(&self) {
+        let latency = *lock(&self.inner.latency);
+        if !latency.is_zero() {
+            // It only fails while the stage ends.
+            let _ = tokio::task::spawn_blocking(move || std::thread::sleep(latency)).await;
+        }
     }
 
     /// What the caller's role does not allow of this call, if anything.
@@ -198,7 +216,6 @@ mod tests {
     use crate::iam::policy::Policy;
     use crate::protocol::BoxFuture;
     use serde_json::{Value, json};
-    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
@@ -285,6 +302,16 @@ mod tests {
             request.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
             assert_eq!(answer(&gateway, request).await.0, expected, "{target}");
         }
+    }
+
+    #[tokio::test]
+    async fn latency_is_part_of_a_call() {
+        let (gateway, access) = gateway();
+        let latency = Duration::from_millis(20);
+        gateway.set_latency(latency);
+        answer(&gateway, call("CodeDeploy_20141006.GetDeployment", "{}")).await;
+        let [record] = access.calls().try_into().unwrap();
+        assert!(record.ended.duration_since(record.began) >= latency, "{record:?}");
     }
 
     #[tokio::test]

@@ -65,6 +65,26 @@ async fn an_invocation_is_answered_logged_and_measured() {
 }
 
 #[tokio::test]
+async fn a_cold_start_lies_between_two_named_moments() {
+    let mut world = World::new();
+    world.create("checkout", |_| {});
+    let mut waits = Vec::new();
+    for _ in 0..2 {
+        let result = world.invoke("checkout", "{}").await;
+        let started = world.event(|event| match event {
+            LambdaEvent::InvocationStarted { function, request_id, asked, began } => {
+                Some((function.clone(), request_id.clone(), began.duration_since(*asked)))
+            }
+            _ => None,
+        });
+        let (function, request_id, waited) = started.await;
+        assert_eq!((function.as_str(), request_id), ("checkout", result.request_id));
+        waits.push(waited);
+    }
+    assert!(waits[0] > 2 * waits[1], "a process had to start for the first one only: {waits:?}");
+}
+
+#[tokio::test]
 async fn every_way_to_fail_is_said_as_lambda_says_it() {
     let world = World::new();
     world.create("checkout", |config| config.timeout = Duration::from_millis(1500));

@@ -25,8 +25,9 @@ const FIRST_POLL: Duration = Duration::from_millis(300);
 const STOP_DELAY: Duration = Duration::from_millis(500);
 /// Each half of a rollback deployment: until the alias is restored, and until it is over (real time).
 const ROLLBACK_HALF: Duration = Duration::from_millis(500);
-/// Between two looks at the alarms (AWS time).
-const POLL_EVERY: Duration = Duration::from_secs(10);
+/// Between two looks at the alarms of a group (AWS time). The documentation says that CodeDeploy reads them
+/// (`ignorePollAlarmFailure`, its role's permission for DescribeAlarms), but not how often: this is ours.
+pub const POLL_EVERY: Duration = Duration::from_secs(10);
 /// Shortest wait between two looks, however fast the stage's minute is.
 const POLL_EVERY_MIN: Duration = Duration::from_millis(50);
 /// A hook that nobody answers fails after this (AWS time).

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 pub use app_spec::{AppSpec, Resource};
+pub use engine::POLL_EVERY;
 pub use model::{EventStatus, Platform, Status};
 pub use truth::{DeploymentTruth, EventTruth, HookAnswer, HookInvocation, StopTruth, WeightChange};
 

@@ -170,6 +170,14 @@ impl Lambda {
         let pooled = state.functions().flat_map(|function| &function.environments);
         pooled.filter_map(|pooled| pooled.environment.pid()).collect()
     }
+
+    /// Ids of the processes of one function that run now; none when there is no such function.
+    #[must_use]
+    pub fn processes_of(&self, function: &str) -> Vec<u32> {
+        let state = self.core.state();
+        let pooled = state.get(&FunctionRef::parse(function).name).map(|function| function.environments.as_slice());
+        pooled.unwrap_or_default().iter().filter_map(|pooled| pooled.environment.pid()).collect()
+    }
 }
 
 impl Core {

@@ -1,8 +1,21 @@
 //! What happened in Lambda, for timelines and for tests that wait for a named event.
 
+use std::time::Instant;
+
 /// One thing that happened. Sent after its metrics are recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LambdaEvent {
+    /// An environment was handed an invocation.
+    InvocationStarted {
+        /// Function name.
+        function: String,
+        /// The same for all attempts of one asynchronous event.
+        request_id: String,
+        /// When an environment was looked for: between this and `began` lies a cold start, if there was one.
+        asked: Instant,
+        /// When the environment was ready.
+        began: Instant,
+    },
     /// An attempt to run a function ended, well or not.
     InvocationEnded {
         /// Function name.

@@ -1,7 +1,7 @@
 //! One attempt to run a function.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -46,6 +46,8 @@ struct Lease {
     version: String,
     timeout: Duration,
     freezes: bool,
+    /// When it was taken.
+    asked: Instant,
     /// `None` when the invocation is to fail without running.
     environment: Option<Arc<Environment>>,
 }
@@ -100,6 +102,7 @@ impl Core {
         if self.is_stopping() {
             return Err(ApiError::new("ServiceException", "the stage is shutting down").into());
         }
+        let asked = Instant::now();
         let mut state = self.state();
         let function = state.get_mut(&target.name)?;
         let draw = || self.split.lock().unwrap_or_else(PoisonError::into_inner).f64();
@@ -125,6 +128,7 @@ impl Core {
             version: version.version,
             timeout: version.timeout,
             freezes: function.faults.contains(&Fault::Freeze),
+            asked,
             environment,
         })
     }
@@ -144,6 +148,9 @@ impl Lease {
         if self.freezes {
             environment.freeze().await;
         }
+        let (function, request_id_told) = (self.function.clone(), request_id.to_owned());
+        let (asked, began) = (self.asked, Instant::now());
+        self.core.tell(LambdaEvent::InvocationStarted { function, request_id: request_id_told, asked, began });
         let started_ms = clock.now_ms();
         let before = tokio::time::Instant::now();
         let ending = environment.run(request_id, qualifier, payload, started_ms).await;

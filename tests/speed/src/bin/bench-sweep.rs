@@ -1,83 +1,96 @@
-//! What the sweep costs: `make bench-sweep`.
+//! What the sweep costs, and how that grows: `make bench-sweep`.
 //!
 //! The real `watcher` runs on the embedded AWS and looks after many services, each with a canary deployment in its shift.
-//! Their metrics by version are made up; no service has a process. After all deployments are on record, the calls of the
-//! watcher are counted over some of its minutes (of 60 s), and compared with limits.
+//! Their metrics by version are made up; no service has a process. For each size the deployments are put on record by the
+//! recorder, the watcher runs once to get to know them, and then its calls, looks, processor time and memory are measured over
+//! some of its minutes (of 60 s), and compared with limits.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use snapback_speed::Failure;
+use snapback_speed::options::{functions_folder, growing_numbers, number};
+use snapback_speed::process::{cpu_time, resident_kb};
+use snapback_speed::services::{self, CANARY_PERCENT};
+use snapback_speed::sweep::{Calls, Measured, PAUSE, calls_table, growth_table, looks, not_linear};
+use snapback_stage::access::CallRecord;
 use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::lambda::{AsyncConfig, FunctionConfig};
-use snapback_stage::parts::{ACCOUNT, AliasRouting, LambdaControl};
-use snapback_stage::rehearsal::{ALIAS, POLICY_PREFIX, TABLE};
+use snapback_stage::lambda::LambdaEvent;
+use snapback_stage::parts::LambdaControl;
+use snapback_stage::rehearsal;
 use snapback_stage::stage::StageConfig;
-use tokio::time::{Instant, sleep, sleep_until};
+use snapback_stage::wiring::Wiring;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 const HELP: &str = "\
-Measures what the sweep costs on the embedded AWS.
+Measures what the sweep costs on the embedded AWS, in real minutes, and how that grows.
 
 Usage: bench-sweep [OPTIONS]
 
-  --deployments N          services with a running deployment each (default 100)
-  --minutes M              minutes that are measured (default 3)
+  --deployments N[,N…]     services with a running deployment each, growing (default 1,10,100,1000)
+  --minutes M              minutes that are measured from 100 deployments on (default 3); below, it is one
   --bucket SECONDS         bucket of the policies, and of `new bucket` below (default 60)
   --alarms                 policies that name one alarm each, instead of ones that compare versions
-  --functions DIR          folder of the watcher binary (default: this one's)
-  --no-limits              only print; otherwise the exit code is 1 when a limit is broken:
+  --functions DIR          folder of the function binaries and the demo application (default: this one's)
+  --json FILE              write the figures
+  --no-limits              only print; otherwise the exit code is 1 when a limit is broken. From 100 deployments on:
   --max-get-metric-data X  GetMetricData per minute and 100 deployments (default 5)
   --max-batch-get X        BatchGetDeployments per minute and 100 deployments (default 4)
   --max-describe-alarms X  DescribeAlarms per minute and 100 deployments (default 2)
   --max-dynamodb X         DynamoDB calls per deployment and new bucket (default 2)
-  --max-rss-mb X           largest resident memory of a watcher process, MiB (default 256)";
+  --max-rss-mb X           largest resident memory of the watcher, MiB (default 256)
+  --max-growth X           calls and processor time per deployment, as a multiple of those at the size before (default 1.3:
+                           room for chance; n log n would be 1.5 from 100 to 1,000, n² would be 10)
 
-const WATCHER: &str = "snapback-watcher";
+Exit codes: 0 fine, 1 a limit is broken, 2 usage, 3 could not run.";
+
 /// Access key of the watcher: by it its calls are told from others.
 const PRINCIPAL: &str = "watcher";
 /// One minute of the watcher.
 const MINUTE: Duration = Duration::from_secs(60);
-/// Minutes within which all deployments must be on record.
-const REGISTRATION_MINUTES_MAX: u32 = 10;
-/// Log lines of the watcher that are shown when they are not.
+/// From this size on limits hold, and more than a minute is measured.
+const LARGE: usize = 100;
+/// Deployments that are created before they are on record, at most: as many as the recorder has environments.
+const AT_ONCE: usize = 10;
+/// Within this time the recorder puts a deployment on record.
+const RECORD_MAX: Duration = Duration::from_secs(60);
+/// How often the table is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A run of the watcher, at most.
+const RUN_MAX: Duration = Duration::from_secs(95);
+/// Log lines of the watcher that are shown when something is missing.
 const LOG_LINES: usize = 10;
 /// History that is there before the deployments, in minutes: the hour that a policy looks back by default.
 const HISTORY_MINUTES: i64 = 62;
-/// Requests a second of each service.
-const LOAD: i64 = 20;
 /// Seconds between two points of one service; each second another part of the services gets theirs.
 const POINT_EVERY_S: i64 = 10;
-/// Share of the new version, per cent.
-const CANARY_PERCENT: i64 = 30;
-/// Latencies, in ms, of which each bucket has its share; fixed, so that nothing looks slower than before.
-const LATENCIES_MS: [f64; 5] = [20.0, 35.0, 50.0, 65.0, 80.0];
-/// Data of one PutMetricData.
-const DATA_PER_PUT: usize = 900;
 
 #[derive(Debug, Clone)]
 struct Options {
-    deployments: usize,
+    deployments: Vec<usize>,
     minutes: u32,
     bucket_s: u32,
     alarms: bool,
     functions: Option<PathBuf>,
+    json: Option<PathBuf>,
     limits: Option<Limits>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Limits {
     get_metric_data: f64,
     batch_get: f64,
     describe_alarms: f64,
     dynamodb: f64,
     rss_mb: f64,
+    growth: f64,
 }
-
-type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let options = match Options::read(std::env::args().skip(1)) {
@@ -98,8 +111,8 @@ fn main() -> ExitCode {
             return ExitCode::from(3);
         }
     };
-    match runtime.block_on(measure(&options)) {
-        Ok(measured) => tell(&options, &measured),
+    match runtime.block_on(measure(&options)).and_then(|measured| tell(&options, &measured)) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("bench-sweep: {error}");
             ExitCode::from(3)
@@ -110,10 +123,23 @@ fn main() -> ExitCode {
 impl Options {
     /// `None` when help is asked for.
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut limits =
-            Limits { get_metric_data: 5.0, batch_get: 4.0, describe_alarms: 2.0, dynamodb: 2.0, rss_mb: 256.0 };
-        let mut options =
-            Self { deployments: 100, minutes: 3, bucket_s: 60, alarms: false, functions: None, limits: None };
+        let mut limits = Limits {
+            get_metric_data: 5.0,
+            batch_get: 4.0,
+            describe_alarms: 2.0,
+            dynamodb: 2.0,
+            rss_mb: 256.0,
+            growth: 1.3,
+        };
+        let mut options = Self {
+            deployments: vec![1, 10, 100, 1000],
+            minutes: 3,
+            bucket_s: 60,
+            alarms: false,
+            functions: None,
+            json: None,
+            limits: None,
+        };
         let mut is_limited = true;
         while let Some(flag) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value"));
@@ -121,15 +147,17 @@ impl Options {
                 "--help" | "-h" => return Ok(None),
                 "--alarms" => options.alarms = true,
                 "--no-limits" => is_limited = false,
-                "--deployments" => options.deployments = number(&flag, &value()?, 1, 2000)?,
+                "--deployments" => options.deployments = growing_numbers(&flag, &value()?, 1, 2000)?,
                 "--minutes" => options.minutes = number(&flag, &value()?, 1, 60)?,
                 "--bucket" => options.bucket_s = number(&flag, &value()?, 5, 60)?,
                 "--functions" => options.functions = Some(PathBuf::from(value()?)),
+                "--json" => options.json = Some(PathBuf::from(value()?)),
                 "--max-get-metric-data" => limits.get_metric_data = number(&flag, &value()?, 0.0, f64::MAX)?,
                 "--max-batch-get" => limits.batch_get = number(&flag, &value()?, 0.0, f64::MAX)?,
                 "--max-describe-alarms" => limits.describe_alarms = number(&flag, &value()?, 0.0, f64::MAX)?,
                 "--max-dynamodb" => limits.dynamodb = number(&flag, &value()?, 0.0, f64::MAX)?,
                 "--max-rss-mb" => limits.rss_mb = number(&flag, &value()?, 0.0, f64::MAX)?,
+                "--max-growth" => limits.growth = number(&flag, &value()?, 0.0, f64::MAX)?,
                 unknown => return Err(format!("there is no option {unknown}")),
             }
         }
@@ -137,89 +165,82 @@ impl Options {
         Ok(Some(options))
     }
 
-    fn functions(&self) -> Result<PathBuf, Failure> {
-        let own = std::env::current_exe()?;
-        let beside = own.parent().map(PathBuf::from);
-        let folder = self.functions.clone().or(beside).ok_or("cannot tell where the functions are: --functions DIR")?;
-        let watcher = folder.join("watcher");
-        if watcher.is_file() {
-            Ok(folder)
-        } else {
-            Err(format!("{} is missing; build it with: make binaries", watcher.display()).into())
-        }
+    fn minutes_of(&self, deployments: usize) -> u32 {
+        if deployments < LARGE { 1 } else { self.minutes }
     }
 }
 
-fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display>(
-    flag: &str,
-    text: &str,
-    least: T,
-    most: T,
-) -> Result<T, String> {
-    match text.parse::<T>() {
-        Ok(value) if (&least..=&most).contains(&&value) => Ok(value),
-        Ok(_) | Err(_) => Err(format!("{flag} is `{text}`, allowed is {least} to {most}")),
+async fn measure(options: &Options) -> Result<Vec<Measured>, Failure> {
+    let functions = functions_folder(options.functions.as_deref())?;
+    let (small, large): (Vec<usize>, Vec<usize>) = options.deployments.iter().partition(|size| **size < LARGE);
+    // Small ones are idle nearly all the time: they do not disturb one another.
+    let mut side_by_side = JoinSet::new();
+    for size in small {
+        side_by_side.spawn(measure_one(options.clone(), size, functions.clone()));
     }
+    let mut measured = Vec::new();
+    while let Some(ended) = side_by_side.join_next().await {
+        measured.push(ended??);
+    }
+    for size in large {
+        measured.push(measure_one(options.clone(), size, functions.clone()).await?);
+    }
+    measured.sort_by_key(|size| size.deployments);
+    Ok(measured)
 }
 
-/// Calls of the watcher by action.
-type Calls = BTreeMap<String, u64>;
-
-struct Measured {
-    calls: Calls,
-    rss_max_kb: u64,
-}
-
-async fn measure(options: &Options) -> Result<Measured, Failure> {
-    let functions = options.functions()?;
+/// Each size has a stage and a watcher of its own, so that none has to do with what another one left behind.
+async fn measure_one(options: Options, deployments: usize, functions: PathBuf) -> Result<Measured, Failure> {
     let config = StageConfig { minute: MINUTE, port: None, store: None };
     let aws = Arc::new(EmbeddedAws::start(config, functions.clone()).await?);
-    let measured = on_stage(options, &aws, functions).await;
+    let measured = on_stage(&options, deployments, &aws, &functions).await;
     aws.shutdown().await;
     measured
 }
 
-async fn on_stage(options: &Options, aws: &Arc<EmbeddedAws>, functions: PathBuf) -> Result<Measured, Failure> {
-    install(aws, functions).await?;
-    let services: Vec<String> = (0..options.deployments).map(|index| format!("service-{index:04}")).collect();
-    for service in &services {
-        stand_up(aws, service, options).await?;
-    }
-    past(aws, &services).await?;
-    for service in &services {
-        deploy(aws, service).await?;
-    }
-    let rss = Arc::new(AtomicU64::new(0));
-    let (traffic_aws, watched_aws, peak) = (Arc::clone(aws), Arc::clone(aws), Arc::clone(&rss));
-    let traffic =
-        tokio::spawn(async move { present(&traffic_aws, &services).await.map_err(|error| error.to_string()) });
-    let memory = tokio::spawn(async move { watch_memory(&watched_aws, &peak).await });
-    let calls = tokio::select! {
-        calls = sweep(options, aws) => calls,
-        broken = traffic => Err(broken?.err().unwrap_or_else(|| "the traffic ended".to_owned()).into()),
+async fn on_stage(
+    options: &Options,
+    deployments: usize,
+    aws: &Arc<EmbeddedAws>,
+    functions: &Path,
+) -> Result<Measured, Failure> {
+    let watcher = install(aws, functions).await?;
+    let (shifting, seen) = watch::channel(Vec::new());
+    let memory = Arc::new(AtomicU64::new(0));
+    let (traffic_aws, watched_aws, peak) = (Arc::clone(aws), Arc::clone(aws), Arc::clone(&memory));
+    let traffic = tokio::spawn(async move { present(&traffic_aws, &seen).await });
+    let watched = watcher.clone();
+    let memory_watch = tokio::spawn(async move { watch_memory(&watched_aws, &watched, &peak).await });
+    let bench = Bench { options, aws, watcher, deployments, shifting, memory };
+    let stopping = traffic.abort_handle();
+    let measured = tokio::select! {
+        measured = bench.measure() => measured,
+        broken = traffic => Err(broken?.err().unwrap_or_else(|| "the traffic ended".into())),
     };
-    memory.abort();
-    Ok(Measured { calls: calls?, rss_max_kb: rss.load(Ordering::Relaxed) })
+    stopping.abort();
+    memory_watch.abort();
+    measured
 }
 
-/// Table, topic and watcher.
-async fn install(aws: &EmbeddedAws, functions: PathBuf) -> Result<(), Failure> {
-    let table = snapback_wire::record::create_table_request(TABLE);
-    aws.call(aws.stage.dynamodb.as_ref(), "dynamodb", "CreateTable", table).await.map_err(|fault| fault.message)?;
-    let topic = aws.stage.sns.create_topic("snapback");
-    let mut config = FunctionConfig::new(WATCHER, functions.join("watcher"), PRINCIPAL);
-    config.timeout = Duration::from_secs(90);
-    config.async_config = AsyncConfig { max_retries: 0, max_event_age: MINUTE, on_failure: None };
-    config.environment =
-        [("SNAPBACK_TABLE", TABLE), ("SNAPBACK_TOPIC_ARN", topic.as_str()), ("SNAPBACK_POLICY_PREFIX", POLICY_PREFIX)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
-    Ok(aws.lambda.create_function(config)?)
+/// The installation, with a watcher that runs when we say so. Answers its name.
+async fn install(aws: &EmbeddedAws, functions: &Path) -> Result<String, Failure> {
+    let wiring = Wiring::built_in()?;
+    aws.stage.access.iam().enforce(wiring.authority.clone());
+    // The deadline of a hook: there is none here.
+    rehearsal::snapback(aws, &wiring, functions, MINUTE).await?;
+    for rule in wiring.rules.iter().filter(|rule| rule.rule.get("ScheduleExpression").is_some()) {
+        let name = rule.rule.get("Name").and_then(Value::as_str).unwrap_or_default();
+        if !aws.stage.bus.set_enabled(name, false) {
+            return Err(format!("the rule {name} is not on the stage").into());
+        }
+    }
+    let watcher = wiring.function(PRINCIPAL).ok_or("the installation has no watcher")?;
+    Ok(watcher.name.clone())
 }
 
 fn policy(service: &str, options: &Options) -> Value {
     let signals = if options.alarms {
-        json!({"errors": {"alarms": [format!("{service}-errors")]}})
+        json!({"errors": {"alarms": [alarm_of(service)]}})
     } else {
         json!({
             "errors": {"against_baseline": {}},
@@ -234,201 +255,28 @@ fn policy(service: &str, options: &Options) -> Value {
     policy
 }
 
-/// Function with two versions, alias, alarm, group and policy of one service.
-async fn stand_up(aws: &EmbeddedAws, service: &str, options: &Options) -> Result<(), Failure> {
-    let mut config = FunctionConfig::new(service, "/bin/sh", service);
-    // Nothing ever runs, so no binary is read.
-    config.package = Some(service.as_bytes().to_vec());
-    aws.lambda.create_function(config)?;
-    let old = aws.lambda.publish_version(service, None)?;
-    aws.lambda.update_code(service, "/bin/sh".into(), Some(format!("{service} anew").into_bytes()))?;
-    aws.lambda.publish_version(service, None)?;
-    aws.lambda.create_alias(service, ALIAS, AliasRouting { version: old, additional: None })?;
-    if options.alarms {
-        let alarm = json!({
-            "AlarmName": format!("{service}-errors"), "Namespace": "AWS/Lambda", "MetricName": "Errors",
-            "Dimensions": dimensions(service, None), "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1,
-            "Threshold": 100, "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"
-        });
-        aws.cloudwatch.call("PutMetricAlarm", alarm).await?;
-    }
-    codedeploy(aws, "CreateApplication", json!({"applicationName": service, "computePlatform": "Lambda"})).await?;
-    let name = format!("{service}-canary");
-    let canary = json!({"canaryPercentage": CANARY_PERCENT, "canaryInterval": 600});
-    let config = json!({
-        "deploymentConfigName": name, "computePlatform": "Lambda",
-        "trafficRoutingConfig": {"type": "TimeBasedCanary", "timeBasedCanary": canary}
-    });
-    codedeploy(aws, "CreateDeploymentConfig", config).await?;
-    let group = json!({
-        "applicationName": service, "deploymentGroupName": service, "deploymentConfigName": name,
-        "serviceRoleArn": format!("arn:aws:iam::{ACCOUNT}:role/codedeploy"),
-        "deploymentStyle": {"deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL"},
-        "autoRollbackConfiguration": {"enabled": true, "events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_REQUEST"]}
-    });
-    codedeploy(aws, "CreateDeploymentGroup", group).await?;
-    let parameter = json!({
-        "Name": format!("{POLICY_PREFIX}/{service}/{service}"), "Value": policy(service, options).to_string(), "Type": "String"
-    });
-    aws.call(aws.stage.ssm.as_ref(), "ssm", "PutParameter", parameter).await.map_err(|fault| fault.message)?;
-    Ok(())
-}
-
-/// A deployment without hooks: its shift begins at once and outlasts the measurement.
-async fn deploy(aws: &EmbeddedAws, service: &str) -> Result<(), Failure> {
-    let spec = json!({
-        "version": 0.0,
-        "Resources": [{service: {
-            "Type": "AWS::Lambda::Function",
-            "Properties": {"Name": service, "Alias": ALIAS, "CurrentVersion": "1", "TargetVersion": "2"}
-        }}]
-    });
-    let revision = json!({"revisionType": "AppSpecContent", "appSpecContent": {"content": spec.to_string()}});
-    let input = json!({"applicationName": service, "deploymentGroupName": service, "revision": revision});
-    codedeploy(aws, "CreateDeployment", input).await
-}
-
-async fn codedeploy(aws: &EmbeddedAws, operation: &str, input: Value) -> Result<(), Failure> {
-    let service = aws.stage.codedeploy.clone();
-    let answer = aws.call(&service, "codedeploy", operation, input).await;
-    answer.map(drop).map_err(|fault| format!("{operation}: {}: {}", fault.code, fault.message).into())
-}
-
-fn dimensions(service: &str, version: Option<&str>) -> Value {
-    let dimension = |name: &str, value: &str| json!({"Name": name, "Value": value});
-    let mut dimensions = vec![dimension("FunctionName", service), dimension("Resource", &format!("{service}:{ALIAS}"))];
-    dimensions.extend(version.map(|version| dimension("ExecutedVersion", version)));
-    Value::Array(dimensions)
-}
-
-/// What `requests` of one version, or of the whole alias, leave in `AWS/Lambda`.
-fn data(service: &str, version: Option<&str>, at_s: i64, requests: i64) -> Vec<Value> {
-    let datum = |name: &str, values: &[f64], each: i64| {
-        let counts = vec![each; values.len()];
-        json!({
-            "MetricName": name, "Dimensions": dimensions(service, version), "Timestamp": at_s,
-            "Values": values, "Counts": counts, "StorageResolution": 1
-        })
-    };
-    let of_each = (requests / 5).max(1);
-    vec![
-        datum("Invocations", &[1.0], requests),
-        datum("Errors", &[0.0], requests),
-        datum("Duration", &LATENCIES_MS, of_each),
-    ]
-}
-
-/// Data of `seconds` of traffic of a service whose new version gets `percent` of it.
-fn traffic(service: &str, at_s: i64, seconds: i64, percent: i64) -> Vec<Value> {
-    let all = LOAD * seconds;
-    let new = all * percent / 100;
-    let mut data_of_all = data(service, None, at_s, all);
-    data_of_all.extend(data(service, Some("1"), at_s, all - new));
-    if new > 0 {
-        data_of_all.extend(data(service, Some("2"), at_s, new));
-    }
-    data_of_all
-}
-
-async fn put(aws: &EmbeddedAws, data: Vec<Value>) -> Result<(), Failure> {
-    for part in data.chunks(DATA_PER_PUT) {
-        aws.cloudwatch.call("PutMetricData", json!({"Namespace": "AWS/Lambda", "MetricData": part})).await?;
-    }
-    Ok(())
-}
-
-/// The hour before.
-async fn past(aws: &EmbeddedAws, services: &[String]) -> Result<(), Failure> {
-    let now_s = aws.stage.clock.now_ms() / 1000;
-    for service in services {
-        let minutes = (1..=HISTORY_MINUTES).rev().map(|minute| now_s - minute * 60);
-        put(aws, minutes.flat_map(|at_s| traffic(service, at_s, 60, 0)).collect()).await?;
-    }
-    Ok(())
+fn alarm_of(service: &str) -> String {
+    format!("{service}-errors")
 }
 
 /// Traffic from now on, for ever: each second a tenth of the services get their points of ten seconds.
-async fn present(aws: &EmbeddedAws, services: &[String]) -> Result<(), Failure> {
+async fn present(aws: &EmbeddedAws, shifting: &watch::Receiver<Vec<String>>) -> Result<(), Failure> {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     for second in 0_usize.. {
         every_second.tick().await;
         let at_s = aws.stage.clock.now_ms() / 1000;
-        let turn = usize::try_from(POINT_EVERY_S).unwrap_or(1);
-        let theirs = services.iter().skip(second % turn).step_by(turn);
-        put(aws, theirs.flat_map(|service| traffic(service, at_s, POINT_EVERY_S, CANARY_PERCENT)).collect()).await?;
+        let turn = usize::try_from(POINT_EVERY_S)?;
+        let theirs: Vec<String> = shifting.borrow().iter().skip(second % turn).step_by(turn).cloned().collect();
+        let data = theirs.iter().flat_map(|name| services::traffic(name, at_s, POINT_EVERY_S, CANARY_PERCENT, 0));
+        services::put_data(aws, &data.collect::<Vec<Value>>()).await?;
     }
     Ok(())
 }
 
-/// Lets the watcher run once a minute until everything is on record, then counts.
-async fn sweep(options: &Options, aws: &EmbeddedAws) -> Result<Calls, Failure> {
-    let mut at = Instant::now();
-    let mut registering = 0;
-    while on_record(aws).await? < options.deployments {
-        if registering == REGISTRATION_MINUTES_MAX {
-            let found = on_record(aws).await?;
-            let log = aws.lambda.log(WATCHER);
-            let last: Vec<&str> = log.iter().rev().take(LOG_LINES).rev().map(|line| line.text.as_str()).collect();
-            let said = last.join("\n");
-            return Err(format!("only {found} deployments are on record after {registering} minutes:\n{said}").into());
-        }
-        registering += 1;
-        eprintln!("minute {registering}: the watcher puts the deployments on record ...");
-        at = one_minute(aws, at).await?;
-    }
-    let before = calls(aws);
-    for minute in 1..=options.minutes {
-        eprintln!("measured minute {minute} of {} ...", options.minutes);
-        at = one_minute(aws, at).await?;
-    }
-    let mut counted = calls(aws);
-    for (action, count) in before {
-        if let Some(all) = counted.get_mut(&action) {
-            *all -= count;
-        }
-    }
-    Ok(counted)
-}
-
-/// One run of the watcher, as its schedule begins it. The next one is due at the time that is answered.
-async fn one_minute(aws: &EmbeddedAws, at: Instant) -> Result<Instant, Failure> {
-    aws.lambda.invoke_async(WATCHER, json!({"detail-type": "Scheduled Event", "source": "aws.events"}))?;
-    let next = at + MINUTE;
-    sleep_until(next).await;
-    Ok(next)
-}
-
-/// STATE items in the table.
-async fn on_record(aws: &EmbeddedAws) -> Result<usize, Failure> {
-    let scan = json!({
-        "TableName": TABLE, "FilterExpression": "sk = :state", "ExpressionAttributeValues": {":state": {"S": "STATE"}},
-        "ProjectionExpression": "pk"
-    });
-    let (mut found, mut start) = (0, Value::Null);
+/// Keeps the largest resident memory of the watcher in `peak_kb`.
+async fn watch_memory(aws: &EmbeddedAws, watcher: &str, peak_kb: &AtomicU64) {
     loop {
-        let mut page = scan.clone();
-        if let (false, Some(members)) = (start.is_null(), page.as_object_mut()) {
-            members.insert("ExclusiveStartKey".to_owned(), start);
-        }
-        let answer = aws.call(aws.stage.dynamodb.as_ref(), "dynamodb", "Scan", page).await;
-        let answer = answer.map_err(|fault| fault.message)?;
-        found += answer.get("Items").and_then(Value::as_array).map_or(0, Vec::len);
-        start = answer.get("LastEvaluatedKey").cloned().unwrap_or(Value::Null);
-        if start.is_null() {
-            return Ok(found);
-        }
-    }
-}
-
-fn calls(aws: &EmbeddedAws) -> Calls {
-    let counts = aws.stage.access.counts().into_iter();
-    counts.filter(|((principal, _), _)| principal == PRINCIPAL).map(|((_, action), count)| (action, count)).collect()
-}
-
-/// Keeps the largest resident memory of a process in `peak_kb`.
-async fn watch_memory(aws: &EmbeddedAws, peak_kb: &AtomicU64) {
-    loop {
-        for pid in aws.lambda.process_ids() {
+        for pid in aws.lambda.processes_of(watcher) {
             if let Some(kb) = resident_kb(pid).await {
                 peak_kb.fetch_max(kb, Ordering::Relaxed);
             }
@@ -437,65 +285,221 @@ async fn watch_memory(aws: &EmbeddedAws, peak_kb: &AtomicU64) {
     }
 }
 
-/// The process's own high-water mark where the system keeps one, else what it has now.
-async fn resident_kb(pid: u32) -> Option<u64> {
-    if let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) {
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        return line.split_whitespace().next()?.parse().ok();
-    }
-    let said = tokio::process::Command::new("ps").args(["-o", "rss=", "-p", &pid.to_string()]).output().await.ok()?;
-    String::from_utf8_lossy(&said.stdout).trim().parse().ok()
+struct Bench<'a> {
+    options: &'a Options,
+    aws: &'a EmbeddedAws,
+    watcher: String,
+    deployments: usize,
+    /// Services whose traffic shifts.
+    shifting: watch::Sender<Vec<String>>,
+    memory: Arc<AtomicU64>,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of minutes are far below 2^52")]
-fn tell(options: &Options, measured: &Measured) -> ExitCode {
-    let (deployments, minutes) = (options.deployments as f64, f64::from(options.minutes));
-    let per_minute = |count: u64| count as f64 / minutes;
-    let per_hundred = |count: u64| per_minute(count) * 100.0 / deployments;
-    println!("{} deployments in their shift, {} minutes of the watcher\n", options.deployments, options.minutes);
-    println!("{:<44} {:>12} {:>24}", "calls of the watcher", "per minute", "per minute and 100");
-    for (action, count) in measured.calls.iter().filter(|(_, count)| **count > 0) {
-        println!("{action:<44} {:>12.1} {:>24.2}", per_minute(*count), per_hundred(*count));
+impl Bench<'_> {
+    /// All deployments in their shift and on record.
+    async fn set_up(&self) -> Result<(), Failure> {
+        let services: Vec<String> = (0..self.deployments).map(|index| format!("service-{index:04}")).collect();
+        for service in &services {
+            if self.options.alarms {
+                let alarm = services::alarm_on_errors(&alarm_of(service), service);
+                self.aws.cloudwatch.call("PutMetricAlarm", alarm).await?;
+            }
+            services::stand_up(self.aws, service, &[]).await?;
+            services::put_policy(self.aws, service, &policy(service, self.options)).await?;
+            services::put_past(self.aws, service, HISTORY_MINUTES).await?;
+        }
+        for (created, some) in services.chunks(AT_ONCE).enumerate() {
+            self.on_record(created * AT_ONCE).await?;
+            for service in some {
+                services::deploy(self.aws, service, &[]).await?;
+                self.shifting.send_modify(|shifting| shifting.push(service.clone()));
+            }
+        }
+        self.on_record(self.deployments).await
     }
-    let count_of = |action: &str| measured.calls.get(action).copied().unwrap_or(0);
-    let dynamodb: u64 =
-        measured.calls.iter().filter(|(action, _)| action.starts_with("dynamodb:")).map(|(_, count)| count).sum();
-    let buckets = minutes * 60.0 / f64::from(options.bucket_s);
-    let figures = |limits: Limits| {
-        [
-            (
-                "GetMetricData per minute and 100",
-                per_hundred(count_of("cloudwatch:GetMetricData")),
-                limits.get_metric_data,
-            ),
-            (
-                "BatchGetDeployments per minute and 100",
-                per_hundred(count_of("codedeploy:BatchGetDeployments")),
-                limits.batch_get,
-            ),
-            (
-                "DescribeAlarms per minute and 100",
-                per_hundred(count_of("cloudwatch:DescribeAlarms")),
-                limits.describe_alarms,
-            ),
-            ("DynamoDB per deployment and new bucket", dynamodb as f64 / deployments / buckets, limits.dynamodb),
-            ("largest watcher process, MiB", measured.rss_max_kb as f64 / 1024.0, limits.rss_mb),
-        ]
-    };
-    println!();
-    let none = f64::INFINITY;
-    let unlimited =
-        Limits { get_metric_data: none, batch_get: none, describe_alarms: none, dynamodb: none, rss_mb: none };
-    let mut is_broken = false;
-    for (what, value, limit) in figures(options.limits.unwrap_or(unlimited)) {
-        let is_over = value > limit;
-        is_broken |= is_over;
-        let said = match (limit.is_finite(), is_over) {
-            (false, _) => String::new(),
-            (true, true) => format!("LIMIT BROKEN: {limit}"),
-            (true, false) => format!("at most {limit}"),
+
+    /// Waits until so many deployments are on record.
+    async fn on_record(&self, count: usize) -> Result<(), Failure> {
+        let wait = async {
+            while services::on_record(self.aws).await?.len() < count {
+                sleep(LOOK_EVERY).await;
+            }
+            Ok(())
         };
-        println!("{what:<44} {value:>12.2}   {said}");
+        match timeout(RECORD_MAX, wait).await {
+            Ok(done) => done,
+            Err(_) => {
+                let found = services::on_record(self.aws).await?.len();
+                Err(format!("only {found} of {count} deployments are on record after {} s", RECORD_MAX.as_secs())
+                    .into())
+            }
+        }
     }
-    if is_broken { ExitCode::from(1) } else { ExitCode::SUCCESS }
+
+    /// One run of the watcher, as its schedule begins it.
+    fn begin_run(&self) -> Result<(), Failure> {
+        Ok(self
+            .aws
+            .lambda
+            .invoke_async(&self.watcher, json!({"detail-type": "Scheduled Event", "source": "aws.events"}))?)
+    }
+
+    /// One run to its end.
+    async fn one_run(&self) -> Result<(), Failure> {
+        let mut events = self.aws.lambda.subscribe();
+        self.begin_run()?;
+        let ended = async {
+            loop {
+                match events.recv().await {
+                    Ok(LambdaEvent::InvocationEnded { function, error_type, .. }) if function == self.watcher => {
+                        return error_type;
+                    }
+                    Ok(_) => {}
+                    Err(error) => return Some(error.to_string()),
+                }
+            }
+        };
+        match timeout(RUN_MAX, ended).await {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(format!("a run of the watcher failed: {error}\n{}", self.log()).into()),
+            Err(_) => Err(format!("a run of the watcher did not end\n{}", self.log()).into()),
+        }
+    }
+
+    fn log(&self) -> String {
+        let log = self.aws.lambda.log(&self.watcher);
+        let last: Vec<&str> = log.iter().rev().take(LOG_LINES).rev().map(|line| line.text.as_str()).collect();
+        last.join("\n")
+    }
+
+    async fn measure(&self) -> Result<Measured, Failure> {
+        let deployments = self.deployments;
+        eprintln!("{deployments} deployments: the recorder puts them on record ...");
+        self.set_up().await?;
+        eprintln!("{deployments} deployments: the watcher gets to know them ...");
+        let met = Instant::now();
+        self.one_run().await?;
+        // As the schedule does it: when in a minute the looks are decides in which minute a bucket comes.
+        sleep_until(met + MINUTE).await;
+        let minutes = self.options.minutes_of(deployments);
+        let (before, pid, began) = (self.calls(), self.only_process()?, Instant::now());
+        let cpu_before = cpu_time(pid);
+        for minute in 1..=minutes {
+            eprintln!("{deployments} deployments: measured minute {minute} of {minutes} ...");
+            self.begin_run()?;
+            sleep_until(began + MINUTE * minute).await;
+        }
+        if self.only_process()? != pid {
+            return Err(format!("the watcher's process was replaced while it was measured\n{}", self.log()).into());
+        }
+        let cpu = cpu_time(pid).zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
+        let log = self.aws.stage.access.calls();
+        let is_new = |call: &&CallRecord| call.principal == PRINCIPAL && call.began >= began.into_std();
+        let times: Vec<_> = log.iter().filter(is_new).map(|call| (call.began, call.ended)).collect();
+        let mut calls = self.calls();
+        for (action, count) in before {
+            if let Some(all) = calls.get_mut(&action) {
+                *all -= count;
+            }
+        }
+        calls.retain(|_, count| *count > 0);
+        let memory_kb = self.memory.load(Ordering::Relaxed);
+        Ok(Measured { deployments, minutes, calls, looks: looks(&times, PAUSE), cpu, memory_kb })
+    }
+
+    fn calls(&self) -> Calls {
+        let counts = self.aws.stage.access.counts().into_iter();
+        let own = counts.filter(|((principal, _), _)| principal == PRINCIPAL);
+        own.map(|((_, action), count)| (action, count)).collect()
+    }
+
+    fn only_process(&self) -> Result<u32, Failure> {
+        match self.aws.lambda.processes_of(&self.watcher).as_slice() {
+            [pid] => Ok(*pid),
+            others => Err(format!("the watcher has {} processes instead of one\n{}", others.len(), self.log()).into()),
+        }
+    }
+}
+
+fn tell(options: &Options, measured: &[Measured]) -> Result<ExitCode, Failure> {
+    println!("{}", growth_table(measured));
+    println!("{}", calls_table(measured));
+    println!(
+        "A look lasts from its first call to the answer of its last one, the stage's own time included. Six looks a minute: most\nfind nothing new, the longest is one in which a bucket comes. × is the ratio to the row above. Memory is the largest\nthat the watcher's process had."
+    );
+    if measured.iter().any(|size| size.cpu.is_none()) {
+        println!("This system does not tell the processor time of a process.");
+    }
+    if let Some(file) = &options.json {
+        let sizes: Vec<Value> = measured.iter().map(Measured::json).collect();
+        let document =
+            json!({"bench": "sweep", "bucket_s": options.bucket_s, "alarms": options.alarms, "sizes": sizes});
+        std::fs::write(file, format!("{document:#}\n"))
+            .map_err(|error| format!("could not write {}: {error}", file.display()))?;
+    }
+    let Some(limits) = options.limits else { return Ok(ExitCode::SUCCESS) };
+    let mut is_broken = false;
+    println!();
+    for size in measured.iter().filter(|size| size.deployments >= LARGE) {
+        for (what, value, limit) in figures(size, options, limits) {
+            let is_over = value > limit;
+            is_broken |= is_over;
+            let said = if is_over { "LIMIT BROKEN" } else { "fine" };
+            println!("{} deployments, {what}: {value:.2}, at most {limit}: {said}", size.deployments);
+        }
+    }
+    for broken in not_linear(measured, LARGE, limits.growth) {
+        is_broken = true;
+        println!("{broken}: LIMIT BROKEN");
+    }
+    Ok(if is_broken { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// What has a limit: its name, what was found, the limit.
+fn figures(size: &Measured, options: &Options, limits: Limits) -> [(&'static str, f64, f64); 5] {
+    let per_hundred = |action: &str| size.per_deployment(size.count_of(action)) * 100.0;
+    let buckets_per_minute = 60.0 / f64::from(options.bucket_s);
+    let dynamodb = size.per_deployment(size.count_of("dynamodb:*")) / buckets_per_minute;
+    [
+        ("GetMetricData per minute and 100", per_hundred("cloudwatch:GetMetricData"), limits.get_metric_data),
+        ("BatchGetDeployments per minute and 100", per_hundred("codedeploy:BatchGetDeployments"), limits.batch_get),
+        ("DescribeAlarms per minute and 100", per_hundred("cloudwatch:DescribeAlarms"), limits.describe_alarms),
+        ("DynamoDB per deployment and new bucket", dynamodb, limits.dynamodb),
+        ("largest watcher process, MiB", size.memory_mb(), limits.rss_mb),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Option<Options>, String> {
+        Options::read(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn sizes_and_limits_are_read() {
+        let options = read("--deployments 1,200 --minutes 3 --max-growth 1.2").unwrap().unwrap();
+        assert_eq!(options.deployments, [1, 200]);
+        assert_eq!((options.minutes_of(1), options.minutes_of(200)), (1, 3));
+        assert_eq!(options.limits.map(|limits| (limits.growth, limits.dynamodb)), Some((1.2, 2.0)));
+        assert_eq!(read("--no-limits").unwrap().unwrap().limits, None);
+        for wrong in ["--deployments 10,1", "--minutes 0", "--bucket 61", "--functions", "--fast"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn figures_are_per_hundred_and_per_bucket() {
+        let options = read("--bucket 10").unwrap().unwrap();
+        let calls = [("cloudwatch:GetMetricData", 24), ("dynamodb:PutItem", 1_200), ("dynamodb:Query", 1_200)];
+        let calls: Calls = calls.map(|(action, count)| (action.to_owned(), count)).into();
+        let size = Measured { deployments: 200, minutes: 2, calls, looks: Vec::new(), cpu: None, memory_kb: 2048 };
+        let found = figures(&size, &options, options.limits.unwrap());
+        // 12 a minute for 200; 1,200 a minute for 200 in six buckets; 2 MiB.
+        let expected = [6.0, 0.0, 0.0, 1.0, 2.0];
+        for ((what, value, _), expected) in found.into_iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-9, "{what}: {value}");
+        }
+    }
 }
