@@ -72,7 +72,7 @@ async function look(deployment) {
   ]);
   const policy = JSON.parse(ofPolicy.Parameter.Value);
   const spec = JSON.parse(ofRevision.revision.appSpecContent.content);
-  const target = Object.values(spec.Resources)[0].Properties;
+  const target = Object.values(spec.Resources[0])[0].Properties;
   const onGroup = (ofGroup.deploymentGroupInfo.alarmConfiguration?.alarms ?? []).map((alarm) => alarm.name);
   const names = Object.values(policy.signals).flatMap((signal) => signal.alarms ?? []);
   names.push(...onGroup.filter((name) => !name.startsWith("snapback-")));

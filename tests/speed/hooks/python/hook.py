@@ -73,7 +73,7 @@ def look(deployment):
     )
     policy = json.loads(of_policy.result()["Parameter"]["Value"])
     spec = json.loads(of_revision.result()["revision"]["appSpecContent"]["content"])
-    target = next(iter(spec["Resources"].values()))["Properties"]
+    target = next(iter(spec["Resources"][0].values()))["Properties"]
     on_group = of_group.result()["deploymentGroupInfo"].get("alarmConfiguration", {}).get("alarms", [])
     names = [name for signal in policy["signals"].values() for name in signal.get("alarms", [])]
     names += [alarm["name"] for alarm in on_group if not alarm["name"].startswith("snapback-")]

@@ -10,6 +10,7 @@ use super::session::{BEFORE, FUNCTIONS};
 
 /// The application that is deployed.
 const DEMO_APP: &str = "demo-app";
+const BUILD: &str = "cargo build --workspace --locked --features snapback-aws/extra-roots";
 /// A binary without this text does not trust our certificates.
 const TRUST: &[u8] = b"SNAPBACK_EXTRA_ROOTS";
 const PYTHON_HOOK: &str = include_str!("../../hooks/python/hook.py");
@@ -81,23 +82,31 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
-/// Looks whether all binaries are in `folder` and trust our certificates.
+/// Looks whether the binaries of `functions` are in `folder` and trust our certificates.
 ///
 /// # Errors
 /// Names the first one and how to build it.
-pub fn check(folder: &Path) -> Result<(), Failure> {
-    let build = "cargo build --workspace --locked --features snapback-aws/extra-roots";
-    for name in FUNCTIONS.iter().map(|(name, _)| *name).chain([DEMO_APP]) {
+pub fn check(folder: &Path, functions: &[&str]) -> Result<(), Failure> {
+    for name in functions {
         let path = folder.join(name);
         let bytes = std::fs::read(&path)
-            .map_err(|error| format!("the function {}: {error}; build it with: {build}", path.display()))?;
-        let trusts = bytes.windows(TRUST.len()).any(|window| window == TRUST);
-        if name != DEMO_APP && !trusts {
+            .map_err(|error| format!("the function {}: {error}; build it with: {BUILD}", path.display()))?;
+        if !bytes.windows(TRUST.len()).any(|window| window == TRUST) {
             let path = path.display();
-            return Err(format!("{path} does not trust the servers of a benchmark; build it with: {build}").into());
+            return Err(format!("{path} does not trust the servers of a benchmark; build it with: {BUILD}").into());
         }
     }
     Ok(())
+}
+
+/// The application that is deployed: in the folder of the functions, or beside this program.
+fn demo_app(functions: &Path) -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe()?;
+    let places = [Some(functions), own.parent()].into_iter().flatten().map(|folder| folder.join(DEMO_APP));
+    let found = places.into_iter().find(|path| path.is_file());
+    let found =
+        found.ok_or_else(|| format!("{} is missing; build it with: {BUILD}", functions.join(DEMO_APP).display()))?;
+    Ok(std::path::absolute(found)?)
 }
 
 /// Makes folders of code in `folder`.
@@ -157,7 +166,8 @@ impl Code<'_> {
     fn links(&self, name: &str) -> Result<PathBuf, Failure> {
         let folder = self.folder(name);
         std::fs::create_dir(&folder)?;
-        for name in FUNCTIONS.iter().map(|(name, _)| *name).chain([DEMO_APP]) {
+        symlink(demo_app(self.functions)?, folder.join(DEMO_APP))?;
+        for (name, _) in FUNCTIONS {
             symlink(std::path::absolute(self.functions.join(name))?, folder.join(name))?;
         }
         Ok(folder)

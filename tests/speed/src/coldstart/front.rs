@@ -1,8 +1,9 @@
 //! TLS in front of the stage: one server for each AWS service, each on its own port, as each service has its own host.
 //!
-//! A front decrypts and passes bytes on. It counts connections, and knows when a request is under way: from the first byte of a
-//! request that arrives to the last byte of its answer that leaves. HTTP/1.1 clients of AWS do not send a request before they have
-//! the answer to the last one, so bytes that follow an answer are a new request.
+//! A front decrypts and passes bytes on. It counts connections, and knows when a request is under way: from the last byte of the
+//! request that arrives to the last byte of its answer that leaves. (From the first byte would be wrong: a client that sends head
+//! and body apart may have to wait for its CPU in between.) HTTP/1.1 clients of AWS do not send a request before they have the
+//! answer to the last one, so bytes that follow an answer are a new request.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,7 +47,7 @@ pub enum Trouble {
 impl Fronts {
     /// Starts one for each service, in front of `gateway`.
     ///
-    /// * `latency`: added to each request.
+    /// * `latency`: by so much each answer is late.
     ///
     /// # Errors
     /// When no port is free.
@@ -158,16 +159,17 @@ impl Book {
         self.open.send_modify(|open| *open = open.saturating_sub(1));
     }
 
-    /// Bytes of a client have arrived; whether a request begins with them.
-    fn asked(&self, connection: u64, at: Instant) -> bool {
+    /// Bytes of a client have arrived: a request, or the rest of it.
+    fn asked(&self, connection: u64, at: Instant) {
         let mut pages = self.pages();
-        match pages.under_way.get(&connection).copied() {
-            Some((_, None)) => return false,
-            Some((since, Some(answered))) => pages.spans.push((since, answered)),
-            None => {}
+        if let Some((since, Some(answered))) = pages.under_way.insert(connection, (at, None)) {
+            pages.spans.push((since, answered));
         }
-        pages.under_way.insert(connection, (at, None));
-        true
+    }
+
+    /// Whether no byte of the answer has left yet.
+    fn is_unanswered(&self, connection: u64) -> bool {
+        self.pages().under_way.get(&connection).is_some_and(|(_, answered)| answered.is_none())
     }
 
     /// Bytes of an answer have left.
@@ -233,15 +235,16 @@ impl Front {
                     if piece.is_empty() {
                         return Ok(());
                     }
-                    if self.book.asked(connection, Instant::now()) && !self.latency.is_zero() {
-                        tokio::time::sleep(self.latency).await;
-                    }
+                    self.book.asked(connection, Instant::now());
                     to_stage.write_all(piece).await?;
                 }
                 read = from_stage.read(&mut answer) => {
                     let piece = answer.get(..read?).unwrap_or_default();
                     if piece.is_empty() {
                         return to_client.shutdown().await;
+                    }
+                    if !self.latency.is_zero() && self.book.is_unanswered(connection) {
+                        tokio::time::sleep(self.latency).await;
                     }
                     to_client.write_all(piece).await?;
                     to_client.flush().await?;
@@ -257,18 +260,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_lasts_from_its_first_byte_to_the_last_of_its_answer() {
+    fn a_request_lasts_from_its_last_byte_to_the_last_of_its_answer() {
         let zero = Instant::now();
         let at = |ms: u64| zero + Duration::from_millis(ms);
         let book = Book::default();
         let (one, two) = (book.connected("SSM"), book.connected("SNS"));
-        assert!(book.asked(one, at(10)));
-        assert!(!book.asked(one, at(11)), "the rest of the same request");
+        book.asked(one, at(5));
+        book.asked(one, at(10)); // The rest of the same request.
+        assert!(book.is_unanswered(one));
         book.answered(one, at(20));
+        assert!(!book.is_unanswered(one));
         book.answered(one, at(22));
-        assert!(book.asked(one, at(30)), "a new one");
+        book.asked(one, at(30)); // A new one.
         book.answered(one, at(35));
-        assert!(book.asked(two, at(33)), "beside it, and never answered");
+        book.asked(two, at(33)); // Beside it, and never answered.
         assert_eq!(book.busy((at(0), at(40))), Duration::from_millis(12 + 10));
         assert_eq!(book.connections(), 2);
         book.disconnected(one);

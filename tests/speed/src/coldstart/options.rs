@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::session::FUNCTIONS;
+use super::session::{BEFORE, FUNCTIONS};
 
 /// Measures cold starts of the functions on the embedded AWS, behind TLS, beside hooks in Python and JavaScript that make the same
 /// calls.
@@ -99,5 +99,11 @@ impl Options {
     #[must_use]
     pub fn wants(&self, function: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == function)
+    }
+
+    /// Whether a function beside the hook before traffic is to be measured.
+    #[must_use]
+    pub fn wants_others(&self) -> bool {
+        FUNCTIONS.iter().any(|(name, _)| *name != BEFORE && self.wants(name))
     }
 }

@@ -21,10 +21,8 @@ use super::sample::Sample;
 use super::session::{self, BEFORE, FUNCTIONS};
 use super::share::CpuShare;
 use super::statistics::Summary;
-use super::world::{Plan, World};
+use super::world::{Cast, Plan, World};
 
-/// Groups that the sessions deploy to.
-const GROUPS_OF_OTHERS: usize = 3;
 /// A figure of instructions that differs more than this between runs is said to.
 const SPREAD_MAX: f64 = 0.01;
 
@@ -36,7 +34,9 @@ pub async fn run(options: &Options) -> Result<Report, Failure> {
     let limits = limits::read(options.limits.as_deref(), &options.most)?;
     let mut machine = Machine::look();
     let functions = folder(options)?;
-    code::check(&functions)?;
+    // The others are called one by one in what happens around them, so they are all needed for one.
+    let needed = FUNCTIONS.map(|(name, _)| name).into_iter().filter(|name| *name == BEFORE || options.wants_others());
+    code::check(&functions, &needed.collect::<Vec<_>>())?;
     let temporary = tempfile::Builder::new().prefix("snapback-coldstart-").tempdir()?;
     let bench = Bench {
         options,
@@ -54,7 +54,11 @@ pub async fn run(options: &Options) -> Result<Report, Failure> {
     let freeze = match options.no_freeze || !options.wants(BEFORE) {
         true => Vec::new(),
         false => {
-            freeze::measure(&bench.plan(&bench.code.folder("plain"), 2), Duration::from_secs(options.frozen)).await?
+            freeze::measure(
+                &bench.plan(&bench.code.folder("plain"), Cast::Hook { deployments: 2 }),
+                Duration::from_secs(options.frozen),
+            )
+            .await?
         }
     };
     machine.is_done();
@@ -142,9 +146,9 @@ impl Bench<'_> {
         Ok(found)
     }
 
-    fn plan<'p>(&'p self, code: &'p Path, groups: usize) -> Plan<'p> {
+    fn plan<'p>(&'p self, code: &'p Path, cast: Cast) -> Plan<'p> {
         let latency = Duration::ZERO;
-        Plan { code, certificates: &self.certificates, latency, at_poll: AtPoll::Nothing, groups }
+        Plan { code, certificates: &self.certificates, latency, at_poll: AtPoll::Nothing, cast }
     }
 
     /// What each round consists of, in this order.
@@ -162,8 +166,7 @@ impl Bench<'_> {
             if self.options.wants(BEFORE) {
                 lanes.extend(hooks().map(|runtime| Lane { runtime, is_hook: true, circumstance }));
             }
-            let wants_others = FUNCTIONS.iter().any(|(name, _)| *name != BEFORE && self.options.wants(name));
-            if wants_others && circumstance != Circumstance::Latency {
+            if self.options.wants_others() && circumstance != Circumstance::Latency {
                 lanes.push(Lane { runtime: None, is_hook: false, circumstance });
             }
         }
@@ -199,7 +202,8 @@ impl Bench<'_> {
     ) -> Result<Vec<((String, Circumstance), Sample)>, Failure> {
         let code = self.code.folder(lane.runtime.unwrap_or("plain"));
         let warm = if lane.circumstance == Circumstance::Full { usize::from(self.options.warm) } else { 0 };
-        let mut plan = self.plan(&code, if lane.is_hook { 1 + warm } else { GROUPS_OF_OTHERS });
+        let cast = if lane.is_hook { Cast::Hook { deployments: 1 + warm } } else { Cast::All };
+        let mut plan = self.plan(&code, cast);
         match (lane.circumstance, share) {
             (Circumstance::Small, Some(share)) => plan.at_poll = AtPoll::Join(Arc::clone(share)),
             (Circumstance::Latency, _) => plan.latency = Duration::from_millis(self.options.latency),
@@ -254,7 +258,8 @@ impl Bench<'_> {
 
     /// Each function is ended before it gets its event, so one stage does for all.
     async fn instructions_of_init(&self, code: &Path) -> Result<BTreeMap<String, f64>, Failure> {
-        let world = World::build(&Plan { at_poll: AtPoll::Terminate(1), ..self.plan(code, 1) }).await?;
+        let cast = if self.options.wants_others() { Cast::All } else { Cast::Hook { deployments: 1 } };
+        let world = World::build(&Plan { at_poll: AtPoll::Terminate(1), ..self.plan(code, cast) }).await?;
         let mut found = BTreeMap::new();
         let mut result = Ok(());
         for (binary, _) in FUNCTIONS.iter().filter(|(name, _)| self.options.wants(name)) {
@@ -276,13 +281,10 @@ impl Bench<'_> {
 
     async fn instructions_to_answer(&self, code: &Path) -> Result<Vec<(String, f64)>, Failure> {
         let mut found = Vec::new();
-        let plan = Plan { at_poll: AtPoll::Terminate(2), ..self.plan(code, GROUPS_OF_OTHERS) };
-        let sessions = [
-            (true, self.options.wants(BEFORE)),
-            (false, FUNCTIONS.iter().any(|(name, _)| *name != BEFORE && self.options.wants(name))),
-        ];
+        let sessions = [(true, self.options.wants(BEFORE)), (false, self.options.wants_others())];
         for (is_hook, _) in sessions.into_iter().filter(|(_, is_wanted)| *is_wanted) {
-            let world = World::build(&plan).await?;
+            let cast = if is_hook { Cast::Hook { deployments: 1 } } else { Cast::All };
+            let world = World::build(&Plan { at_poll: AtPoll::Terminate(2), ..self.plan(code, cast) }).await?;
             let ended = self.until_ended(&world, is_hook).await;
             world.end().await;
             for (binary, process) in ended? {

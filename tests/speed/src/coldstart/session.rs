@@ -1,9 +1,11 @@
 //! What is played on a stage, so that each function gets the event that AWS would send it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use snapback_stage::lambda::Fault;
 use tokio::sync::broadcast::Receiver;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::error::Failure;
 use super::recorder::Process;
@@ -27,14 +29,16 @@ pub const WATCHDOG: &str = "hook-watchdog";
 pub const FUNCTIONS: [(&str, &str); 6] = [
     (BEFORE, "hook event of a new deployment: 2 probes, 4 alarms, answered Succeeded"),
     (ALARM, "alarm of the policy goes red in the shift: StopDeployment with rollback"),
-    (AFTER, "hook event of a deployment with a bake: registers it and returns"),
-    (WATCHDOG, "hook that died: answers CodeDeploy in its place"),
-    (RECORDER, "deployment has started: puts it on record"),
+    (AFTER, "hook event of a new deployment with a bake: puts it on record, begins the bake and returns"),
+    (WATCHDOG, "hook of a new deployment that died: puts it on record and answers CodeDeploy in its place"),
+    (RECORDER, "deployment has started: finds it on record and looks after it"),
     (WATCHER, "scheduled event, no deployment is running: one look and an end"),
 ];
 
 const ALL_AT_ONCE: &str = "CodeDeployDefault.LambdaAllAtOnce";
 const CANARY: &str = "CodeDeployDefault.LambdaCanary10Percent30Minutes";
+/// From the start of the shift until the alarm goes red.
+const AFTER_SHIFT: Duration = Duration::from_millis(50);
 const RED: &str = "checkout-errors";
 
 /// The hook before traffic, in one deployment after the other, each in its own group: that in group 0 is its cold start.
@@ -73,12 +77,15 @@ pub async fn others(world: &World, warm: usize) -> Result<Vec<(&'static str, Pro
     world.answered(BEFORE, 1).await?;
     call(world, RECORDER, started).await?;
     done.push((RECORDER, repeat(world, RECORDER, warm).await?));
-    reach(world, &id, "shift", |truth| (!truth.weights.is_empty()).then_some(())).await?;
+    reach(world, &id, "shift", BEFORE, |truth| (!truth.weights.is_empty()).then_some(())).await?;
+    // An alarm that is red at the start of the shift is not the new version's.
+    sleep(AFTER_SHIFT).await;
     let red = json!({"AlarmName": RED, "StateValue": "ALARM", "StateReason": "cold start"});
     world.aws.cloudwatch.call("SetAlarmState", red).await?;
-    let alarm = event(&mut events, |event| is(event, "/detail/alarmName", RED)).await?;
+    let is_red = |event: &Value| is(event, "/detail/alarmName", RED) && is(event, "/detail/state/value", "ALARM");
+    let alarm = event(&mut events, is_red).await?;
     call(world, ALARM, alarm).await?;
-    let stop = reach(world, &id, "be stopped", |truth| truth.stop.clone()).await?;
+    let stop = reach(world, &id, "be stopped", ALARM, |truth| truth.stop.clone()).await?;
     if stop.by != ALARM {
         return Err(format!("deployment {id} was to be stopped by {ALARM}, and was by {}", stop.by).into());
     }
@@ -88,7 +95,7 @@ pub async fn others(world: &World, warm: usize) -> Result<Vec<(&'static str, Pro
     world.aws.lambda.set_fault(&hook, Fault::FailAll, true)?;
     let id = world.deploy(1, &[("BeforeAllowTraffic", BEFORE)], ALL_AT_ONCE).await?;
     world.answered(WATCHDOG, 1).await?;
-    let answer = reach(world, &id, "be answered", |truth| truth.hook_answers.first().cloned()).await?;
+    let answer = reach(world, &id, "be answered", WATCHDOG, |truth| truth.hook_answers.first().cloned()).await?;
     if answer.by != WATCHDOG {
         return Err(format!("the hook of {id} was to be answered by {WATCHDOG}, and was by {}", answer.by).into());
     }
@@ -133,13 +140,19 @@ fn is(event: &Value, pointer: &str, expected: &str) -> bool {
     event.pointer(pointer).and_then(Value::as_str) == Some(expected)
 }
 
-/// Waits until `seen` says something about a deployment.
+/// Waits until `seen` says something about a deployment, which is up to function `by`.
 async fn reach<T>(
     world: &World,
     id: &str,
     what: &str,
+    by: &str,
     seen: impl Fn(&snapback_stage::codedeploy::DeploymentTruth) -> Option<T>,
 ) -> Result<T, Failure> {
     let reached = timeout(WAIT_MAX, world.aws.stage.codedeploy.wait_until(id, seen)).await;
-    reached.ok().flatten().ok_or_else(|| format!("deployment {id} did not {what}").into())
+    match reached {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) | Err(_) => {
+            Err(world.did_not(world.name(by)?, &format!("make deployment {id} {what}"), "see its log"))
+        }
+    }
 }

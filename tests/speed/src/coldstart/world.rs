@@ -7,28 +7,35 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use snapback_stage::embedded::EmbeddedAws;
+use snapback_stage::lambda::LambdaEvent;
 use snapback_stage::parts::{AliasRouting, LambdaControl};
 use snapback_stage::rehearsal::{ALIAS, GROUP, POLICY_PREFIX, SERVICE, Scenario, policy, service, snapback};
 use snapback_stage::stage::StageConfig;
 use snapback_stage::wiring::Wiring;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::certificates::Certificates;
 use super::error::Failure;
 use super::front::Fronts;
 use super::recorder::{AtPoll, Process, Recorder};
+use super::session::BEFORE;
 
 /// Deadline of the policy; long enough for a function under valgrind.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(45);
 /// Longest wait for anything.
-pub const WAIT_MAX: Duration = Duration::from_secs(100);
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Groups that [`super::session::others`] deploys to.
+const GROUPS_OF_ALL: usize = 3;
 /// The version that is deployed.
 const NEXT: &str = "next";
 /// Log lines of a function that are shown when something does not come.
 const LOG_LINES: usize = 12;
 /// Two probes, four alarms, and a bake that outlasts the benchmark.
 const SCENARIO: &str = "{about: cold starts, expect: {outcome: promoted}, load: 0, versions: {next: {}}, \
-    shift: CodeDeployDefault.LambdaAllAtOnce, policy: {bake: 10m, before_traffic: {deadline: 60s}}, steps: [{deploy: next}]}";
+    shift: CodeDeployDefault.LambdaAllAtOnce, policy: {bake: 10m, before_traffic: {deadline: 45s}}, steps: [{deploy: next}]}";
 
 /// What a stage is built of.
 pub struct Plan<'a> {
@@ -40,8 +47,20 @@ pub struct Plan<'a> {
     pub latency: Duration,
     /// What is done to each process.
     pub at_poll: AtPoll,
-    /// Deployment groups, so that one can be deployed to while another still is.
-    pub groups: usize,
+    /// Who is on it.
+    pub cast: Cast,
+}
+
+/// Functions of Snapback, and groups, so that one can be deployed to while another still is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cast {
+    /// Only the hook before traffic.
+    Hook {
+        /// A group for each.
+        deployments: usize,
+    },
+    /// All functions.
+    All,
 }
 
 /// A stage on which things are measured.
@@ -56,6 +75,8 @@ pub struct World {
     names: BTreeMap<String, String>,
     /// Number of the version that is deployed.
     next: String,
+    /// Invocations that are over, by function: their process is free for the next one.
+    over: watch::Receiver<BTreeMap<String, usize>>,
 }
 
 impl World {
@@ -70,6 +91,7 @@ impl World {
         let fronts = Fronts::start(gateway, Arc::clone(&plan.certificates.server), plan.latency).await?;
         let mut wiring = Wiring::built_in()?;
         wiring.rules.clear();
+        wiring.functions.retain(|function| plan.cast == Cast::All || function.binary == BEFORE);
         for function in &mut wiring.functions {
             let endpoints = fronts.endpoints.iter();
             function.environment.extend(endpoints.map(|(name, url)| (format!("AWS_ENDPOINT_URL_{name}"), url.clone())));
@@ -91,8 +113,13 @@ impl World {
         let versions = service(&aws, &wiring, plan.code, &scenario, &policy).await?.versions;
         let next = versions.get(NEXT).cloned().ok_or("the scenario has no version to deploy")?;
         let live = versions.get("live").cloned().ok_or("the scenario has no version that serves")?;
-        let world = Self { aws, fronts, recorder, names, next };
-        for group in 1..plan.groups {
+        let over = count_ends(aws.lambda.subscribe());
+        let world = Self { aws, fronts, recorder, names, next, over };
+        let groups = match plan.cast {
+            Cast::Hook { deployments } => deployments,
+            Cast::All => GROUPS_OF_ALL,
+        };
+        for group in 1..groups {
             world.add_group(group, &live, &policy).await?;
         }
         Ok(world)
@@ -204,15 +231,21 @@ impl World {
         }
     }
 
-    /// The process of a function after its `number`th answer (from 1), which must be no error.
+    /// The process of a function after its `number`th answer (from 1), which must be no error; it is free for the next event.
     ///
     /// # Errors
     /// As [`World::process`]; when it answered an error.
     pub async fn answered(&self, binary: &str, number: usize) -> Result<Process, Failure> {
         let process = self.process(binary, "answer", |process| process.answers() >= number).await?;
-        match process.events.iter().find_map(|event| event.error.as_deref()) {
-            Some(error) => Err(self.did_not(self.name(binary)?, "answer", error)),
-            None => Ok(process),
+        let name = self.name(binary)?;
+        if let Some(error) = process.events.iter().find_map(|event| event.error.as_deref()) {
+            return Err(self.did_not(name, "answer", error));
+        }
+        let mut over = self.over.clone();
+        let is_over = over.wait_for(|over| over.get(name).is_some_and(|count| *count >= number));
+        match timeout(WAIT_MAX, is_over).await {
+            Ok(Ok(_)) => Ok(process),
+            Ok(Err(_)) | Err(_) => Err(self.did_not(name, "answer", "the stage does not know of the answer")),
         }
     }
 
@@ -224,11 +257,35 @@ impl World {
         self.process(binary, "end", |process| process.has_ended).await
     }
 
-    fn did_not(&self, name: &str, what: &str, why: &str) -> Failure {
+    /// An error with the last that a function said.
+    #[must_use]
+    pub fn did_not(&self, name: &str, what: &str, why: &str) -> Failure {
         let log = self.aws.lambda.log(name);
         let last: Vec<&str> = log.iter().rev().take(LOG_LINES).rev().map(|line| line.text.as_str()).collect();
         format!("{name} did not {what}: {why}. It said:\n{}", last.join("\n")).into()
     }
+}
+
+/// Counts invocations that end, by function, until the stage is gone.
+fn count_ends(mut events: Receiver<LambdaEvent>) -> watch::Receiver<BTreeMap<String, usize>> {
+    let (sender, over) = watch::channel(BTreeMap::<String, usize>::new());
+    tokio::spawn(async move {
+        loop {
+            match events.recv().await {
+                Ok(LambdaEvent::InvocationEnded { function, .. }) => {
+                    sender.send_modify(|over| *over.entry(function).or_default() += 1);
+                }
+                Ok(
+                    LambdaEvent::Throttled { .. }
+                    | LambdaEvent::EventDropped { .. }
+                    | LambdaEvent::DestinationCalled { .. },
+                )
+                | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+    over
 }
 
 /// Alias and deployment group.
