@@ -159,6 +159,7 @@ impl Code<'_> {
     }
 
     /// One of the folders above, by `plain`, `valgrind` or the name of a runtime.
+    #[must_use]
     pub fn folder(&self, name: &str) -> PathBuf {
         self.temporary.join(name)
     }

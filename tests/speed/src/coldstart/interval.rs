@@ -29,16 +29,16 @@ mod tests {
         let zero = Instant::now() + Duration::from_secs(60);
         let at = |ms: u64| zero + Duration::from_millis(ms);
         // (case, spans, covered ms of 100 to 200)
-        let table: [(&str, &[(u64, u64)], u64); 9] = [
-            ("nothing", &[], 0),
-            ("one inside", &[(110, 130)], 20),
-            ("side by side", &[(110, 130), (120, 150)], 40),
-            ("one within another", &[(110, 150), (120, 130), (140, 160)], 50),
-            ("touching", &[(110, 120), (120, 130)], 20),
-            ("in any order", &[(150, 160), (110, 120)], 20),
-            ("before and after", &[(0, 90), (210, 300)], 0),
-            ("over the edges", &[(50, 110), (190, 400)], 20),
-            ("all of it", &[(0, 400), (120, 130)], 100),
+        let table = [
+            ("nothing", Vec::<(u64, u64)>::new(), 0),
+            ("one inside", vec![(110, 130)], 20),
+            ("side by side", vec![(110, 130), (120, 150)], 40),
+            ("one within another", vec![(110, 150), (120, 130), (140, 160)], 50),
+            ("touching", vec![(110, 120), (120, 130)], 20),
+            ("in any order", vec![(150, 160), (110, 120)], 20),
+            ("before and after", vec![(0, 90), (210, 300)], 0),
+            ("over the edges", vec![(50, 110), (190, 400)], 20),
+            ("all of it", vec![(0, 400), (120, 130)], 100),
         ];
         for (case, spans, expected) in table {
             let spans: Vec<Span> = spans.iter().map(|(from, to)| (at(*from), at(*to))).collect();

@@ -266,7 +266,7 @@ mod tests {
     fn linux_tells_time_and_memory_of_a_process() {
         let own = std::process::id();
         let before = cpu_time(own).unwrap();
-        let sum: u64 = (0..2_000_000_u64).map(|number| std::hint::black_box(number)).sum();
+        let sum: u64 = (0..2_000_000_u64).map(std::hint::black_box).sum();
         assert!(sum > 0 && cpu_time(own).unwrap() > before);
         assert!(peak_memory_mb(own).unwrap() > 0.5);
         assert_eq!(cpu_time(u32::MAX), None);

@@ -74,7 +74,12 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// Title and cells.
 type Row = (String, Vec<String>);
+/// Title, and the figure of one column.
+type Figure<'a, T> = (&'a str, &'a dyn Fn(&T) -> Option<Summary>);
+/// Title, and what one column says.
+type Cell<'a> = (&'a str, &'a dyn Fn(&Subject) -> String);
 
 impl Report {
     /// By name.
@@ -98,16 +103,16 @@ impl Report {
         let hooks: Vec<&Subject> =
             ours.into_iter().chain(["python", "node"].into_iter().filter_map(|name| self.subject(name))).collect();
         if hooks.len() > 1 {
-            text.push_str(
-                "\nThe same hook three times; all make the same AWS calls. In brackets at the end: times ours.\n\n",
-            );
+            text.push_str("\nThe same hook in each language, with the same AWS calls. In brackets: times ours.\n\n");
             let head: Vec<String> = hooks.iter().map(|hook| hook.made_of.clone()).collect();
             table(&mut text, "", &head, &self.hook_rows(&hooks));
         }
         let functions: Vec<&Subject> =
             self.subjects.iter().filter(|subject| subject.measured_bytes.is_some()).collect();
         if !functions.is_empty() {
-            text.push_str("\nEach function.\n\n");
+            text.push_str(
+                "\nEach function. Its later events are new deployments for `before-allow-traffic`, the same event again for the others.\n\n",
+            );
             let names: Vec<String> = functions.iter().map(|function| format!("`{}`", function.name)).collect();
             table(&mut text, "", &names, &function_rows(&functions));
             for function in &functions {
@@ -119,6 +124,11 @@ impl Report {
             let head: Vec<String> = self.freeze.iter().map(|frozen| frozen.case.clone()).collect();
             table(&mut text, "", &head, &freeze_rows(&self.freeze));
         }
+        text.push_str(
+            "\nOwn time is that in which no request is under way at an AWS service; it contains the handshakes of new connections, also \
+             the part of the server, which runs on the same machine. Python and Node.js trust only the benchmark's root certificate: \
+             less to read than what they come with.\n",
+        );
         for Skipped { what, why } in &self.skipped {
             _ = writeln!(text, "\nSkipped: {what}: {why}.");
         }
@@ -127,7 +137,7 @@ impl Report {
 
     fn hook_rows(&self, hooks: &[&Subject]) -> Vec<Row> {
         let latency = format!("first event with {} ms of latency, ms", self.latency_ms);
-        let rows: [(&str, &dyn Fn(&Subject) -> Option<Summary>); 14] = [
+        let rows: [Figure<'_, Subject>; 14] = [
             ("init, ms", &|hook| hook.full.as_ref()?.init_ms),
             ("first event, ms", &|hook| hook.full.as_ref()?.first_ms),
             ("own time in it, ms", &|hook| hook.full.as_ref()?.first_own_ms),
@@ -143,7 +153,7 @@ impl Report {
             ("connections to first answer", &|hook| hook.full.as_ref()?.connections),
             ("connections made in init", &|hook| hook.full.as_ref()?.init_connections),
         ];
-        let row = |(name, figure): (&str, &dyn Fn(&Subject) -> Option<Summary>)| {
+        let row = |(name, figure): Figure<'_, Subject>| {
             let ours = hooks.first().and_then(|hook| figure(hook));
             let cells = hooks.iter().enumerate().map(|(index, hook)| match (figure(hook), ours) {
                 (Some(theirs), Some(ours)) if index > 0 && ours.median > 0.0 => {
@@ -175,7 +185,7 @@ fn function_rows(functions: &[&Subject]) -> Vec<Row> {
         Some(found.init.map_or_else(|| total.clone(), |init| format!("{total} (init {})", number(init))))
     };
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let rows: [(&str, &dyn Fn(&Subject) -> String); 15] = [
+    let rows: [Cell<'_>; 15] = [
         ("init, ms", &|function| text(function.full.as_ref().and_then(|full| full.init_ms))),
         ("CPU of init, ms", &|function| text(function.full.as_ref().and_then(|full| full.init_cpu_ms))),
         ("first event, ms", &|function| text(function.full.as_ref().and_then(|full| full.first_ms))),
@@ -194,19 +204,18 @@ fn function_rows(functions: &[&Subject]) -> Vec<Row> {
         ("binary in the package, MB", &|function| built(function.shipped.and_then(|size| size.binary))),
         ("package (zip), MB", &|function| built(function.shipped.and_then(|size| size.zip))),
     ];
-    let row = |(name, cell): (&str, &dyn Fn(&Subject) -> String)| {
-        (name.to_owned(), functions.iter().map(|function| cell(function)).collect::<Vec<_>>())
-    };
+    let row =
+        |(name, cell): Cell<'_>| (name.to_owned(), functions.iter().map(|function| cell(function)).collect::<Vec<_>>());
     rows.into_iter().map(row).filter(|(_, cells)| cells.iter().any(|cell| cell != "-")).collect()
 }
 
 fn freeze_rows(cases: &[Frozen]) -> Vec<Row> {
-    let rows: [(&str, &dyn Fn(&Frozen) -> Option<Summary>); 3] = [
+    let rows: [Figure<'_, Frozen>; 3] = [
         ("event to answer, ms", &|case| case.ms),
         ("AWS calls", &|case| case.calls),
         ("new connections", &|case| case.connections),
     ];
-    let row = |(name, figure): (&str, &dyn Fn(&Frozen) -> Option<Summary>)| {
+    let row = |(name, figure): Figure<'_, Frozen>| {
         (name.to_owned(), cases.iter().map(|case| figure(case).map_or_else(|| "-".to_owned(), cell)).collect())
     };
     rows.into_iter().map(row).collect()
