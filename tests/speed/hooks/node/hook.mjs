@@ -7,7 +7,6 @@ import {
   CodeDeployClient,
   GetApplicationRevisionCommand,
   GetDeploymentCommand,
-  GetDeploymentConfigCommand,
   GetDeploymentGroupCommand,
   PutLifecycleEventHookExecutionStatusCommand,
 } from "@aws-sdk/client-codedeploy";
@@ -26,22 +25,24 @@ const POLICIES = process.env.SNAPBACK_POLICY_PREFIX;
 
 export async function handler(event) {
   const { DeploymentId: deployment, LifecycleEventHookExecutionId: execution } = event;
-  await put(deployment, "HOOK", { execution }, { ConditionExpression: "attribute_not_exists(pk)" });
+  await dynamodb.send(
+    new PutItemCommand({
+      TableName,
+      Item: item(deployment, "HOOK", { execution }),
+      ConditionExpression: "attribute_not_exists(pk)",
+    }),
+  );
   const facts = await look(deployment);
   await record(deployment, facts);
-  const known = await partition(`DEPLOYMENT#${deployment}`);
-  const problems = known.length === 0 ? ["the record is gone"] : [];
-  for (const [name, state] of Object.entries(facts.alarms)) {
-    if (state === "ALARM") problems.push(`${name} is red`);
-  }
-  problems.push(...(await probe(facts)));
+  const red = Object.entries(facts.alarms).filter(([, state]) => state === "ALARM");
+  const problems = [...red.map(([name]) => `${name} is red`), ...(await probe(facts))];
   const status = problems.length > 0 ? "Failed" : "Succeeded";
   const why = problems.join("; ") || "all checks passed";
   await write(
-    item(deployment, "STATE", { phase: status, version: 3 }),
+    item(deployment, "STATE", { phase: status, version: 2 }),
+    item(deployment, "HOOK", { execution, result: status }),
     item(deployment, eventKey("check"), { text: why }),
   );
-  await put(deployment, "HOOK", { execution, result: status });
   await codedeploy.send(
     new PutLifecycleEventHookExecutionStatusCommand({
       deploymentId: deployment,
@@ -49,26 +50,27 @@ export async function handler(event) {
       status,
     }),
   );
-  await put(deployment, "HOOK", { execution, result: status, answered: status });
-  await put(deployment, eventKey("answer"), { text: `answered ${status}: ${why}` });
+  await write(
+    item(deployment, "HOOK", { execution, result: status, answered: status }),
+    item(deployment, eventKey("answer"), { text: `answered ${status}: ${why}` }),
+  );
 }
 
-// What is deployed, under which policy, and how its alarms are.
+// What is deployed, under which policy, and how its alarms are. Asks the services side by side.
 async function look(deployment) {
   const { deploymentInfo: info } = await codedeploy.send(new GetDeploymentCommand({ deploymentId: deployment }));
   const { applicationName: application, deploymentGroupName: group } = info;
-  const { sha256 } = info.revision.appSpecContent;
-  const [ofGroup, ofRevision, config, ofPolicy, history] = await Promise.all([
-    codedeploy.send(new GetDeploymentGroupCommand({ applicationName: application, deploymentGroupName: group })),
-    codedeploy.send(
-      new GetApplicationRevisionCommand({
-        applicationName: application,
-        revision: { revisionType: "AppSpecContent", appSpecContent: { sha256 } },
+  const [[ofGroup, ofRevision], ofPolicy, history] = await Promise.all([
+    ofCodeDeploy(application, group, info.revision.appSpecContent.sha256),
+    ssm.send(new GetParameterCommand({ Name: `${POLICIES}/${application}/${group}` })),
+    dynamodb.send(
+      new QueryCommand({
+        TableName,
+        ConsistentRead: true,
+        KeyConditionExpression: "pk = :pk",
+        ExpressionAttributeValues: { ":pk": { S: `GROUP#${application}/${group}` } },
       }),
     ),
-    codedeploy.send(new GetDeploymentConfigCommand({ deploymentConfigName: info.deploymentConfigName })),
-    ssm.send(new GetParameterCommand({ Name: `${POLICIES}/${application}/${group}` })),
-    partition(`GROUP#${application}/${group}`),
   ]);
   const policy = JSON.parse(ofPolicy.Parameter.Value);
   const spec = JSON.parse(ofRevision.revision.appSpecContent.content);
@@ -76,11 +78,8 @@ async function look(deployment) {
   const onGroup = (ofGroup.deploymentGroupInfo.alarmConfiguration?.alarms ?? []).map((alarm) => alarm.name);
   const names = Object.values(policy.signals).flatMap((signal) => signal.alarms ?? []);
   names.push(...onGroup.filter((name) => !name.startsWith("snapback-")));
-  const version = (Qualifier) =>
-    functions.send(new GetFunctionConfigurationCommand({ FunctionName: target.Name, Qualifier }));
-  const [old, next, alarms] = await Promise.all([
-    version(target.CurrentVersion),
-    version(target.TargetVersion),
+  const [versions, alarms] = await Promise.all([
+    ofVersions(target),
     cloudwatch.send(new DescribeAlarmsCommand({ AlarmNames: names, AlarmTypes: ["MetricAlarm", "CompositeAlarm"] })),
   ]);
   return {
@@ -88,27 +87,41 @@ async function look(deployment) {
     target,
     application,
     group,
-    config: config.deploymentConfigInfo,
-    good: history.filter((known) => known.sk.S.startsWith("GOOD#")),
-    versions: [old.CodeSha256, next.CodeSha256],
+    good: history.Items.filter((known) => known.sk.S.startsWith("GOOD#")),
+    versions,
     alarms: Object.fromEntries(alarms.MetricAlarms.map((alarm) => [alarm.AlarmName, alarm.StateValue])),
   };
 }
 
+async function ofCodeDeploy(applicationName, deploymentGroupName, sha256) {
+  const group = await codedeploy.send(new GetDeploymentGroupCommand({ applicationName, deploymentGroupName }));
+  const revision = { revisionType: "AppSpecContent", appSpecContent: { sha256 } };
+  return [group, await codedeploy.send(new GetApplicationRevisionCommand({ applicationName, revision }))];
+}
+
+async function ofVersions({ Name: FunctionName, CurrentVersion, TargetVersion }) {
+  const versions = [];
+  for (const Qualifier of [CurrentVersion, TargetVersion]) {
+    const version = await functions.send(new GetFunctionConfigurationCommand({ FunctionName, Qualifier }));
+    versions.push(version.CodeSha256);
+  }
+  return versions;
+}
+
 // Puts the deployment on record; the version that serves is a good one when no other is known.
 async function record(deployment, facts) {
-  const state = { phase: "BeforeTraffic", version: 1, revisions: JSON.stringify(facts.versions) };
-  await write(
-    item(deployment, "STATE", state),
+  const items = [
+    item(deployment, "STATE", { phase: "BeforeTraffic", version: 1, revisions: JSON.stringify(facts.versions) }),
     item(deployment, "POLICY", { document: JSON.stringify(facts.policy) }),
-    ...Object.entries(facts.alarms).map(([name, now]) => item(`ALARM#${name}`, `DEPLOYMENT#${deployment}`, { state: now })),
-  );
-  if (facts.good.length === 0) {
-    await write(
-      item(deployment, "STATE", { ...state, version: 2 }),
-      item(`GROUP#${facts.application}/${facts.group}`, `GOOD#${digits()}`, { version: facts.target.CurrentVersion }),
-    );
+  ];
+  for (const [name, state] of Object.entries(facts.alarms)) {
+    items.push(item(`ALARM#${name}`, `DEPLOYMENT#${deployment}`, { state }));
   }
+  if (facts.good.length === 0) {
+    const good = { version: facts.target.CurrentVersion };
+    items.push(item(`GROUP#${facts.application}/${facts.group}`, `GOOD#${digits()}`, good));
+  }
+  await write(...items);
 }
 
 // Asks the new version as the policy says; what is wrong with its answers.
@@ -130,22 +143,6 @@ async function probe(facts) {
     }
   }
   return problems;
-}
-
-async function partition(key) {
-  const answer = await dynamodb.send(
-    new QueryCommand({
-      TableName,
-      ConsistentRead: true,
-      KeyConditionExpression: "pk = :pk",
-      ExpressionAttributeValues: { ":pk": { S: key } },
-    }),
-  );
-  return answer.Items;
-}
-
-function put(deployment, sortKey, attributes, more = {}) {
-  return dynamodb.send(new PutItemCommand({ TableName, Item: item(deployment, sortKey, attributes), ...more }));
 }
 
 function write(...items) {

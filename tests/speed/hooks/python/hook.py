@@ -23,46 +23,36 @@ POLICIES = os.environ["SNAPBACK_POLICY_PREFIX"]
 
 def handler(event, _context):
     deployment, execution = event["DeploymentId"], event["LifecycleEventHookExecutionId"]
-    put(deployment, "HOOK", {"execution": execution}, ConditionExpression="attribute_not_exists(pk)")
+    dynamodb.put_item(
+        TableName=TABLE,
+        Item=item(deployment, "HOOK", {"execution": execution}),
+        ConditionExpression="attribute_not_exists(pk)",
+    )
     facts = look(deployment)
     record(deployment, facts)
-    known = dynamodb.query(
-        TableName=TABLE,
-        ConsistentRead=True,
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": f"DEPLOYMENT#{deployment}"}},
-    )
-    problems = [] if known["Items"] else ["the record is gone"]
-    problems += [f"{name} is red" for name, state in facts["alarms"].items() if state == "ALARM"]
+    problems = [f"{name} is red" for name, state in facts["alarms"].items() if state == "ALARM"]
     problems += probe(facts)
     status = "Failed" if problems else "Succeeded"
     why = "; ".join(problems) or "all checks passed"
     write(
-        item(deployment, "STATE", {"phase": status, "version": 3}),
+        item(deployment, "STATE", {"phase": status, "version": 2}),
+        item(deployment, "HOOK", {"execution": execution, "result": status}),
         item(deployment, event_key("check"), {"text": why}),
     )
-    put(deployment, "HOOK", {"execution": execution, "result": status})
     codedeploy.put_lifecycle_event_hook_execution_status(
         deploymentId=deployment, lifecycleEventHookExecutionId=execution, status=status
     )
-    put(deployment, "HOOK", {"execution": execution, "result": status, "answered": status})
-    put(deployment, event_key("answer"), {"text": f"answered {status}: {why}"})
+    write(
+        item(deployment, "HOOK", {"execution": execution, "result": status, "answered": status}),
+        item(deployment, event_key("answer"), {"text": f"answered {status}: {why}"}),
+    )
 
 
 def look(deployment):
-    """What is deployed, under which policy, and how its alarms are."""
+    """What is deployed, under which policy, and how its alarms are. Asks the services side by side."""
     info = codedeploy.get_deployment(deploymentId=deployment)["deploymentInfo"]
     application, group = info["applicationName"], info["deploymentGroupName"]
     sha256 = info["revision"]["appSpecContent"]["sha256"]
-    of_group = threads.submit(
-        codedeploy.get_deployment_group, applicationName=application, deploymentGroupName=group
-    )
-    of_revision = threads.submit(
-        codedeploy.get_application_revision,
-        applicationName=application,
-        revision={"revisionType": "AppSpecContent", "appSpecContent": {"sha256": sha256}},
-    )
-    of_config = threads.submit(codedeploy.get_deployment_config, deploymentConfigName=info["deploymentConfigName"])
     of_policy = threads.submit(ssm.get_parameter, Name=f"{POLICIES}/{application}/{group}")
     history = threads.submit(
         dynamodb.query,
@@ -71,43 +61,47 @@ def look(deployment):
         KeyConditionExpression="pk = :pk",
         ExpressionAttributeValues={":pk": {"S": f"GROUP#{application}/{group}"}},
     )
+    of_group = codedeploy.get_deployment_group(applicationName=application, deploymentGroupName=group)
+    of_revision = codedeploy.get_application_revision(
+        applicationName=application,
+        revision={"revisionType": "AppSpecContent", "appSpecContent": {"sha256": sha256}},
+    )
     policy = json.loads(of_policy.result()["Parameter"]["Value"])
-    spec = json.loads(of_revision.result()["revision"]["appSpecContent"]["content"])
+    spec = json.loads(of_revision["revision"]["appSpecContent"]["content"])
     target = next(iter(spec["Resources"][0].values()))["Properties"]
-    on_group = of_group.result()["deploymentGroupInfo"].get("alarmConfiguration", {}).get("alarms", [])
+    on_group = of_group["deploymentGroupInfo"].get("alarmConfiguration", {}).get("alarms", [])
     names = [name for signal in policy["signals"].values() for name in signal.get("alarms", [])]
     names += [alarm["name"] for alarm in on_group if not alarm["name"].startswith("snapback-")]
+    of_alarms = threads.submit(
+        cloudwatch.describe_alarms, AlarmNames=names, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+    )
     versions = [
-        threads.submit(functions.get_function_configuration, FunctionName=target["Name"], Qualifier=target[version])
+        functions.get_function_configuration(FunctionName=target["Name"], Qualifier=target[version])["CodeSha256"]
         for version in ("CurrentVersion", "TargetVersion")
     ]
-    alarms = cloudwatch.describe_alarms(AlarmNames=names, AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     return {
         "policy": policy,
         "target": target,
         "application": application,
         "group": group,
-        "config": of_config.result()["deploymentConfigInfo"],
         "good": [known for known in history.result()["Items"] if known["sk"]["S"].startswith("GOOD#")],
-        "versions": [version.result()["CodeSha256"] for version in versions],
-        "alarms": {alarm["AlarmName"]: alarm["StateValue"] for alarm in alarms["MetricAlarms"]},
+        "versions": versions,
+        "alarms": {alarm["AlarmName"]: alarm["StateValue"] for alarm in of_alarms.result()["MetricAlarms"]},
     }
 
 
 def record(deployment, facts):
     """Puts the deployment on record; the version that serves is a good one when no other is known."""
-    state = {"phase": "BeforeTraffic", "version": 1, "revisions": json.dumps(facts["versions"])}
-    write(
-        item(deployment, "STATE", state),
+    items = [
+        item(deployment, "STATE", {"phase": "BeforeTraffic", "version": 1, "revisions": json.dumps(facts["versions"])}),
         item(deployment, "POLICY", {"document": json.dumps(facts["policy"])}),
-        *(item(f"ALARM#{name}", f"DEPLOYMENT#{deployment}", {"state": state}) for name, state in facts["alarms"].items()),
-    )
+    ]
+    for name, state in facts["alarms"].items():
+        items.append(item(f"ALARM#{name}", f"DEPLOYMENT#{deployment}", {"state": state}))
     if not facts["good"]:
         good = {"version": facts["target"]["CurrentVersion"]}
-        write(
-            item(deployment, "STATE", {**state, "version": 2}),
-            item(f"GROUP#{facts['application']}/{facts['group']}", f"GOOD#{now_ms():013}", good),
-        )
+        items.append(item(f"GROUP#{facts['application']}/{facts['group']}", f"GOOD#{now_ms():013}", good))
+    write(*items)
 
 
 def probe(facts):
@@ -125,10 +119,6 @@ def probe(facts):
             if "FunctionError" in answer or body.get("statusCode") != expected:
                 problems.append(f"a probe answered {body}, expected status {expected}")
     return problems
-
-
-def put(deployment, sort_key, attributes, **more):
-    dynamodb.put_item(TableName=TABLE, Item=item(deployment, sort_key, attributes), **more)
 
 
 def write(*items):

@@ -54,7 +54,7 @@ pub struct Options {
     #[arg(long)]
     pub no_freeze: bool,
     /// How long a process is frozen
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub frozen: u64,
     /// All figures as JSON
     #[arg(long, value_name = "FILE")]
