@@ -19,6 +19,7 @@ pub mod sample;
 pub mod session;
 pub mod share;
 pub mod statistics;
+pub mod under_valgrind;
 pub mod world;
 
 use std::path::Path;

@@ -10,21 +10,16 @@ use super::code::{self, Code, Runtime};
 use super::error::{Failure, NotComparable, NotPossible};
 use super::figures::{Figures, difference};
 use super::freeze;
-use super::instructions;
 use super::limits;
 use super::machine::Machine;
 use super::options::Options;
 use super::package::Size;
-use super::recorder::{AtPoll, Process};
+use super::recorder::AtPoll;
 use super::report::{Instructions, Report, Skipped, Subject};
 use super::sample::Sample;
 use super::session::{self, BEFORE, FUNCTIONS};
 use super::share::CpuShare;
-use super::statistics::Summary;
 use super::world::{Cast, Plan, World};
-
-/// A figure of instructions that differs more than this between runs is said to.
-const SPREAD_MAX: f64 = 0.01;
 
 /// Measures what `options` ask for.
 ///
@@ -50,7 +45,7 @@ pub async fn run(options: &Options) -> Result<Report, Failure> {
     };
     let runtimes = bench.runtimes(&mut skipped)?;
     let samples = bench.rounds(&runtimes, share).await?;
-    let instructions = bench.instructions(&mut skipped).await?;
+    let instructions = bench.instructions(&samples, &mut skipped).await?;
     let freeze = match options.no_freeze || !options.wants(BEFORE) {
         true => Vec::new(),
         false => {
@@ -87,7 +82,11 @@ fn folder(options: &Options) -> Result<PathBuf, Failure> {
 }
 
 /// What is not possible here is skipped.
-fn or_skip<T>(what: &str, result: Result<T, Failure>, skipped: &mut Vec<Skipped>) -> Result<Option<T>, Failure> {
+pub(super) fn or_skip<T>(
+    what: &str,
+    result: Result<T, Failure>,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Option<T>, Failure> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is::<NotPossible>() => {
@@ -101,7 +100,7 @@ fn or_skip<T>(what: &str, result: Result<T, Failure>, skipped: &mut Vec<Skipped>
 
 /// Under which circumstances something is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Circumstance {
+pub(super) enum Circumstance {
     /// A whole CPU.
     Full,
     /// That of a function of 128 MB.
@@ -119,12 +118,12 @@ struct Lane {
     circumstance: Circumstance,
 }
 
-type Samples = BTreeMap<(String, Circumstance), Vec<Sample>>;
+pub(super) type Samples = BTreeMap<(String, Circumstance), Vec<Sample>>;
 
-struct Bench<'a> {
-    options: &'a Options,
+pub(super) struct Bench<'a> {
+    pub(super) options: &'a Options,
     certificates: Certificates,
-    code: Code<'a>,
+    pub(super) code: Code<'a>,
 }
 
 impl Bench<'_> {
@@ -146,7 +145,7 @@ impl Bench<'_> {
         Ok(found)
     }
 
-    fn plan<'p>(&'p self, code: &'p Path, cast: Cast) -> Plan<'p> {
+    pub(super) fn plan<'p>(&'p self, code: &'p Path, cast: Cast) -> Plan<'p> {
         let latency = Duration::ZERO;
         Plan { code, certificates: &self.certificates, latency, at_poll: AtPoll::Nothing, cast }
     }
@@ -224,88 +223,6 @@ impl Bench<'_> {
             }
         }
         Ok(found)
-    }
-
-    /// By function.
-    async fn instructions(&self, skipped: &mut Vec<Skipped>) -> Result<BTreeMap<String, Instructions>, Failure> {
-        if self.options.no_instructions {
-            return Ok(BTreeMap::new());
-        }
-        let Some(code) = or_skip("instructions", self.code.under_valgrind(), skipped)? else {
-            return Ok(BTreeMap::new());
-        };
-        eprintln!("under valgrind: init ...");
-        let init = self.instructions_of_init(&code).await?;
-        let mut totals: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        for run in 1..=self.options.instruction_runs {
-            eprintln!("under valgrind: to the first answer, run {run} of {} ...", self.options.instruction_runs);
-            for (binary, millions) in self.instructions_to_answer(&code).await? {
-                totals.entry(binary).or_default().push(millions);
-            }
-        }
-        let mut found = BTreeMap::new();
-        for (binary, values) in totals {
-            let Some(to_answer) = Summary::of(&values) else { continue };
-            let spread = to_answer.spread();
-            if spread > SPREAD_MAX {
-                eprintln!("instructions of {binary} differ by {:.1} % between runs: {values:?}", spread * 100.0);
-            }
-            let init = init.get(&binary).copied();
-            found.insert(binary, Instructions { init, to_answer, spread });
-        }
-        Ok(found)
-    }
-
-    /// Each function is ended before it gets its event, so one stage does for all.
-    async fn instructions_of_init(&self, code: &Path) -> Result<BTreeMap<String, f64>, Failure> {
-        let cast = if self.options.wants_others() { Cast::All } else { Cast::Hook { deployments: 1 } };
-        let world = World::build(&Plan { at_poll: AtPoll::Terminate(1), ..self.plan(code, cast) }).await?;
-        let mut found = BTreeMap::new();
-        let mut result = Ok(());
-        for (binary, _) in FUNCTIONS.iter().filter(|(name, _)| self.options.wants(name)) {
-            match self.one_init(&world, code, binary).await {
-                Ok(millions) => _ = found.insert((*binary).to_owned(), millions),
-                Err(error) => result = Err(error),
-            }
-        }
-        world.end().await;
-        result.map(|()| found)
-    }
-
-    async fn one_init(&self, world: &World, code: &Path, binary: &str) -> Result<f64, Failure> {
-        // It fails, as its process is gone.
-        world.aws.lambda.invoke(world.name(binary)?, None, "{}").await?;
-        let process = world.ended(binary).await?;
-        instructions::millions(&code.join(format!("{}.callgrind", process.pid)))
-    }
-
-    async fn instructions_to_answer(&self, code: &Path) -> Result<Vec<(String, f64)>, Failure> {
-        let mut found = Vec::new();
-        let sessions = [(true, self.options.wants(BEFORE)), (false, self.options.wants_others())];
-        for (is_hook, _) in sessions.into_iter().filter(|(_, is_wanted)| *is_wanted) {
-            let cast = if is_hook { Cast::Hook { deployments: 1 } } else { Cast::All };
-            let world = World::build(&Plan { at_poll: AtPoll::Terminate(2), ..self.plan(code, cast) }).await?;
-            let ended = self.until_ended(&world, is_hook).await;
-            world.end().await;
-            for (binary, process) in ended? {
-                if self.options.wants(binary) {
-                    let millions = instructions::millions(&code.join(format!("{}.callgrind", process.pid)))?;
-                    found.push((binary.to_owned(), millions));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    async fn until_ended(&self, world: &World, is_hook: bool) -> Result<Vec<(&'static str, Process)>, Failure> {
-        let processes = match is_hook {
-            true => vec![(BEFORE, session::hook(world, 0, 0).await?)],
-            false => session::others(world, 0).await?,
-        };
-        for (binary, _) in &processes {
-            world.ended(binary).await?;
-        }
-        Ok(processes)
     }
 
     fn subjects(
