@@ -11,6 +11,7 @@ mod lambda_world;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lambda_world::{Holder, World, gone, json, within};
@@ -19,7 +20,7 @@ use snapback_stage::access::Access;
 use snapback_stage::clock::StageClock;
 use snapback_stage::iam::Authority;
 use snapback_stage::iam::policy::Policy;
-use snapback_stage::lambda::{AsyncConfig, ConfigurationChange, Fault, LambdaEvent};
+use snapback_stage::lambda::{AsyncConfig, ConfigurationChange, Fault, LambdaEvent, Moment, ProcessMoment};
 use snapback_stage::parts::{AliasRouting, LambdaControl};
 use snapback_stage::queues::Queues;
 
@@ -82,6 +83,43 @@ async fn a_cold_start_lies_between_two_named_moments() {
         waits.push(waited);
     }
     assert!(waits[0] > 2 * waits[1], "a process had to start for the first one only: {waits:?}");
+}
+
+#[tokio::test]
+async fn an_observer_is_told_what_a_process_does() {
+    let world = World::new();
+    let seen: Arc<Mutex<Vec<(u32, String)>>> = Arc::default();
+    let told = Arc::clone(&seen);
+    world.lambda.observe(Arc::new(move |moment: &ProcessMoment<'_>| {
+        let text = match &moment.what {
+            Moment::Started => "started".to_owned(),
+            Moment::Polled => "polled".to_owned(),
+            Moment::HandedOut { payload, .. } => format!("got {}", String::from_utf8_lossy(payload)),
+            Moment::Answered { error_type, .. } => format!("answered {error_type:?}"),
+            Moment::Ended => "ended".to_owned(),
+        };
+        told.lock().unwrap().push((moment.pid, format!("{} {text}", moment.function)));
+    }));
+    world.create("checkout", |_| {});
+    world.invoke("checkout", "{}").await;
+    world.invoke("checkout", r#"{"do":"error"}"#).await;
+    world.lambda.shutdown().await;
+    let seen = seen.lock().unwrap().clone();
+    let pid = seen[0].0;
+    let texts: Vec<&str> = seen.iter().filter(|(other, _)| *other == pid).map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts.len(), seen.len(), "one process: {seen:?}");
+    let expected = [
+        "checkout started",
+        "checkout polled",
+        "checkout got {}",
+        "checkout answered None",
+        "checkout polled",
+        r#"checkout got {"do":"error"}"#,
+        r#"checkout answered Some("Test.Failed")"#,
+    ];
+    assert_eq!(texts[..7], expected);
+    // It may have polled once more.
+    assert_eq!(texts.last(), Some(&"checkout ended"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::TcpListener;
@@ -17,6 +17,7 @@ use super::events::LambdaEvent;
 use super::faults::Fault;
 use super::log::{LogBook, LogLine, LogSource};
 use super::metrics::Metrics;
+use super::observe::{Moment, Observer};
 use super::reaper::Reaper;
 use super::runtime_api;
 use super::state::{Function, Pooled, State};
@@ -44,6 +45,7 @@ pub(super) struct Core {
     pub(super) split: Mutex<fastrand::Rng>,
     functions_folder: Mutex<Option<PathBuf>>,
     around: OnceLock<(Access, Queues)>,
+    observer: OnceLock<Observer>,
     state: Mutex<State>,
     reaper: Reaper,
 }
@@ -77,6 +79,7 @@ impl Core {
             split: Mutex::new(fastrand::Rng::with_seed(seed)),
             functions_folder: Mutex::default(),
             around: OnceLock::new(),
+            observer: OnceLock::new(),
             state: Mutex::default(),
             reaper: Reaper::default(),
         }
@@ -119,6 +122,11 @@ impl Core {
         let _first = self.around.set((access, queues)).is_ok();
     }
 
+    /// See [`super::Lambda::observe`]; only the first call counts.
+    pub(super) fn observe(&self, observer: Observer) {
+        let _first = self.observer.set(observer).is_ok();
+    }
+
     /// Tells subscribers; nobody listening is fine.
     pub(super) fn tell(&self, event: LambdaEvent) {
         let _listeners = self.events.send(event).unwrap_or(0);
@@ -142,7 +150,7 @@ impl Core {
             pooled.active += 1;
             return Arc::clone(&pooled.environment);
         }
-        let environment = Arc::new(Environment::new(version.clone()));
+        let environment = Arc::new(Environment::new(version.clone(), self.observer.get().cloned()));
         let dies_at_init = function.faults.contains(&Fault::CannotStart);
         if let Err(error) = self.start(&environment, version, function, dies_at_init) {
             let path = version.code.display();
@@ -171,8 +179,10 @@ impl Core {
             max_concurrency: function.max_concurrency_per_environment,
             dies_at_init,
         };
+        let before = Instant::now();
         let child = environment::spawn(version, &around)?;
         environment.set_pid(child.id());
+        environment.observed(before, Moment::Started);
         if let Some(pid) = child.id() {
             self.reaper.watch(pid);
         }
@@ -222,6 +232,7 @@ async fn supervise(core: Arc<Core>, environment: Arc<Environment>, mut child: Ch
     if let Some(pid) = pid {
         core.reaper.forget(pid);
     }
+    environment.observed(Instant::now(), Moment::Ended);
     environment.set_pid(None);
     if tokio::time::timeout(DRAIN_MAX, readers).await.is_err() {
         core.note(&environment, "the output of the process is held open by another process");

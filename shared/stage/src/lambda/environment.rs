@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::process::{Child, Command};
@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::config::Version;
 use super::names::{qualified_arn, trace_id, uuid};
+use super::observe::{Moment, Observer, ProcessMoment};
 use crate::parts::REGION;
 
 /// How long a process may take from its start to its first poll.
 pub(super) const INIT_MAX: Duration = Duration::from_secs(10);
 
 /// A process and what it runs. Made by [`super::Lambda`], which also supervises it.
-#[derive(Debug)]
 pub(super) struct Environment {
     version: Version,
     phase: watch::Sender<Phase>,
@@ -26,6 +26,7 @@ pub(super) struct Environment {
     queue: mpsc::UnboundedSender<Delivery>,
     pub(super) next: tokio::sync::Mutex<mpsc::UnboundedReceiver<Delivery>>,
     running: Mutex<BTreeMap<String, Running>>,
+    observer: Option<Observer>,
 }
 
 /// Life of an environment; it never goes back.
@@ -37,6 +38,12 @@ pub(super) enum Phase {
     Ready,
     /// It is gone, or will be.
     Ended(Failure),
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Environment").field("function", &self.function()).finish_non_exhaustive()
+    }
 }
 
 /// How an environment ended, as Lambda says it.
@@ -115,7 +122,7 @@ impl Failure {
 
 impl Environment {
     /// An environment of `version` without process.
-    pub(super) fn new(version: Version) -> Self {
+    pub(super) fn new(version: Version, observer: Option<Observer>) -> Self {
         let (queue, next) = mpsc::unbounded_channel();
         Self {
             version,
@@ -125,6 +132,7 @@ impl Environment {
             queue,
             next: tokio::sync::Mutex::new(next),
             running: Mutex::default(),
+            observer,
         }
     }
 
@@ -150,6 +158,13 @@ impl Environment {
 
     pub(super) fn set_pid(&self, pid: Option<u32>) {
         *self.pid.lock().unwrap_or_else(PoisonError::into_inner) = pid;
+    }
+
+    /// Tells who observes, while there is a process.
+    pub(super) fn observed(&self, at: Instant, what: Moment<'_>) {
+        if let (Some(observer), Some(pid)) = (&self.observer, self.pid()) {
+            observer(&ProcessMoment { function: self.function(), pid, at, what });
+        }
     }
 
     /// Asks its supervisor to kill the process.

@@ -19,6 +19,7 @@ mod invoke;
 mod log;
 mod metrics;
 mod names;
+mod observe;
 mod outside;
 mod queue;
 mod reaper;
@@ -41,6 +42,7 @@ pub use self::faults::Fault;
 pub use self::invoke::InvocationResult;
 pub use self::log::{LogLine, LogSource};
 use self::names::FunctionRef;
+pub use self::observe::{Moment, Observer, ProcessMoment};
 pub use self::outside::NotRun;
 pub use self::state::AliasChange;
 use crate::access::Access;
@@ -89,6 +91,11 @@ impl Lambda {
     /// everything is allowed.
     pub fn connect(&self, access: Access, queues: Queues) {
         self.core.connect(access, queues);
+    }
+
+    /// Tells `observer` of every process that is started from now on; only the first call counts.
+    pub fn observe(&self, observer: Observer) {
+        self.core.observe(observer);
     }
 
     /// Runs a function and waits for its end (`InvocationType: RequestResponse`). It runs to its end even when the caller

@@ -1,6 +1,7 @@
 //! The Lambda Runtime API (version 2018-06-01) of one execution environment.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,6 +14,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::environment::{Answer, Delivery, Environment, Refusal};
+use super::observe::Moment;
 
 /// Largest response of a function: 6 MB, with room for what Lambda counts differently.
 const BODY_MAX: usize = 7 * 1024 * 1024;
@@ -37,11 +39,16 @@ pub(super) async fn serve(listener: TcpListener, environment: Arc<Environment>) 
 }
 
 async fn next(State(environment): State<Arc<Environment>>) -> Response<Body> {
+    environment.observed(Instant::now(), Moment::Polled);
     environment.set_ready();
     // A poll that is given up while it waits loses nothing: receiving can be cancelled.
     let delivery = environment.next.lock().await.recv().await;
     match delivery {
-        Some(delivery) => deliver(delivery),
+        Some(delivery) => {
+            let (request_id, payload) = (delivery.request_id.as_str(), &delivery.payload);
+            environment.observed(Instant::now(), Moment::HandedOut { request_id, payload });
+            deliver(delivery)
+        }
         None => refuse(StatusCode::INTERNAL_SERVER_ERROR, "Runtime.Gone", "the environment is gone"),
     }
 }
@@ -52,6 +59,8 @@ async fn response(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
+    let at = Instant::now();
+    environment.observed(at, Moment::Answered { request_id: &request_id, error_type: None });
     let answer = Answer::Response(body);
     accept(environment.finish(&request_id, text(&headers, "lambda-runtime-invocation-id"), answer))
 }
@@ -62,7 +71,10 @@ async fn error(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let answer = Answer::Error { error_type: error_type(&headers, &body), body };
+    let at = Instant::now();
+    let error_type = error_type(&headers, &body);
+    environment.observed(at, Moment::Answered { request_id: &request_id, error_type: Some(&error_type) });
+    let answer = Answer::Error { error_type, body };
     accept(environment.finish(&request_id, text(&headers, "lambda-runtime-invocation-id"), answer))
 }
 
