@@ -1,7 +1,6 @@
 //! Why the benchmark did not come to its end.
 
-/// Anything; its text is for people.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub use crate::Failure;
 
 /// This machine has not what is needed: a skip, with its reason.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The whole measurement.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::sample::Sample;
 use super::session::{self, BEFORE, FUNCTIONS};
 use super::share::CpuShare;
 use super::world::{Cast, Plan, World};
+use crate::options::functions_folder;
 
 /// Measures what `options` ask for.
 ///
@@ -28,7 +29,7 @@ use super::world::{Cast, Plan, World};
 pub async fn run(options: &Options) -> Result<Report, Failure> {
     let limits = limits::read(options.limits.as_deref(), &options.most)?;
     let mut machine = Machine::look();
-    let functions = folder(options)?;
+    let functions = functions_folder(options.functions.as_deref())?;
     // The others are called one by one in what happens around them, so they are all needed for one.
     let needed = FUNCTIONS.map(|(name, _)| name).into_iter().filter(|name| *name == BEFORE || options.wants_others());
     code::check(&functions, &needed.collect::<Vec<_>>())?;
@@ -72,13 +73,6 @@ pub async fn run(options: &Options) -> Result<Report, Failure> {
     };
     report.limits = limits::compare(&limits, &report);
     Ok(report)
-}
-
-/// Where the binaries are.
-fn folder(options: &Options) -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe()?;
-    let beside = own.parent().map(Path::to_path_buf);
-    options.functions.clone().or(beside).ok_or_else(|| "cannot tell where the functions are: --functions DIR".into())
 }
 
 /// What is not possible here is skipped.
