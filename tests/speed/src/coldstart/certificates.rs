@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::version::TLS13;
+use tokio_rustls::rustls::{CipherSuite, ServerConfig};
 
 use super::error::{Failure, NotPossible};
 
@@ -40,10 +40,14 @@ impl Certificates {
         let pem = |name: &str| folder.join(format!("{name}.pem"));
         let chain = [CertificateDer::from_pem_file(pem("leaf"))?, CertificateDer::from_pem_file(pem("intermediate"))?];
         let key = PrivateKeyDer::from_pem_file(folder.join("leaf.key"))?;
-        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut provider = ring::default_provider();
+        // AWS's servers take this one, by their own order: it is the first in the security policies of Elastic Load Balancing.
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let mut server = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[&TLS13])?
             .with_no_client_auth()
             .with_single_cert(chain.to_vec(), key)?;
+        server.ignore_client_order = true;
         Ok(Self { root: pem("root"), server: Arc::new(server) })
     }
 }
