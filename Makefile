@@ -54,11 +54,56 @@ conformance: binaries ## Second opinions of other people's tools, on loopback (P
 bench-detection: ## Score the detector and others on simulated deployments, and write docs/detection (options: ARGS='--n 5')
 	$(CARGO) run --release --locked -p snapback-detection -- $(ARGS)
 
-bench-sweep: binaries ## Count what the sweep costs: calls per minute for 100 deployments, memory for 1,000 (10 minutes)
-	target/debug/bench-sweep --deployments 100 --minutes 3
-	target/debug/bench-sweep --deployments 1000 --minutes 2
+# ---- How fast (docs/performance.md) ----
 
-check: lint test demo conformance infra-test ## What CI runs
+# cargo-lambda builds for the processor of this machine, so that the functions can run here.
+NATIVE := $(if $(filter aarch64 arm64,$(shell uname -m)),--arm64,--x86-64)
+SPEED := target/speed
+BENCHED := $(FUNCTIONS)
+
+.PHONY: speed-functions speed-packages speed-test bench-reaction bench-coldstart
+# As they are shipped, but they also trust the certificate authority of a benchmark.
+speed-functions: binaries
+	@test "$$(uname -s)" = Linux || { echo "the packages are programs for Linux: measure there"; exit 3; }
+	@infra/tests/tools $(TOOLS) $(PYTHON)
+	@mkdir -p $(SPEED)/functions && cp -f target/debug/demo-app $(SPEED)/functions/
+	@export PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH"; \
+	for function in $(BENCHED); do \
+	  $(CARGO) lambda build --release --locked $(NATIVE) --lambda-dir $(SPEED)/lambda -p $$function --features snapback-aws/extra-roots && \
+	  cp -f $(SPEED)/lambda/$$function/bootstrap $(SPEED)/functions/$$function || exit 1; \
+	done
+
+speed-packages: binaries
+	@infra/tests/tools $(TOOLS) $(PYTHON)
+	@export PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH"; \
+	for function in $(BENCHED); do \
+	  $(CARGO) lambda build --release --locked $(NATIVE) --output-format zip --lambda-dir $(SPEED)/packages -p $$function || exit 1; \
+	done
+
+# Only the hook before traffic: each function more is two more links.
+speed-test: BENCHED := before-allow-traffic
+ifneq ($(shell uname -s),Linux)
+speed-test:
+	@echo "skipped: speed-test (the packages are programs for Linux)"
+else
+speed-test: speed-functions speed-packages ## Hold a cold start against its limits: instructions, size, calls, connections, CPU beside boto3
+	@tests/speed/tools $(SPEED) $(PYTHON)
+	@target/debug/bench-coldstart --functions $(SPEED)/functions --shipped $(SPEED)/packages --python $(SPEED)/python/bin/python \
+	  --only before-allow-traffic --rounds 8 --instruction-runs 1 --latency 0 --no-throttled --no-freeze --limits tests/speed/limits.json
+endif
+
+bench-coldstart: speed-functions speed-packages ## Cold starts of all functions beside boto3 and the AWS SDK for JavaScript (20 minutes, once built)
+	@tests/speed/tools $(SPEED) $(PYTHON)
+	@target/debug/bench-coldstart --functions $(SPEED)/functions --shipped $(SPEED)/packages --python $(SPEED)/python/bin/python \
+	  --node $(SPEED)/node --limits tests/speed/limits.json --json $(SPEED)/coldstart.json --markdown $(SPEED)/coldstart.md $(ARGS)
+
+bench-reaction: speed-functions ## From an alarm to StopDeployment, warm and cold, beside CodeDeploy's own polling (5 minutes, once built)
+	@target/debug/bench-reaction --functions $(SPEED)/functions --json $(SPEED)/reaction.json $(ARGS)
+
+bench-sweep: speed-functions ## What the sweep costs for 1, 10, 100 and 1,000 live deployments, and how it grows (12 minutes, once built)
+	@target/debug/bench-sweep --functions $(SPEED)/functions --json $(SPEED)/sweep.json $(ARGS)
+
+check: lint test demo conformance infra-test speed-test ## What CI runs
 
 build: ## Package the functions for Lambda with cargo-lambda (arm64 where that target is installed)
 	@infra/tests/tools $(TOOLS) $(PYTHON)
