@@ -16,7 +16,7 @@ use snapback_speed::Failure;
 use snapback_speed::options::{functions_folder, growing_numbers, number};
 use snapback_speed::process::{cpu_time, resident_kb};
 use snapback_speed::services::{self, CANARY_PERCENT};
-use snapback_speed::sweep::{Calls, Measured, PAUSE, calls_table, growth_table, looks, not_linear};
+use snapback_speed::sweep::{Calls, Measured, PAUSE, calls_table, growth_per_deployment, growth_table, looks};
 use snapback_stage::access::CallRecord;
 use snapback_stage::embedded::EmbeddedAws;
 use snapback_stage::lambda::LambdaEvent;
@@ -447,18 +447,17 @@ fn tell(options: &Options, measured: &[Measured]) -> Result<ExitCode, Failure> {
     }
     let Some(limits) = options.limits else { return Ok(ExitCode::SUCCESS) };
     let mut is_broken = false;
+    let large = measured.iter().filter(|size| size.deployments >= LARGE);
+    let of_sizes = large.flat_map(|size| {
+        let named = |(what, value, limit)| (format!("{} deployments, {what}", size.deployments), value, limit);
+        figures(size, options, limits).map(named)
+    });
+    let grown = growth_per_deployment(measured, LARGE).into_iter().map(|(what, grown)| (what, grown, limits.growth));
     println!();
-    for size in measured.iter().filter(|size| size.deployments >= LARGE) {
-        for (what, value, limit) in figures(size, options, limits) {
-            let is_over = value > limit;
-            is_broken |= is_over;
-            let said = if is_over { "LIMIT BROKEN" } else { "fine" };
-            println!("{} deployments, {what}: {value:.2}, at most {limit}: {said}", size.deployments);
-        }
-    }
-    for broken in not_linear(measured, LARGE, limits.growth) {
-        is_broken = true;
-        println!("{broken}: LIMIT BROKEN");
+    for (what, value, limit) in of_sizes.chain(grown) {
+        let is_over = value > limit;
+        is_broken |= is_over;
+        println!("{what}: {value:.2}, at most {limit}: {}", if is_over { "LIMIT BROKEN" } else { "fine" });
     }
     Ok(if is_broken { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
