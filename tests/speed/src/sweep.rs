@@ -116,9 +116,10 @@ fn growths(measured: &[Measured], figure: impl Fn(&Measured) -> Option<f64>) -> 
     std::iter::once(None).chain(grown).take(figures.len()).collect()
 }
 
-/// What is above a limit of growth for each deployment, between sizes of at least `least` deployments: a sentence each.
+/// How calls and processor time for each deployment grow between sizes of at least `least` deployments: what grows, and how many
+/// times as much it is.
 #[must_use]
-pub fn not_linear(measured: &[Measured], least: usize, most: f64) -> Vec<String> {
+pub fn growth_per_deployment(measured: &[Measured], least: usize) -> Vec<(String, f64)> {
     type Figure = fn(&Measured) -> Option<f64>;
     let figures: [(&str, Figure); 2] = [
         ("calls", |size| Some(size.per_deployment(size.count_of("*")))),
@@ -126,17 +127,13 @@ pub fn not_linear(measured: &[Measured], least: usize, most: f64) -> Vec<String>
     ];
     let large: Vec<&Measured> = measured.iter().filter(|size| size.deployments >= least).collect();
     let pairs = large.iter().zip(large.iter().skip(1));
-    pairs
-        .flat_map(|(before, after)| {
-            figures.iter().filter_map(|(what, figure)| {
-                let grown = growth(figure(before)?, figure(after)?).filter(|grown| *grown > most)?;
-                Some(format!(
-                    "{what} for each deployment: {grown:.2} times as much with {} as with {}, at most {most}",
-                    after.deployments, before.deployments
-                ))
-            })
+    let grown = pairs.flat_map(|(before, after)| {
+        figures.iter().filter_map(|(what, figure)| {
+            let what = format!("{what} per deployment, times those with {}", before.deployments);
+            Some((format!("{} deployments, {what}", after.deployments), growth(figure(before)?, figure(after)?)?))
         })
-        .collect()
+    });
+    grown.collect()
 }
 
 /// What each size costs, and how that grows: `×` is the ratio to the size before.
@@ -254,19 +251,27 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_faster_than_the_deployments_is_said() {
-        // (case, sizes, how many are above 1.3)
-        let table = [
-            ("linear", vec![measured(100, 4_000, Some(600)), measured(1000, 40_000, Some(6_000))], 0),
-            ("n log n", vec![measured(100, 4_000, Some(600)), measured(1000, 60_000, Some(9_000))], 2),
-            ("only the processor", vec![measured(100, 4_000, Some(600)), measured(1000, 40_000, Some(60_000))], 1),
-            ("no processor times", vec![measured(100, 4_000, None), measured(1000, 40_000, None)], 0),
-            ("small ones are not compared", vec![measured(10, 10, Some(1)), measured(1000, 40_000, Some(6_000))], 0),
-            ("one alone", vec![measured(1000, 40_000, Some(6_000))], 0),
+    fn growth_is_that_of_each_deployment() {
+        // (case, sizes, growth of calls and processor time in hundredths)
+        let table: [(&str, Vec<Measured>, &[i32]); 6] = [
+            ("linear", vec![measured(100, 3_988, Some(600)), measured(1000, 39_988, Some(6_000))], &[100, 100]),
+            ("n log n", vec![measured(100, 3_988, Some(600)), measured(1000, 59_988, Some(9_000))], &[150, 150]),
+            (
+                "only the processor",
+                vec![measured(100, 3_988, Some(600)), measured(1000, 39_988, Some(60_000))],
+                &[100, 1000],
+            ),
+            ("no processor times", vec![measured(100, 3_988, None), measured(1000, 39_988, None)], &[100]),
+            ("small ones are not compared", vec![measured(10, 10, Some(1)), measured(1000, 39_988, Some(6_000))], &[]),
+            ("one alone", vec![measured(1000, 39_988, Some(6_000))], &[]),
         ];
-        for (case, sizes, broken) in table {
-            let found = not_linear(&sizes, 100, 1.3);
-            assert_eq!(found.len(), broken, "{case}: {found:?}");
+        for (case, sizes, expected) in table {
+            let grown = growth_per_deployment(&sizes, 100);
+            assert_eq!(grown.len(), expected.len(), "{case}: {grown:?}");
+            for ((what, grown), expected) in grown.iter().zip(expected) {
+                assert!((grown * 100.0 - f64::from(*expected)).abs() < 1e-6, "{case}: {what}: {grown}");
+                assert!(what.starts_with("1000 deployments, ") && what.ends_with(" times those with 100"), "{what}");
+            }
         }
     }
 
