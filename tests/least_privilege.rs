@@ -65,6 +65,10 @@ const FINISHES: [(&str, &str, &str); 16] = [
 /// Needed to put a deployment on record whose AppSpec is not JSON. In the rehearsals its hooks do that.
 const READS_OTHER_APP_SPECS: [&str; 3] = ["DeploymentRecorder", "HookWatchdog", "Watcher"];
 
+/// Needed to put a deployment on record whose configuration is the group's own. In the rehearsals others come before the watchdog.
+const READS_OWN_CONFIGURATIONS: (&str, &str, &str) =
+    ("HookWatchdog", "codedeploy:GetDeploymentConfig", "arn:aws:codedeploy:us-east-1:123456789012:deploymentconfig:*");
+
 /// Functions that send messages. The policies of the rehearsals name no topic of their own.
 const TELLS_TEAMS: [&str; 5] = ["AfterAllowTraffic", "AlarmHandler", "DeploymentRecorder", "Watcher", "HookWatchdog"];
 
@@ -79,7 +83,8 @@ fn spare_with_a_reason() -> BTreeSet<String> {
         let group = format!("arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/{name}:*");
         ["logs:CreateLogStream", "logs:PutLogEvents"].map(|action| may(id, action, &group))
     });
-    let finishes = FINISHES.iter().map(|(id, action, resource)| may(id, action, resource));
+    let finishes = FINISHES.iter().chain([&READS_OWN_CONFIGURATIONS]);
+    let finishes = finishes.map(|(id, action, resource)| may(id, action, resource));
     let reads = READS_OTHER_APP_SPECS.iter().map(|id| may(id, "codedeploy:ListDeploymentTargets", "*"));
     let tells = TELLS_TEAMS.iter().map(|id| may(id, "sns:Publish", TEAM));
     let buries = RULES.iter().map(|rule| format!("spare: nothing went from rule/{rule} to snapback-dead-letters"));
