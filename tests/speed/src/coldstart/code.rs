@@ -15,6 +15,8 @@ const BUILD: &str = "cargo build --workspace --locked --features snapback-aws/ex
 const TRUST: &[u8] = b"SNAPBACK_EXTRA_ROOTS";
 const PYTHON_HOOK: &str = include_str!("../../hooks/python/hook.py");
 const NODE_HOOK: &str = include_str!("../../hooks/node/hook.mjs");
+/// In each folder of code: the root certificates that a hook is told to trust.
+pub const ROOTS: &str = "roots.pem";
 
 /// A hook in another language.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub struct Runtime {
     /// File and text of the hook.
     source: (&'static str, &'static str),
     modules: Option<PathBuf>,
+    /// Root certificates that a file of others would replace.
+    roots: Option<PathBuf>,
 }
 
 impl Runtime {
@@ -40,8 +44,12 @@ impl Runtime {
                    print('Python', sys.version.split()[0] + ',', 'boto3', boto3.__version__ + ',', 'awslambdaric', m.version('awslambdaric'))";
         let interpreter = absolute(interpreter)?;
         let versions = said(&interpreter, &["-c", ask])?;
+        // The bundle that boto3 reads when AWS_CA_BUNDLE does not name another in its place.
+        let roots =
+            said(&interpreter, &["-c", "import botocore.httpsession as session; print(session.get_cert_path(True))"])?;
         let command = format!("{} -m awslambdaric hook.handler", quoted(&interpreter));
-        Ok(Self { name: "python", versions, command, source: ("hook.py", PYTHON_HOOK), modules: None })
+        let source = ("hook.py", PYTHON_HOOK);
+        Ok(Self { name: "python", versions, command, source, modules: None, roots: Some(absolute(Path::new(&roots))?) })
     }
 
     /// The hook in JavaScript, with the modules in `folder`/node_modules.
@@ -55,7 +63,9 @@ impl Runtime {
         let versions = said(Path::new("node"), &["-e", ask, &sdk.display().to_string()])?;
         let program = said(Path::new("node"), &["-p", "process.execPath"])?;
         let command = format!("{} hook.mjs", quoted(Path::new(&program)));
-        Ok(Self { name: "node", versions, command, source: ("hook.mjs", NODE_HOOK), modules: Some(modules) })
+        // NODE_EXTRA_CA_CERTS adds to the roots that Node.js is built with.
+        let source = ("hook.mjs", NODE_HOOK);
+        Ok(Self { name: "node", versions, command, source, modules: Some(modules), roots: None })
     }
 }
 
@@ -115,6 +125,8 @@ pub struct Code<'a> {
     pub functions: &'a Path,
     /// Where the folders are made; gone at the end of the run.
     pub temporary: &'a Path,
+    /// PEM file of the benchmark's root certificate.
+    pub root: &'a Path,
 }
 
 impl Code<'_> {
@@ -123,7 +135,7 @@ impl Code<'_> {
     /// # Errors
     /// When the folder cannot be written.
     pub fn plain(&self) -> Result<PathBuf, Failure> {
-        self.links("plain")
+        self.links("plain", None)
     }
 
     /// With the hook of `runtime` in place of ours.
@@ -131,7 +143,7 @@ impl Code<'_> {
     /// # Errors
     /// When the folder cannot be written.
     pub fn replaced(&self, runtime: &Runtime) -> Result<PathBuf, Failure> {
-        let folder = self.links(runtime.name)?;
+        let folder = self.links(runtime.name, runtime.roots.as_deref())?;
         let (file, text) = runtime.source;
         std::fs::write(folder.join(file), text)?;
         if let Some(modules) = &runtime.modules {
@@ -147,7 +159,7 @@ impl Code<'_> {
     /// [`NotPossible`] without valgrind; when the folder cannot be written.
     pub fn under_valgrind(&self) -> Result<PathBuf, Failure> {
         said(Path::new("valgrind"), &["--version"])?;
-        let folder = self.links("valgrind")?;
+        let folder = self.links("valgrind", None)?;
         for (name, _) in FUNCTIONS {
             let command = format!(
                 "valgrind --quiet --tool=callgrind --callgrind-out-file=%p.callgrind {}",
@@ -164,9 +176,13 @@ impl Code<'_> {
         self.temporary.join(name)
     }
 
-    fn links(&self, name: &str) -> Result<PathBuf, Failure> {
+    /// `roots`: PEM file of roots that are trusted beside the benchmark's.
+    fn links(&self, name: &str, roots: Option<&Path>) -> Result<PathBuf, Failure> {
         let folder = self.folder(name);
         std::fs::create_dir(&folder)?;
+        let mut trusted = roots.map(std::fs::read).transpose()?.unwrap_or_default();
+        trusted.extend(std::fs::read(self.root)?);
+        std::fs::write(folder.join(ROOTS), trusted)?;
         symlink(demo_app(self.functions)?, folder.join(DEMO_APP))?;
         for (name, _) in FUNCTIONS {
             symlink(std::path::absolute(self.functions.join(name))?, folder.join(name))?;

@@ -6,11 +6,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
-use super::options::Most;
+use super::package::megabytes;
 use super::report::{Report, Subject};
-use super::session::{BEFORE, FUNCTIONS};
+use super::session::FUNCTIONS;
 
-/// Limits of one function; each is of a median.
+/// Limits of one function; each but the size is of a median.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -26,6 +26,8 @@ pub struct Limits {
     pub rss_mb: Option<f64>,
     /// Own time of the first event, ms.
     pub own_ms: Option<f64>,
+    /// Size of the package, MB (10^6 bytes).
+    pub zip_mb: Option<f64>,
 }
 
 /// A limit and what was measured.
@@ -51,61 +53,34 @@ impl Held {
     }
 }
 
-impl From<&Most> for Limits {
-    fn from(most: &Most) -> Self {
-        Self {
-            instructions: most.max_instructions,
-            cpu_ratio: most.max_cpu_ratio,
-            calls: most.max_calls,
-            connections: most.max_connections,
-            rss_mb: most.max_rss_mb,
-            own_ms: most.max_own_ms,
-        }
-    }
-}
-
-/// Limits by function: those in `file`, and over them those of the command line for the hook before traffic.
+/// Limits by function, in `file`.
 ///
 /// # Errors
 /// When the file is not valid.
-pub fn read(file: Option<&Path>, most: &Most) -> Result<BTreeMap<String, Limits>, Failure> {
-    let mut limits: BTreeMap<String, Limits> = BTreeMap::new();
-    if let Some(file) = file {
-        let at = |why: String| format!("limits in {}: {why}", file.display());
-        let text = std::fs::read_to_string(file).map_err(|error| at(error.to_string()))?;
-        limits = serde_json::from_str(&text).map_err(|error| at(error.to_string()))?;
-        if let Some(unknown) = limits.keys().find(|name| FUNCTIONS.iter().all(|(known, _)| known != name)) {
-            return Err(at(format!("there is no function `{unknown}`")).into());
-        }
+pub fn read(file: &Path) -> Result<BTreeMap<String, Limits>, Failure> {
+    let at = |why: String| format!("limits in {}: {why}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| at(error.to_string()))?;
+    let limits: BTreeMap<String, Limits> = serde_json::from_str(&text).map_err(|error| at(error.to_string()))?;
+    match limits.keys().find(|name| FUNCTIONS.iter().all(|(known, _)| known != name)) {
+        Some(unknown) => Err(at(format!("there is no function `{unknown}`")).into()),
+        None => Ok(limits),
     }
-    let given = Limits::from(most);
-    let before = limits.remove(BEFORE).unwrap_or_default();
-    let merged = Limits {
-        instructions: given.instructions.or(before.instructions),
-        cpu_ratio: given.cpu_ratio.or(before.cpu_ratio),
-        calls: given.calls.or(before.calls),
-        connections: given.connections.or(before.connections),
-        rss_mb: given.rss_mb.or(before.rss_mb),
-        own_ms: given.own_ms.or(before.own_ms),
-    };
-    if merged != Limits::default() {
-        limits.insert(BEFORE.to_owned(), merged);
-    }
-    Ok(limits)
 }
 
-/// Each limit beside what was measured.
+/// Each limit of a function that is in the report, beside what was measured.
 #[must_use]
 pub fn compare(limits: &BTreeMap<String, Limits>, report: &Report) -> Vec<Held> {
-    limits.iter().flat_map(|(function, limits)| of_function(function, limits, report)).collect()
+    let python = report.subject("python");
+    let of = |(function, limits): (&String, &Limits)| Some(of_function(limits, report.subject(function)?, python));
+    limits.iter().filter_map(of).flatten().collect()
 }
 
-fn of_function(function: &str, limits: &Limits, report: &Report) -> Vec<Held> {
-    let subject = report.subject(function);
-    let full = subject.and_then(|subject| subject.full.as_ref());
-    let cpu = |subject: Option<&Subject>| Some(subject?.full.as_ref()?.cpu_ms?.median);
-    let ratio = cpu(subject).zip(cpu(report.subject("python"))).map(|(ours, theirs)| ours / theirs);
-    let instructions = subject.and_then(|subject| Some(subject.instructions.as_ref()?.to_answer.median));
+fn of_function(limits: &Limits, subject: &Subject, python: Option<&Subject>) -> Vec<Held> {
+    let full = subject.full.as_ref();
+    let cpu = |subject: &Subject| Some(subject.full.as_ref()?.cpu_ms?.median);
+    let ratio = cpu(subject).zip(python.and_then(cpu)).map(|(ours, theirs)| ours / theirs);
+    let instructions = subject.instructions.as_ref().map(|found| found.to_answer.median);
+    let zip = subject.shipped.and_then(|size| size.zip);
     let rows = [
         (
             "millions of instructions to the first answer",
@@ -143,48 +118,85 @@ fn of_function(function: &str, limits: &Limits, report: &Report) -> Vec<Held> {
             full.and_then(|full| Some(full.first_own_ms?.median)),
             "work that init could do, handshakes in the event, waits between calls",
         ),
+        (
+            "size of the package (zip), MB",
+            limits.zip_mb,
+            zip.and_then(megabytes),
+            "cargo tree and the largest symbols of the binary: which crate or client is new?",
+        ),
     ];
     let held = |(figure, limit, measured, look_at): (&'static str, Option<f64>, Option<f64>, &'static str)| {
-        Some(Held { function: function.to_owned(), figure, limit: limit?, measured, look_at })
+        Some(Held { function: subject.name.clone(), figure, limit: limit?, measured, look_at })
     };
     rows.into_iter().filter_map(held).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::machine::Machine;
+    use super::super::package::Size;
     use super::*;
 
-    #[test]
-    fn the_command_line_wins_over_the_file() {
+    fn given(text: &str) -> Result<BTreeMap<String, Limits>, Failure> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(
-            file.path(),
-            r#"{"before-allow-traffic": {"calls": 20, "rss_mb": 12}, "watcher": {"own_ms": 4}}"#,
-        )
-        .unwrap();
-        let most = Most { max_calls: Some(19.0), ..Most::default() };
-        let limits = read(Some(file.path()), &most).unwrap();
-        let expected = BTreeMap::from([
-            (BEFORE.to_owned(), Limits { calls: Some(19.0), rss_mb: Some(12.0), ..Limits::default() }),
-            ("watcher".to_owned(), Limits { own_ms: Some(4.0), ..Limits::default() }),
-        ]);
-        assert_eq!(limits, expected);
-        assert_eq!(read(None, &Most::default()).unwrap(), BTreeMap::new());
+        std::fs::write(file.path(), text).unwrap();
+        read(file.path())
     }
 
     #[test]
     fn a_wrong_file_says_why() {
-        let file = tempfile::NamedTempFile::new().unwrap();
         let table = [
             (r#"{"watch": {}}"#, "there is no function `watch`"),
             (r#"{"watcher": {"call": 1}}"#, "unknown field `call`"),
             ("{", "EOF"),
         ];
         for (text, part) in table {
-            std::fs::write(file.path(), text).unwrap();
-            let error = read(Some(file.path()), &Most::default()).unwrap_err().to_string();
+            let error = given(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_committed_limits_are_of_all_functions() {
+        let limits = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("limits.json")).unwrap();
+        for (function, _) in FUNCTIONS {
+            let limits = limits.get(function).unwrap();
+            assert!(limits.instructions.is_some() && limits.zip_mb.is_some(), "{function}: {limits:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_held_to_its_limits() {
+        let subject = |name: &str, shipped| Subject {
+            name: name.to_owned(),
+            made_of: String::new(),
+            event: String::new(),
+            full: None,
+            small: None,
+            latency: None,
+            instructions: None,
+            measured_bytes: None,
+            shipped,
+        };
+        let report = Report {
+            command: String::new(),
+            machine: Machine::look(),
+            rounds: 1,
+            latency_ms: 0,
+            memory_mb: 128,
+            subjects: vec![
+                subject("watcher", Some(Size { binary: None, zip: Some(4_800_001) })),
+                subject("python", None),
+            ],
+            freeze: Vec::new(),
+            skipped: Vec::new(),
+            limits: Vec::new(),
+        };
+        let limits = given(r#"{"watcher": {"calls": 9, "zip_mb": 4.8}, "alarm-handler": {"zip_mb": 1}}"#).unwrap();
+        let held = compare(&limits, &report);
+        let found: Vec<_> = held.iter().map(|held| (held.function.as_str(), held.limit, held.measured)).collect();
+        assert_eq!(found, [("watcher", 9.0, None), ("watcher", 4.8, Some(4.800_001))]);
+        assert_eq!(held.iter().map(Held::is_broken).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

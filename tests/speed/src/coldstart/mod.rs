@@ -84,7 +84,7 @@ fn judge(report: &Report) -> ExitCode {
         let limits::Held { function, figure, limit, measured, look_at } = held;
         match measured {
             None => {
-                println!("NOT MEASURED: {function}: {figure} (limit {limit}); see what was skipped");
+                println!("NOT MEASURED: {function}: {figure} (limit {limit}); see what was skipped or not built");
                 code = code.max(3);
             }
             Some(measured) if held.is_broken() => {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::session::{BEFORE, FUNCTIONS};
+use super::share::WHOLE_CPU_MB;
 
 /// Measures cold starts of the functions on the embedded AWS, behind TLS, beside hooks in Python and JavaScript that make the same
 /// calls.
@@ -41,7 +42,10 @@ pub struct Options {
     /// Also measure the hooks with so much time added to each request; 0: do not
     #[arg(long, value_name = "MS", default_value_t = 8, value_parser = clap::value_parser!(u64).range(0..=1000))]
     pub latency: u64,
-    /// Not with the CPU of a function of 128 MB
+    /// Also measure with the CPU that Lambda gives a function of so much memory: N/1769 of one
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(128..=i64::from(WHOLE_CPU_MB)))]
+    pub memory_mb: u32,
+    /// Not with that CPU
     #[arg(long)]
     pub no_throttled: bool,
     /// No instructions (valgrind)
@@ -62,36 +66,10 @@ pub struct Options {
     /// Tables for a README
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// Limits by function, as JSON: {"watcher": {"instructions": 30, "calls": 12}}
+    /// Limits by function, as JSON: {"watcher": {"instructions": 24, "connections": 6}}; those of functions that are not measured
+    /// do not count
     #[arg(long, value_name = "FILE")]
     pub limits: Option<PathBuf>,
-    /// Limits of before-allow-traffic
-    #[command(flatten)]
-    pub most: Most,
-}
-
-/// See [`super::limits`].
-#[derive(Debug, Clone, Default, Parser)]
-#[command(next_help_heading = "Limits of before-allow-traffic")]
-pub struct Most {
-    /// Millions of instructions to the first answer
-    #[arg(long, value_name = "MILLIONS")]
-    pub max_instructions: Option<f64>,
-    /// CPU time to the first answer, as a share of the Python hook's
-    #[arg(long, value_name = "X")]
-    pub max_cpu_ratio: Option<f64>,
-    /// AWS calls to the first answer
-    #[arg(long, value_name = "N")]
-    pub max_calls: Option<f64>,
-    /// Connections to the first answer
-    #[arg(long, value_name = "N")]
-    pub max_connections: Option<f64>,
-    /// Largest resident memory to the first answer
-    #[arg(long, value_name = "MIB")]
-    pub max_rss_mb: Option<f64>,
-    /// Own time of the first event
-    #[arg(long, value_name = "MS")]
-    pub max_own_ms: Option<f64>,
 }
 
 impl Options {

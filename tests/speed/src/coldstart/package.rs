@@ -36,6 +36,12 @@ impl Size {
     }
 }
 
+/// Of 10^6 bytes.
+#[must_use]
+pub fn megabytes(bytes: u64) -> Option<f64> {
+    u32::try_from(bytes).ok().map(|bytes| f64::from(bytes) / 1e6)
+}
+
 /// Size of the only file in a zip, by its central directory.
 fn unpacked(zip: &[u8]) -> Option<u64> {
     const END: &[u8] = b"PK\x05\x06";

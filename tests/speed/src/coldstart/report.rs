@@ -8,7 +8,7 @@ use super::figures::Figures;
 use super::freeze::Frozen;
 use super::limits::Held;
 use super::machine::Machine;
-use super::package::Size;
+use super::package::{Size, megabytes};
 use super::session::BEFORE;
 use super::statistics::Summary;
 
@@ -23,6 +23,8 @@ pub struct Report {
     pub rounds: u32,
     /// Time added to each request in `latency`, ms.
     pub latency_ms: u64,
+    /// Memory that has the CPU of `small`, MB.
+    pub memory_mb: u32,
     /// Functions and hooks.
     pub subjects: Vec<Subject>,
     /// The hook before traffic over a freeze.
@@ -44,7 +46,7 @@ pub struct Subject {
     pub event: String,
     /// With a whole CPU.
     pub full: Option<Figures>,
-    /// With the CPU of a function of 128 MB from its first poll on.
+    /// With the CPU of a small function from its first poll on.
     pub small: Option<Figures>,
     /// With a whole CPU, and time added to each request.
     pub latency: Option<Figures>,
@@ -114,7 +116,7 @@ impl Report {
                 "\nEach function. Its later events are new deployments for `before-allow-traffic`, the same event again for the others.\n\n",
             );
             let names: Vec<String> = functions.iter().map(|function| format!("`{}`", function.name)).collect();
-            table(&mut text, "", &names, &function_rows(&functions));
+            table(&mut text, "", &names, &function_rows(&functions, &self.small()));
             for function in &functions {
                 _ = writeln!(text, "\n`{}`: {}.", function.name, function.event);
             }
@@ -126,8 +128,9 @@ impl Report {
         }
         text.push_str(
             "\nOwn time is that in which no request is under way at an AWS service; it contains the handshakes of new connections, also \
-             the part of the server, which runs on the same machine. Python and Node.js trust only the benchmark's root certificate: \
-             less to read than what they come with.\n",
+             the part of the server, which runs on the same machine. Each trusts the root certificates that it comes with, and the \
+             benchmark's: Snapback Amazon's, which are in its binary; boto3 those in botocore's cacert.pem; Node.js those in its \
+             binary.\n",
         );
         for Skipped { what, why } in &self.skipped {
             _ = writeln!(text, "\nSkipped: {what}: {why}.");
@@ -135,8 +138,13 @@ impl Report {
         text
     }
 
+    fn small(&self) -> String {
+        format!("first event with the CPU of {} MB, ms", self.memory_mb)
+    }
+
     fn hook_rows(&self, hooks: &[&Subject]) -> Vec<Row> {
         let latency = format!("first event with {} ms of latency, ms", self.latency_ms);
+        let small = self.small();
         let rows: [Figure<'_, Subject>; 14] = [
             ("init, ms", &|hook| hook.full.as_ref()?.init_ms),
             ("first event, ms", &|hook| hook.full.as_ref()?.first_ms),
@@ -145,7 +153,7 @@ impl Report {
             ("CPU to first answer, ms", &|hook| hook.full.as_ref()?.cpu_ms),
             ("later events, ms", &|hook| hook.full.as_ref()?.warm_ms),
             ("CPU of a later event, ms", &|hook| hook.full.as_ref()?.warm_cpu_ms),
-            ("first event with the CPU of 128 MB, ms", &|hook| hook.small.as_ref()?.first_ms),
+            (&small, &|hook| hook.small.as_ref()?.first_ms),
             ("own time in it, ms", &|hook| hook.small.as_ref()?.first_own_ms),
             (&latency, &|hook| hook.latency.as_ref()?.first_ms),
             ("memory, MiB", &|hook| hook.full.as_ref()?.rss_mb),
@@ -168,11 +176,8 @@ impl Report {
     }
 }
 
-fn function_rows(functions: &[&Subject]) -> Vec<Row> {
-    let megabytes = |bytes: Option<u64>| {
-        bytes.and_then(|bytes| u32::try_from(bytes / 1_000).ok()).map(|kb| f64::from(kb) / 1_000.0)
-    };
-    let built = |bytes: Option<u64>| megabytes(bytes).map_or_else(|| "not built".to_owned(), number);
+fn function_rows(functions: &[&Subject], small: &str) -> Vec<Row> {
+    let built = |bytes: Option<u64>| bytes.and_then(megabytes).map_or_else(|| "not built".to_owned(), number);
     let text = |summary: Option<Summary>| summary.map_or_else(|| "-".to_owned(), cell);
     let calls = |function: &Subject| {
         let full = function.full.as_ref()?;
@@ -192,9 +197,7 @@ fn function_rows(functions: &[&Subject]) -> Vec<Row> {
         ("own time in it, ms", &|function| text(function.full.as_ref().and_then(|full| full.first_own_ms))),
         ("CPU to first answer, ms", &|function| text(function.full.as_ref().and_then(|full| full.cpu_ms))),
         ("later events, ms", &|function| text(function.full.as_ref().and_then(|full| full.warm_ms))),
-        ("first event with the CPU of 128 MB, ms", &|function| {
-            text(function.small.as_ref().and_then(|small| small.first_ms))
-        }),
+        (small, &|function| text(function.small.as_ref().and_then(|small| small.first_ms))),
         ("own time in it, ms", &|function| text(function.small.as_ref().and_then(|small| small.first_own_ms))),
         ("memory, MiB", &|function| text(function.full.as_ref().and_then(|full| full.rss_mb))),
         ("AWS calls, init + first event", &|function| or_none(calls(function))),

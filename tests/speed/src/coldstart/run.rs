@@ -27,23 +27,27 @@ use crate::options::functions_folder;
 /// # Errors
 /// [`NotPossible`] without `openssl`; [`NotComparable`]; when something did not work.
 pub async fn run(options: &Options) -> Result<Report, Failure> {
-    let limits = limits::read(options.limits.as_deref(), &options.most)?;
+    let limits = options.limits.as_deref().map(limits::read).transpose()?.unwrap_or_default();
     let mut machine = Machine::look();
     let functions = functions_folder(options.functions.as_deref())?;
     // The others are called one by one in what happens around them, so they are all needed for one.
     let needed = FUNCTIONS.map(|(name, _)| name).into_iter().filter(|name| *name == BEFORE || options.wants_others());
     code::check(&functions, &needed.collect::<Vec<_>>())?;
     let temporary = tempfile::Builder::new().prefix("snapback-coldstart-").tempdir()?;
-    let bench = Bench {
-        options,
-        certificates: Certificates::make(temporary.path())?,
-        code: Code { functions: &functions, temporary: temporary.path() },
-    };
+    let certificates = Certificates::make(temporary.path())?;
+    let code = Code { functions: &functions, temporary: temporary.path(), root: &certificates.root };
+    let bench = Bench { options, certificates: &certificates, code };
     let mut skipped = Vec::new();
     let share = match options.no_throttled {
         true => None,
-        false => or_skip("the CPU of a function of 128 MB", CpuShare::make(), &mut skipped)?.map(Arc::new),
+        false => {
+            let what = format!("the CPU of a function of {} MB", options.memory_mb);
+            or_skip(&what, CpuShare::make(options.memory_mb), &mut skipped)?.map(Arc::new)
+        }
     };
+    if options.shipped.is_none() {
+        skipped.push(Skipped { what: "sizes of the packages".to_owned(), why: "no --shipped".to_owned() });
+    }
     let runtimes = bench.runtimes(&mut skipped)?;
     let samples = bench.rounds(&runtimes, share).await?;
     let instructions = bench.instructions(&samples, &mut skipped).await?;
@@ -66,6 +70,7 @@ pub async fn run(options: &Options) -> Result<Report, Failure> {
         machine,
         rounds: options.rounds,
         latency_ms: options.latency,
+        memory_mb: options.memory_mb,
         subjects: bench.subjects(&runtimes, &samples, &instructions)?,
         freeze,
         skipped,
@@ -97,7 +102,7 @@ pub(super) fn or_skip<T>(
 pub(super) enum Circumstance {
     /// A whole CPU.
     Full,
-    /// That of a function of 128 MB.
+    /// That of a small function.
     Small,
     /// A whole CPU, and time added to each request.
     Latency,
@@ -116,7 +121,7 @@ pub(super) type Samples = BTreeMap<(String, Circumstance), Vec<Sample>>;
 
 pub(super) struct Bench<'a> {
     pub(super) options: &'a Options,
-    certificates: Certificates,
+    certificates: &'a Certificates,
     pub(super) code: Code<'a>,
 }
 
@@ -141,7 +146,7 @@ impl Bench<'_> {
 
     pub(super) fn plan<'p>(&'p self, code: &'p Path, cast: Cast) -> Plan<'p> {
         let latency = Duration::ZERO;
-        Plan { code, certificates: &self.certificates, latency, at_poll: AtPoll::Nothing, cast }
+        Plan { code, certificates: self.certificates, latency, at_poll: AtPoll::Nothing, cast }
     }
 
     /// What each round consists of, in this order.

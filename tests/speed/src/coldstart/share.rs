@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use super::error::{Failure, NotPossible};
 
-/// What Lambda gives a function of 128 MB: 1,769 MB have a whole CPU.
-pub const SHARE_OF_128_MB: f64 = 0.072;
-/// The quota of each period; together [`SHARE_OF_128_MB`].
-const QUOTA_US: u32 = 1_440;
+/// Lambda gives a function CPU by its memory; with so much it has a whole one.
+pub const WHOLE_CPU_MB: u32 = 1_769;
 const PERIOD_US: u32 = 20_000;
 /// Folders of cgroups begin with this.
 const PREFIX: &str = "snapback-bench-";
@@ -37,15 +35,17 @@ const HIERARCHIES: [Hierarchy; 3] = [
 ];
 
 impl CpuShare {
-    /// A new cgroup with the share of a function of 128 MB.
+    /// A new cgroup with the share of a function of `memory_mb`.
     ///
     /// # Errors
     /// [`NotPossible`] where this system has none, or does not let us make one.
-    pub fn make() -> Result<Self, Failure> {
+    pub fn make(memory_mb: u32) -> Result<Self, Failure> {
         let found = HIERARCHIES.into_iter().find(|hierarchy| hierarchy.is_there());
         let hierarchy = found.ok_or_else(|| NotPossible("this system has no cgroup for CPUs".to_owned()))?;
         hierarchy.remove_old();
-        hierarchy.make().map_err(|(path, error)| NotPossible(format!("{}: {error}", path.display())).into())
+        hierarchy
+            .make(quota_us(memory_mb))
+            .map_err(|(path, error)| NotPossible(format!("{}: {error}", path.display())).into())
     }
 
     /// Moves a process with all its threads into it.
@@ -55,6 +55,11 @@ impl CpuShare {
     pub fn join(&self, pid: u32) -> std::io::Result<()> {
         std::fs::write(self.folder.join("cgroup.procs"), pid.to_string())
     }
+}
+
+/// CPU time in each period.
+fn quota_us(memory_mb: u32) -> u32 {
+    PERIOD_US.saturating_mul(memory_mb) / WHOLE_CPU_MB
 }
 
 impl Hierarchy {
@@ -83,7 +88,7 @@ impl Hierarchy {
         }
     }
 
-    fn make(self) -> Result<CpuShare, (PathBuf, std::io::Error)> {
+    fn make(self, quota_us: u32) -> Result<CpuShare, (PathBuf, std::io::Error)> {
         let folder = self.root().join(format!("{PREFIX}{}", std::process::id()));
         std::fs::create_dir(&folder).map_err(|error| (folder.clone(), error))?;
         let share = CpuShare { folder };
@@ -91,13 +96,13 @@ impl Hierarchy {
         match self {
             Self::One(_) => {
                 write(share.folder.join("cpu.cfs_period_us"), PERIOD_US.to_string())?;
-                write(share.folder.join("cpu.cfs_quota_us"), QUOTA_US.to_string())?;
+                write(share.folder.join("cpu.cfs_quota_us"), quota_us.to_string())?;
             }
             Self::Two(_) => {
                 if !share.folder.join("cpu.max").exists() {
                     write(self.root().join("cgroup.subtree_control"), "+cpu".to_owned())?;
                 }
-                write(share.folder.join("cpu.max"), format!("{QUOTA_US} {PERIOD_US}"))?;
+                write(share.folder.join("cpu.max"), format!("{quota_us} {PERIOD_US}"))?;
             }
         }
         Ok(share)
@@ -113,5 +118,18 @@ impl Drop for CpuShare {
             }
         }
         eprintln!("bench-coldstart: could not remove {}: rmdir it when its processes are gone", self.folder.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_buys_cpu() {
+        // (MB, µs of each 20,000)
+        for (memory_mb, expected) in [(128, 1_447), (256, 2_894), (512, 5_788), (WHOLE_CPU_MB, PERIOD_US)] {
+            assert_eq!(quota_us(memory_mb), expected, "{memory_mb} MB");
+        }
     }
 }

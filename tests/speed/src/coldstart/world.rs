@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::certificates::Certificates;
+use super::code::ROOTS;
 use super::error::Failure;
 use super::front::Fronts;
 use super::recorder::{AtPoll, Process, Recorder};
@@ -96,7 +97,7 @@ impl World {
             let endpoints = fronts.endpoints.iter();
             function.environment.extend(endpoints.map(|(name, url)| (format!("AWS_ENDPOINT_URL_{name}"), url.clone())));
             for trust in ["SNAPBACK_EXTRA_ROOTS", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
-                function.environment.insert(trust.to_owned(), plan.certificates.root.display().to_string());
+                function.environment.insert(trust.to_owned(), plan.code.join(ROOTS).display().to_string());
             }
         }
         let names = wiring.functions.iter().map(|function| (function.binary.clone(), function.name.clone())).collect();
