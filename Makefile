@@ -87,7 +87,7 @@ speed-test:
 	@echo "skipped: speed-test (the packages are programs for Linux)"
 else
 speed-test: speed-functions speed-packages ## Hold a cold start against its limits: instructions, size, calls, connections, CPU beside boto3
-	@tests/speed/tools $(SPEED) $(PYTHON)
+	@tests/speed/tools $(SPEED) $(PYTHON) python
 	@target/debug/bench-coldstart --functions $(SPEED)/functions --shipped $(SPEED)/packages --python $(SPEED)/python/bin/python \
 	  --only before-allow-traffic --rounds 8 --instruction-runs 1 --latency 0 --no-throttled --no-freeze --limits tests/speed/limits.json
 endif
@@ -97,10 +97,11 @@ bench-coldstart: speed-functions speed-packages ## Cold starts of all functions 
 	@target/debug/bench-coldstart --functions $(SPEED)/functions --shipped $(SPEED)/packages --python $(SPEED)/python/bin/python \
 	  --node $(SPEED)/node --limits tests/speed/limits.json --json $(SPEED)/coldstart.json --markdown $(SPEED)/coldstart.md $(ARGS)
 
-bench-reaction: speed-functions ## From an alarm to StopDeployment, warm and cold, beside CodeDeploy's own polling (5 minutes, once built)
+bench-reaction: speed-functions ## From an alarm to StopDeployment, warm and cold, beside CodeDeploy's own polling (11 minutes, once built)
 	@target/debug/bench-reaction --functions $(SPEED)/functions --json $(SPEED)/reaction.json $(ARGS)
+	@target/debug/bench-reaction --functions $(SPEED)/functions --latency 8 --polling 0 --json $(SPEED)/reaction-8ms.json $(ARGS)
 
-bench-sweep: speed-functions ## What the sweep costs for 1, 10, 100 and 1,000 live deployments, and how it grows (12 minutes, once built)
+bench-sweep: speed-functions ## What the sweep costs for 1, 10, 100 and 1,000 live deployments, and how it grows (9 minutes, once built)
 	@target/debug/bench-sweep --functions $(SPEED)/functions --json $(SPEED)/sweep.json $(ARGS)
 
 check: lint test demo conformance infra-test speed-test ## What CI runs

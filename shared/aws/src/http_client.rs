@@ -3,8 +3,8 @@
 //! Lambda freezes a function between two events, and nobody tells it what became of its connections. Most were closed by the
 //! service, which shows at once and is mended by the SDK's next try. But one that was forgotten on the way (an address
 //! translation, a service that went away) swallows a request, and that takes a whole attempt: 2 s. So a request on connections
-//! that were quiet for longer than [`QUIET`] gets an answer within [`FIRST_TRY`], or they are all thrown away and it fails as a
-//! time-out, which the SDK tries again on a new one. Only requests that may be sent twice are cut short, because the first one
+//! that were quiet for longer than [`QUIET`] gets an answer within [`FIRST_TRY`], or they are all thrown away and it goes out again at
+//! once, on a new one (the SDK would first wait up to a second). Only requests that may be sent twice are cut short, because the first one
 //! may have arrived: those that change nothing, and all to DynamoDB, where ours have a condition, a token, or the same content
 //! whenever they come. Every path of ours begins with one.
 
@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use std::collections::BTreeMap;
@@ -149,12 +149,14 @@ impl WakefulClient {
 
 impl HttpClient for WakefulClient {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let (pool, generation) = {
+        let (pool, generation, is_quiet) = {
             let state = self.shared.state();
-            (state.pool.clone(), state.generation)
+            let is_quiet = state.answered.values().any(|last| last.age() > self.shared.quiet);
+            (state.pool.clone(), state.generation, is_quiet)
         };
         let inner = pool.http_connector(settings, components);
-        SharedHttpConnector::new(WakefulConnector { inner, generation, shared: Arc::clone(&self.shared) })
+        let again = is_quiet.then(|| (settings.clone(), components.clone()));
+        SharedHttpConnector::new(WakefulConnector { inner, again, generation, shared: Arc::clone(&self.shared) })
     }
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {
@@ -166,34 +168,29 @@ impl HttpClient for WakefulClient {
 #[derive(Debug)]
 struct WakefulConnector {
     inner: SharedHttpConnector,
+    /// What a connector of the next pool is made of, where some connections are quiet.
+    again: Option<(HttpConnectorSettings, RuntimeComponents)>,
     generation: u64,
     shared: Arc<Shared>,
 }
 
 impl HttpConnector for WakefulConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (shared, generation) = (Arc::clone(&self.shared), self.generation);
         let host = host_of(request.uri()).to_owned();
-        let is_first_try = may_come_twice(&request) && shared.may_be_dead(&host);
-        let answer = self.inner.call(request);
+        let is_first_try = may_come_twice(&request) && self.shared.may_be_dead(&host);
+        let shared = Arc::clone(&self.shared);
+        let first = request.try_clone().filter(|_| is_first_try).zip(self.again.clone());
+        let Some((first, (settings, components))) = first else {
+            let answer = self.inner.call(request);
+            return HttpConnectorFuture::new(async move { shared.noted(host, answer.await) });
+        };
+        let (answer, generation) = (self.inner.call(first), self.generation);
         HttpConnectorFuture::new(async move {
-            let answer = if is_first_try {
-                match tokio::time::timeout(shared.first_try, answer).await {
-                    Ok(answer) => answer,
-                    Err(_) => {
-                        shared.replace_pool(generation);
-                        let why =
-                            format!("no answer of {host} within {:?} on a connection that was quiet", shared.first_try);
-                        return Err(ConnectorError::timeout(why.into()));
-                    }
-                }
-            } else {
-                answer.await
-            };
-            if answer.is_ok() {
-                shared.state().answered.insert(host, Moment::now());
+            if let Ok(answer) = tokio::time::timeout(shared.first_try, answer).await {
+                return shared.noted(host, answer);
             }
-            answer
+            let pool = shared.replaced_pool(generation);
+            shared.noted(host, pool.http_connector(&settings, &components).call(request).await)
         })
     }
 }
@@ -208,12 +205,25 @@ impl Shared {
     }
 
     /// Gives up all connections of the pool with this number; requests that are under way on them go on.
-    fn replace_pool(&self, generation: u64) {
+    fn replaced_pool(&self, generation: u64) -> SharedHttpClient {
         let mut state = self.state();
         if state.generation == generation {
             tracing::debug!("a quiet connection is dead, so all are opened anew");
             *state = State { pool: pool(&self.tls), generation: generation + 1, answered: BTreeMap::new() };
         }
+        state.pool.clone()
+    }
+
+    /// Remembers that `host` answered, if it did.
+    fn noted(
+        &self,
+        host: String,
+        answer: Result<HttpResponse, ConnectorError>,
+    ) -> Result<HttpResponse, ConnectorError> {
+        if answer.is_ok() {
+            self.state().answered.insert(host, Moment::now());
+        }
+        answer
     }
 }
 
@@ -310,7 +320,8 @@ mod tests {
         let client = WakefulClient::new(tls(trust_store()).unwrap(), Duration::ZERO, Duration::from_millis(50));
         let config = crate::config::function_config(&env).unwrap().into_builder();
         let config = config.http_client(SharedHttpClient::new(client));
-        let config = config.timeout_config(aws_smithy_types::timeout::TimeoutConfig::disabled()).build();
+        let config = config.timeout_config(aws_smithy_types::timeout::TimeoutConfig::disabled());
+        let config = config.retry_config(aws_smithy_types::retry::RetryConfig::disabled()).build();
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let key = std::collections::HashMap::from([(
             "pk".to_owned(),
