@@ -89,7 +89,7 @@ fn of_function(limits: &Limits, subject: &Subject, python: Option<&Subject>) -> 
             "callgrind_annotate: what is new at init (roots, regexes, clients), or a further handshake",
         ),
         (
-            "CPU time to the first answer, as a share of the Python hook's",
+            "smallest CPU time to the first answer, as a share of the Python hook's",
             limits.cpu_ratio,
             ratio,
             "the profile of the build, crates that were added, what main.rs does before it runs",
