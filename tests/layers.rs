@@ -106,6 +106,10 @@ fn no_function_links_legacy_tls_or_slow_start_code() {
             assert!(!text.lines().any(|line| line.starts_with(banned)), "{function} links {banned}");
         }
         assert!(!text.contains("snapback-stage"), "{function} links the stage");
+        let features = ["tree", "--locked", "--offline", "-p", function, "-e", "features", "-i", "snapback-aws"];
+        let (ok, text) = cargo(&features);
+        assert!(ok && text.contains("snapback-aws feature"), "{function}: cargo tree said nothing of features");
+        assert!(!text.contains("extra-roots"), "{function} trusts a benchmark's certificates");
     }
 }
 

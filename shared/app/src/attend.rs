@@ -203,8 +203,8 @@ impl<P: AttendPorts> Visit<'_, P> {
     /// Stores, and reads meanwhile the numbers that will be asked for next.
     async fn store(&mut self, deployment: Deployment, writes: Vec<Write>) -> Result<(), AppError> {
         let stored = Record { deployment: deployment.clone(), ..self.record.clone() };
-        let decides = writes.iter().any(|write| !matches!(write, Write::Evidence(_)));
-        let Step::LookAtVersions(signal) = (if decides { Step::Rest } else { self.next(&stored) }) else {
+        let is_only_evidence = writes.iter().all(|write| matches!(write, Write::Evidence(_)));
+        let Step::LookAtVersions(signal) = (if is_only_evidence { self.next(&stored) } else { Step::Rest }) else {
             return self.commit(deployment, writes).await;
         };
         let ports = self.ports;

@@ -4,13 +4,15 @@ use crate::attend::{AttendPorts, look_after};
 use crate::error::AppError;
 use crate::pause;
 use crate::ports::{CallError, CallErrorKind, Metric, Write};
-use crate::side_by_side::side_by_side;
+use crate::side_by_side::{at_most, side_by_side};
 use snapback_core::Trigger;
 use snapback_core::alarm::{AlarmReading, is_own};
 use snapback_core::deployment::{Evidence, EvidenceKind, Record};
 use snapback_core::pause::Pause;
 use snapback_core::plan::{Caller, Readings, recovery};
 
+/// Deployments that are visited at once: a visit makes three calls at a time, and CodeDeploy's quotas are small.
+const VISITS_AT_ONCE: usize = 4;
 /// Tries to store a recovery against others who change the record.
 const RECOVERY_TRIES: u32 = 5;
 
@@ -21,7 +23,7 @@ pub struct Handled {
     pub deployments: usize,
 }
 
-/// Judges every live deployment that watches this alarm, side by side. `source` identifies the event.
+/// Judges every live deployment that watches this alarm, some side by side. `source` identifies the event.
 ///
 /// # Errors
 /// The first error, after all deployments had their turn; the event may be handled again.
@@ -50,7 +52,7 @@ pub async fn handle_alarm<P: AttendPorts>(
             result
         }
     });
-    let visited: Result<Vec<()>, AppError> = side_by_side(visits).await.into_iter().collect();
+    let visited: Result<Vec<()>, AppError> = at_most(VISITS_AT_ONCE, visits).await.into_iter().collect();
     visited.map(|visited| Handled { deployments: visited.len() })
 }
 

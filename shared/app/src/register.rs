@@ -78,17 +78,18 @@ pub async fn register_facts<P: AttendPorts + Policies>(
     if facts.platform != Platform::Lambda {
         return Err(AppError::Unsupported { id: facts.id, platform: facts.platform.as_str().to_owned() });
     }
-    // The services side by side, the calls of one behind each other: each connection more would cost a function of 256 MB ten
-    // milliseconds of its CPU, and nobody waits for these calls.
-    let ((group, spec, plan), policy, history) = tokio::join!(
+    // The services side by side, the calls of one behind each other: each connection more costs a function of 256 MB ten
+    // milliseconds of its CPU, and a deployment takes seconds from one lifecycle event to the next anyway.
+    let (from_codedeploy, policy, history) = tokio::join!(
         async {
-            let group = ports.group(&facts.group).await;
-            (group, app_spec(ports, &facts).await, traffic_plan(ports, facts.config.as_deref()).await)
+            let group = ports.group(&facts.group).await?;
+            let spec = app_spec(ports, &facts).await?;
+            Ok::<_, CallError>((group, spec, traffic_plan(ports, facts.config.as_deref()).await))
         },
         ports.policy(&facts.group),
         ports.group_history(&facts.group),
     );
-    let (group, spec, history) = (group?, spec?, history?);
+    let ((group, spec, plan), history) = (from_codedeploy?, history?);
     let (policy, policy_error, has_parameter) = pin(policy, &facts)?;
     let Some(target) = spec.target.clone() else {
         return Err(AppError::Unsupported {

@@ -115,9 +115,18 @@ fn serve(stream: TcpStream, headers: &str, answer: &dyn Fn(&Asked) -> (u16, Vec<
     }
 }
 
-/// Answers `{}` to everything, but the first connection is dead after one answer: it swallows what comes. Answers its URL, and
-/// the number of the connection on which each request came.
-pub(crate) fn swallowing() -> (String, Arc<Mutex<Vec<usize>>>) {
+/// What the first connection does with a second request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Second {
+    Swallow,
+    Close,
+    /// Answers as soon as a request has come on another connection, which gets no answer.
+    AnswerLate,
+}
+
+/// Answers `{}` to everything, but to the second request of the first connection. Answers its URL, and the number of the connection
+/// on which each request came.
+pub(crate) fn forgetful(second: Second) -> (String, Arc<Mutex<Vec<usize>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -128,13 +137,22 @@ pub(crate) fn swallowing() -> (String, Arc<Mutex<Vec<usize>>>) {
             std::thread::spawn(move || {
                 let mut writer = stream.unwrap();
                 let mut reader = BufReader::new(writer.try_clone().unwrap());
-                let mut answered = 0;
+                let mut asked = 0;
                 while read_request(&mut reader).is_some() {
                     seen.lock().unwrap().push(number);
-                    if number > 0 || answered == 0 {
-                        writer.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+                    asked += 1;
+                    match second {
+                        Second::Swallow if number == 0 && asked > 1 => continue,
+                        Second::Close if number == 0 && asked > 1 => return,
+                        Second::AnswerLate if number > 0 => continue,
+                        Second::AnswerLate if asked == 2 => {
+                            while seen.lock().unwrap().last() == Some(&0) {
+                                std::thread::yield_now();
+                            }
+                        }
+                        Second::Swallow | Second::Close | Second::AnswerLate => {}
                     }
-                    answered += 1;
+                    writer.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 2\r\n\r\n{}").unwrap();
                 }
             });
         }

@@ -1,12 +1,12 @@
-//! The HTTP client of a function: pinned roots, one pool of connections for all services, and no trust in a connection that slept.
+//! The HTTP client of a function: pinned roots, one pool of connections for all services, and no trust in a connection that
+//! slept.
 //!
-//! Lambda freezes a function between two events, and nobody tells it what became of its connections. Most were closed by the
-//! service, which shows at once and is mended by the SDK's next try. But one that was forgotten on the way (an address
-//! translation, a service that went away) swallows a request, and that takes a whole attempt: 2 s. So a request on connections
-//! that were quiet for longer than [`QUIET`] gets an answer within [`FIRST_TRY`], or they are all thrown away and it goes out again at
-//! once, on a new one (the SDK would first wait up to a second). Only requests that may be sent twice are cut short, because the first one
-//! may have arrived: those that change nothing, and all to DynamoDB, where ours have a condition, a token, or the same content
-//! whenever they come. Every path of ours begins with one.
+//! Lambda freezes a function between two events, and nobody tells it what became of its connections. Some were closed by the
+//! service, which shows when they are used; the SDK would wait up to a second before it tries again. Some were forgotten on the
+//! way (an address translation, a service that went away) and swallow a request for a whole attempt: 2 s. So a request to a host
+//! that was quiet for longer than [`QUIET`] goes out a second time, on a new connection, when the first one fails, or has no
+//! answer after [`FIRST_TRY`]; whichever answers first counts. A host that is only slow keeps its connections, otherwise all are
+//! given up. Only requests that may come twice are treated so; every path of ours begins with one.
 
 use crate::config::{ConfigError, Environment};
 use aws_smithy_http_client::Builder;
@@ -25,13 +25,15 @@ use std::time::{Duration, Instant, SystemTime};
 /// A connection that was not used for longer may be dead. Above the tick of a running sweep, and far below the minutes after
 /// which services and networks forget a connection.
 pub const QUIET: Duration = Duration::from_secs(15);
-/// Time of the first request on it. Reads of all our services answer in a fraction of this.
+/// The first request on it is alone for so long. What is sent twice here answers in a fraction of this.
 pub const FIRST_TRY: Duration = Duration::from_millis(300);
 
-/// Beginning of `X-Amz-Target` of all calls of DynamoDB.
-const DYNAMODB: &str = "DynamoDB_20120810.";
 /// Beginnings of operations that change nothing.
 const READS: [&str; 5] = ["BatchGet", "Describe", "Get", "List", "Query"];
+/// A write that may come twice: each of ours has a condition that its own trace fulfils, or the same content whenever it comes.
+const PUT_ITEM: &str = "DynamoDB_20120810.PutItem";
+/// A read that may not: it is paid for by the metric, and takes longest.
+const GET_METRIC_DATA: &str = "GetMetricData";
 
 /// The certificates at the top of every chain that AWS endpoints show. Amazon announces changes years ahead.
 pub const ROOTS: [(&str, &str); 5] = [
@@ -177,20 +179,28 @@ struct WakefulConnector {
 impl HttpConnector for WakefulConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let host = host_of(request.uri()).to_owned();
-        let is_first_try = may_come_twice(&request) && self.shared.may_be_dead(&host);
         let shared = Arc::clone(&self.shared);
-        let first = request.try_clone().filter(|_| is_first_try).zip(self.again.clone());
-        let Some((first, (settings, components))) = first else {
+        let copy = request.try_clone().filter(may_come_twice).zip(self.again.clone());
+        let Some((copy, (settings, components))) = copy.filter(|_| shared.shall_find_out(&host)) else {
             let answer = self.inner.call(request);
             return HttpConnectorFuture::new(async move { shared.noted(host, answer.await) });
         };
-        let (answer, generation) = (self.inner.call(first), self.generation);
+        let (mut first, generation) = (self.inner.call(request), self.generation);
         HttpConnectorFuture::new(async move {
-            if let Ok(answer) = tokio::time::timeout(shared.first_try, answer).await {
-                return shared.noted(host, answer);
+            let soon = tokio::time::timeout(shared.first_try, &mut first).await;
+            if let Ok(Ok(answer)) = soon {
+                return shared.noted(host, Ok(answer));
             }
-            let pool = shared.replaced_pool(generation);
-            shared.noted(host, pool.http_connector(&settings, &components).call(request).await)
+            let fresh = pool(&shared.tls);
+            let second = fresh.http_connector(&settings, &components).call(copy);
+            let answer = tokio::select! {
+                Ok(answer) = first, if soon.is_err() => return shared.noted(host, Ok(answer)),
+                answer = second => answer,
+            };
+            if answer.is_ok() {
+                shared.replace_pool(fresh, generation);
+            }
+            shared.noted(host, answer)
         })
     }
 }
@@ -200,18 +210,23 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn may_be_dead(&self, host: &str) -> bool {
-        self.state().answered.get(host).is_some_and(|last| last.age() > self.quiet)
+    /// Whether this request finds out if the connections to a quiet host are alive; those beside it rely on it.
+    fn shall_find_out(&self, host: &str) -> bool {
+        let mut state = self.state();
+        let Some(last) = state.answered.get_mut(host).filter(|last| last.age() > self.quiet) else {
+            return false;
+        };
+        *last = Moment::now();
+        true
     }
 
     /// Gives up all connections of the pool with this number; requests that are under way on them go on.
-    fn replaced_pool(&self, generation: u64) -> SharedHttpClient {
+    fn replace_pool(&self, fresh: SharedHttpClient, generation: u64) {
         let mut state = self.state();
         if state.generation == generation {
-            tracing::debug!("a quiet connection is dead, so all are opened anew");
-            *state = State { pool: pool(&self.tls), generation: generation + 1, answered: BTreeMap::new() };
+            tracing::debug!("a quiet connection was dead, so all are given up");
+            *state = State { pool: fresh, generation: generation + 1, answered: BTreeMap::new() };
         }
-        state.pool.clone()
     }
 
     /// Remembers that `host` answered, if it did.
@@ -237,11 +252,12 @@ fn host_of(uri: &str) -> &str {
 fn may_come_twice(request: &HttpRequest) -> bool {
     let path = request.uri().split('?').next().unwrap_or_default();
     let operation = match request.headers().get("x-amz-target") {
-        Some(target) if target.starts_with(DYNAMODB) => return true,
+        Some(PUT_ITEM) => return true,
         Some(target) => target.rsplit('.').next(),
         None => path.rsplit_once("/operation/").map(|(_, operation)| operation),
     };
-    request.method() == "GET" || operation.is_some_and(|name| READS.iter().any(|read| name.starts_with(read)))
+    let is_read = |name: &str| name != GET_METRIC_DATA && READS.iter().any(|read| name.starts_with(read));
+    request.method() == "GET" || operation.is_some_and(is_read)
 }
 
 #[cfg(test)]
@@ -277,18 +293,18 @@ mod tests {
             (format!("{lambda}/aliases/live?a=/operation/b"), format!("{lambda}/invocations?a=/operation/Get"));
         let cloudwatch =
             "https://monitoring.eu-central-1.amazonaws.com/service/GraniteServiceVersion20100801/operation";
-        let (get_data, put_data) = (format!("{cloudwatch}/GetMetricData"), format!("{cloudwatch}/PutMetricData"));
+        let (describe, get_data) = (format!("{cloudwatch}/DescribeAlarms"), format!("{cloudwatch}/GetMetricData"));
         let other = "https://codedeploy.eu-central-1.amazonaws.com/";
         // (method, target, URL, may be sent twice)
         let table = [
             ("POST", Some("DynamoDB_20120810.Query"), other, true),
             ("POST", Some("DynamoDB_20120810.PutItem"), other, true),
-            ("POST", Some("DynamoDB_20120810.TransactWriteItems"), other, true),
+            ("POST", Some("DynamoDB_20120810.TransactWriteItems"), other, false),
             ("POST", Some("CodeDeploy_20141006.BatchGetDeployments"), other, true),
             ("POST", Some("CodeDeploy_20141006.StopDeployment"), other, false),
             ("POST", Some("AmazonSSM.GetParameter"), other, true),
-            ("POST", None, &get_data, true),
-            ("POST", None, &put_data, false),
+            ("POST", None, &describe, true),
+            ("POST", None, &get_data, false),
             ("GET", None, &get_alias, true),
             ("POST", None, &invoke, false),
             ("POST", None, other, false),
@@ -310,28 +326,38 @@ mod tests {
         assert_eq!(host_of("no url"), "no url");
     }
 
-    /// A connection that swallows its second request is given up, and the request goes out again on a new one. Nothing else
-    /// would end the wait here.
+    /// The SDK tries once here and has no time-out, so nothing else would end the wait or mend the error.
     #[cfg(feature = "dynamodb")]
     #[tokio::test]
-    async fn a_dead_connection_costs_one_short_wait() {
-        let (endpoint, seen) = crate::fake_endpoint::swallowing();
-        let env = crate::fake_endpoint::FunctionEnvironment { endpoint, table: "snapback".to_owned() };
-        let client = WakefulClient::new(tls(trust_store()).unwrap(), Duration::ZERO, Duration::from_millis(50));
-        let config = crate::config::function_config(&env).unwrap().into_builder();
-        let config = config.http_client(SharedHttpClient::new(client));
-        let config = config.timeout_config(aws_smithy_types::timeout::TimeoutConfig::disabled());
-        let config = config.retry_config(aws_smithy_types::retry::RetryConfig::disabled()).build();
-        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
-        let key = std::collections::HashMap::from([(
-            "pk".to_owned(),
-            aws_sdk_dynamodb::types::AttributeValue::S("x".to_owned()),
-        )]);
-        for _ in 0..2 {
-            let answer = dynamodb.get_item().table_name("snapback").set_key(Some(key.clone())).send();
-            let answer = tokio::time::timeout(Duration::from_secs(60), answer).await;
-            answer.expect("it hangs on the dead connection").unwrap();
+    async fn a_quiet_connection_may_be_dead_closed_or_slow() {
+        use crate::fake_endpoint::{FunctionEnvironment, Second, forgetful};
+        // (what becomes of the second request, connection of each request: two quiet ones, and one after them)
+        let table = [
+            (Second::Swallow, vec![0, 0, 1, 1]),
+            (Second::Close, vec![0, 0, 1, 1]),
+            (Second::AnswerLate, vec![0, 0, 1, 0]),
+        ];
+        for (second, expected) in table {
+            let (endpoint, seen) = forgetful(second);
+            let env = FunctionEnvironment { endpoint, table: "snapback".to_owned() };
+            let wakeful = WakefulClient::new(tls(trust_store()).unwrap(), Duration::ZERO, Duration::from_millis(50));
+            let shared = Arc::clone(&wakeful.shared);
+            let config = crate::config::function_config(&env).unwrap().into_builder();
+            let config = config.http_client(SharedHttpClient::new(wakeful));
+            let config = config.timeout_config(aws_smithy_types::timeout::TimeoutConfig::disabled());
+            let config = config.retry_config(aws_smithy_types::retry::RetryConfig::disabled()).build();
+            let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+            for turn in 0..3 {
+                if turn == 2 {
+                    // The next one is not quiet any more.
+                    shared.state().answered.clear();
+                }
+                let key = aws_sdk_dynamodb::types::AttributeValue::S("x".to_owned());
+                let answer = dynamodb.get_item().table_name("snapback").key("pk", key).send();
+                let answer = tokio::time::timeout(Duration::from_secs(60), answer).await;
+                answer.expect("it hangs on the dead connection").unwrap();
+            }
+            assert_eq!(*seen.lock().unwrap(), expected, "{second:?}: connection of each request");
         }
-        assert_eq!(*seen.lock().unwrap(), [0, 0, 1], "connection of each request");
     }
 }

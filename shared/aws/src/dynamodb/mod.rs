@@ -113,12 +113,14 @@ impl Records for Aws {
     }
 
     async fn save_answer(&self, id: &DeploymentId, lease: &Lease, evidence: &Evidence) -> Result<(), CallError> {
-        let lease = Action::Put(wire::lease_item(id, lease), Some(not_answered()));
+        let answer = Action::Put(wire::lease_item(id, lease), Some(not_answered()));
         let evidence = Action::Put(wire::evidence_item(id, evidence), None);
-        match self.transact(id.as_str(), &[lease, evidence.clone()]).await {
+        match self.transact(id.as_str(), &[answer, evidence.clone()]).await {
+            Ok(()) => Ok(()),
             // Answered already: what came of this answer is still told.
             Err(error) if is_refused(&error) => self.transact(id.as_str(), &[evidence]).await,
-            result => result,
+            // The lease is what others act on.
+            Err(error) => self.save_lease(id, lease).await.and(Err(error)),
         }
     }
 
@@ -381,7 +383,6 @@ fn absent_or_expired(now: Timestamp) -> Condition {
         .number(":now", now.seconds())
 }
 
-/// The item of one write. What is written after the close goes with the rest of the deployment.
 /// A lease that has its final status stays as it is.
 fn not_answered() -> Condition {
     Condition::new("attribute_not_exists(#answered)").name("#answered", attr::ANSWERED)
@@ -396,6 +397,7 @@ fn puts<'a>(deployment: &'a Deployment, writes: &'a [Write]) -> impl Iterator<It
     })
 }
 
+/// The item of one write. What is written after the close goes with the rest of the deployment.
 fn write_item(deployment: &Deployment, write: &Write) -> Item {
     let (id, group) = (&deployment.id, &deployment.group);
     let item = match write {

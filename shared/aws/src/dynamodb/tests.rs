@@ -364,6 +364,14 @@ async fn a_lease_has_one_holder_and_one_answer() {
     aws.save_lease(&id(), &lease("three")).await.unwrap();
     assert_eq!(aws.take_lease(&id(), &lease("four")).await.unwrap(), Some(answered.clone()));
 
+    // A transaction that would replace it writes nothing.
+    let deployment = deployment(vec![]);
+    assert!(aws.register(&deployment, &policy(), &[]).await.unwrap());
+    let writes = [Write::Lease(lease("late")), Write::Evidence(evidence(2))];
+    let error = aws.commit(&deployment, 1, &writes).await.unwrap_err();
+    assert!(error.is(snapback_app::ports::CallErrorKind::Conflict), "{error}");
+    assert_eq!(aws.load(&id()).await.unwrap().unwrap().version, 1);
+
     // The first answer stands, and what came of a later one is told nevertheless.
     aws.save_answer(&id(), &lease("five"), &evidence(1)).await.unwrap();
     assert_eq!(aws.take_lease(&id(), &lease("six")).await.unwrap(), Some(answered));
