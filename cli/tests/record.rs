@@ -146,9 +146,9 @@ fn numbers(created_at: Timestamp) -> (Ledger, Vec<SeriesPoint>) {
     let bucket = |side, start_s, bad, all| BucketRecord { side, start_s, counts: counts(bad, all) };
     let history: Vec<_> = (-60..0).map(|minute| bucket(Side::Baseline, minute * 60, 4, 2_000)).collect();
     let now = [bucket(Side::Baseline, 0, 4, 1_890), bucket(Side::Canary, 0, 83, 210)];
-    let state = State::begin(&policy.detector(true).unwrap(), &course, 3600.0, &history);
-    let (detector, _) = State::step(&policy.detector(true).unwrap(), &course, state, &now, 95.0);
-    let adviser = State::begin(&policy.detector(false).unwrap(), &course, 3600.0, &[]);
+    let state = State::begin(policy.detector(true).unwrap(), &course, 3600.0, &history);
+    let (detector, _) = State::step(policy.detector(true).unwrap(), &course, state, &now, 95.0);
+    let adviser = State::begin(policy.detector(false).unwrap(), &course, 3600.0, &[]);
     let ledger = Ledger {
         origin,
         thresholds: None,

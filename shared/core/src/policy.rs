@@ -205,7 +205,10 @@ pub struct OutOfRange {
 
 /// Validated settings of one service.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Policy(Settings);
+pub struct Policy {
+    settings: Settings,
+    detectors: comparison::Detectors,
+}
 
 impl Policy {
     /// Checks every range.
@@ -227,21 +230,21 @@ impl Policy {
         count("signals", settings.signals.values().map(|signal| signal.alarms.len()).sum(), 0, MAX_ALARMS)?;
         duration("bake", settings.bake, Duration::ZERO, MAX_BAKE)?;
         duration("tick", settings.tick, SECOND, MINUTE)?;
-        comparison::check(&settings)?;
+        let detectors = comparison::check(&settings)?;
         duration("refuse_for", settings.refuse_for, Duration::ZERO, 720 * 60 * MINUTE)?;
         if let Some(topic) = &settings.notify
             && !(topic.starts_with("arn:") && topic.contains(":sns:"))
         {
             return Err(out_of_range("notify.sns", topic, "the ARN of an SNS topic"));
         }
-        Ok(Self(settings))
+        Ok(Self { settings, detectors })
     }
 
     /// What holds for a deployment group without a policy parameter: mode `advise`, no probes, no bake, only the group's
     /// own alarms.
     #[must_use]
     pub fn without_parameter(service: &str) -> Self {
-        Self(Settings {
+        let settings = Settings {
             service: service.to_owned(),
             mode: Mode::Advise,
             before_traffic: BeforeTraffic { deadline: 2 * MINUTE, red_alarms: RedAlarms::Exempt, probes: Vec::new() },
@@ -253,45 +256,49 @@ impl Policy {
             at_deadline: AtDeadline::Fail,
             refuse_for: 24 * 60 * MINUTE,
             notify: None,
-        })
+        };
+        // No signal is named, so none is compared.
+        Self { settings, detectors: comparison::Detectors::NONE }
     }
 
     /// What holds while a group's policy exists but cannot be understood: as without one, but with permission to refuse,
     /// because a document that nobody can read must not let a version through.
     #[must_use]
     pub fn unreadable(service: &str) -> Self {
-        Self(Settings { mode: Mode::Rollback, ..Self::without_parameter(service).0 })
+        let mut policy = Self::without_parameter(service);
+        policy.settings.mode = Mode::Rollback;
+        policy
     }
 
     /// The mode that holds for `signal`: its own, or the policy's.
     #[must_use]
     pub fn mode_of(&self, signal: Option<Signal>) -> Mode {
-        signal.and_then(|signal| self.0.signals.get(&signal)).and_then(|signal| signal.mode).unwrap_or(self.0.mode)
+        signal.and_then(|signal| self.signals.get(&signal)).and_then(|signal| signal.mode).unwrap_or(self.mode)
     }
 
     /// Whether an alarm of `signal` rolls back alone. One that the policy does not name does.
     #[must_use]
     pub fn is_sufficient(&self, signal: Option<Signal>) -> bool {
-        signal.and_then(|signal| self.0.signals.get(&signal)).is_none_or(|signal| signal.is_sufficient)
+        signal.and_then(|signal| self.signals.get(&signal)).is_none_or(|signal| signal.is_sufficient)
     }
 
     /// Whether any signal compares canary and baseline, or has an objective, so that the numbers of both are read.
     #[must_use]
     pub fn is_compared(&self) -> bool {
-        self.0.signals.values().any(|signal| signal.against_baseline.is_some() || signal.objective.is_some())
+        self.signals.values().any(|signal| signal.against_baseline.is_some() || signal.objective.is_some())
     }
 
     /// The signal to which the policy assigns `alarm`.
     #[must_use]
     pub fn signal_of(&self, alarm: &AlarmName) -> Option<Signal> {
-        self.0.signals.iter().find(|(_, policy)| policy.alarms.contains(alarm)).map(|(signal, _)| *signal)
+        self.signals.iter().find(|(_, policy)| policy.alarms.contains(alarm)).map(|(signal, _)| *signal)
     }
 }
 
 impl std::ops::Deref for Policy {
     type Target = Settings;
     fn deref(&self) -> &Settings {
-        &self.0
+        &self.settings
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the benchmarks read from their command lines.
+//! What the benchmarks read from their command lines, and the files that they name.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -46,6 +46,14 @@ pub fn functions_folder(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let own = std::env::current_exe()?;
     let folder = own.parent().ok_or("cannot tell where the functions are: --functions DIR")?;
     Ok(folder.to_path_buf())
+}
+
+/// Writes what was measured into `file`.
+///
+/// # Errors
+/// A sentence that names `file`.
+pub fn write(file: &Path, text: String) -> Result<(), Failure> {
+    std::fs::write(file, text).map_err(|error| format!("could not write {}: {error}", file.display()).into())
 }
 
 #[cfg(test)]

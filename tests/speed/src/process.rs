@@ -18,12 +18,19 @@ pub fn cpu_time(pid: u32) -> Option<Duration> {
     }
 }
 
+/// Largest resident memory of a process so far, KiB: the high-water mark that Linux keeps; `None` elsewhere, or when it is gone.
+#[must_use]
+pub fn peak_kb(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// Largest resident memory of a process so far, KiB: its own high-water mark where the system keeps one, else what it has
 /// now.
 pub async fn resident_kb(pid: u32) -> Option<u64> {
-    if let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) {
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        return line.split_whitespace().next()?.parse().ok();
+    if cfg!(target_os = "linux") {
+        return peak_kb(pid);
     }
     let said = tokio::process::Command::new("ps").args(["-o", "rss=", "-p", &pid.to_string()]).output().await.ok()?;
     String::from_utf8_lossy(&said.stdout).trim().parse().ok()

@@ -50,8 +50,8 @@ impl Reaction {
     }
 }
 
-/// Many reactions of one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Many reactions of one kind, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reactions {
     /// All of it.
     pub total: Summary,
@@ -67,7 +67,7 @@ impl Reactions {
     /// `None` when there are none.
     #[must_use]
     pub fn of(reactions: &[Reaction]) -> Option<Self> {
-        let summary = |part: fn(&Reaction) -> Duration| Summary::of(&reactions.iter().map(part).collect::<Vec<_>>());
+        let summary = |part: fn(&Reaction) -> Duration| Summary::of_ms(reactions.iter().map(part));
         Some(Self {
             total: summary(Reaction::total)?,
             delivery: summary(|reaction| reaction.delivery)?,
@@ -80,8 +80,8 @@ impl Reactions {
     #[must_use]
     pub fn json(&self) -> Value {
         json!({
-            "total": self.total.json(), "delivery": self.delivery.json(), "start": self.start.json(),
-            "handler": self.handler.json()
+            "total": self.total.json_ms(), "delivery": self.delivery.json_ms(), "start": self.start.json_ms(),
+            "handler": self.handler.json_ms()
         })
     }
 }
@@ -155,7 +155,7 @@ mod tests {
         let parts = [reaction.delivery, reaction.start, reaction.handler].map(|part| part.as_millis());
         assert_eq!(parts, [2, 30, 68]);
         assert_eq!(reaction.total().as_millis(), 100);
-        assert_eq!(Reactions::of(&[reaction]).unwrap().handler.median.as_millis(), 68);
+        assert!((Reactions::of(&[reaction]).unwrap().handler.median - 68.0).abs() < 1e-9);
         assert_eq!(Reactions::of(&[]), None);
     }
 

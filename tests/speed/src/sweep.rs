@@ -94,7 +94,7 @@ impl Measured {
         json!({
             "deployments": self.deployments, "minutes": self.minutes, "calls_per_minute": calls,
             "calls_per_minute_and_deployment": self.per_deployment(self.count_of("*")),
-            "look": Summary::of(&self.looks).map(|looks| looks.json()),
+            "look": Summary::of_ms(self.looks.iter().copied()).map(|looks| looks.json_ms()),
             "cpu_ms_per_minute": self.cpu.map(|cpu| ms(cpu) / f64::from(self.minutes)),
             "cpu_ms_per_minute_and_deployment": self.cpu_ms_per_deployment(),
             "memory_peak_mib": self.memory_mb()
@@ -162,9 +162,8 @@ pub fn growth_table(measured: &[Measured]) -> Table {
     let memory = ratios(|size| Some(size.memory_mb()));
     let grown = calls.zip(calls_each).zip(cpu.zip(cpu_each)).zip(memory);
     for (size, (((calls, calls_each), (cpu, cpu_each)), memory)) in measured.iter().zip(grown) {
-        let looks = Summary::of(&size.looks);
-        let of_looks =
-            |figure: fn(Summary) -> Duration| looks.map_or(dash(), |looks| format!("{:.0}", ms(figure(looks))));
+        let looks = Summary::of_ms(size.looks.iter().copied());
+        let of_looks = |figure: fn(Summary) -> f64| looks.map_or(dash(), |looks| format!("{:.0}", figure(looks)));
         let all = size.count_of("*");
         table.row([
             size.deployments.to_string(),

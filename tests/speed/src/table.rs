@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-/// A table: the first column to the left, all others to the right.
+/// A table: the first column to the left, all others to the right unless asked for otherwise.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
+    is_to_the_left: bool,
     head: Vec<String>,
     rows: Vec<Vec<String>>,
 }
@@ -13,7 +14,13 @@ impl Table {
     /// A table without rows.
     #[must_use]
     pub fn new<'a>(head: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { head: head.into_iter().map(str::to_owned).collect(), rows: Vec::new() }
+        Self { is_to_the_left: false, head: head.into_iter().map(str::to_owned).collect(), rows: Vec::new() }
+    }
+
+    /// The same with all columns to the left: cells that are more than a number.
+    #[must_use]
+    pub fn to_the_left(self) -> Self {
+        Self { is_to_the_left: true, ..self }
     }
 
     /// Adds a row; cells that are missing are empty.
@@ -31,18 +38,20 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<usize> = (0..self.head.len()).map(|column| self.width(column)).collect();
-        let marks = widths.iter().enumerate().map(|(column, width)| match column {
-            0 => "-".repeat(*width),
-            _ => format!("{}:", "-".repeat(width - 1)),
+        let is_left = |column| column == 0 || self.is_to_the_left;
+        let marks = widths.iter().enumerate().map(|(column, width)| match is_left(column) {
+            true => "-".repeat(*width),
+            false => format!("{}:", "-".repeat(width - 1)),
         });
         let marks: Vec<String> = marks.collect();
         let (head, rest) = (std::iter::once(&self.head), std::iter::once(&marks).chain(&self.rows));
         for row in head.chain(rest) {
             for (column, width) in widths.iter().enumerate() {
                 let cell = row.get(column).map_or("", String::as_str);
-                match column {
-                    0 => write!(formatter, "| {cell:<width$} |")?,
-                    _ => write!(formatter, " {cell:>width$} |")?,
+                let bar = if column == 0 { "|" } else { "" };
+                match is_left(column) {
+                    true => write!(formatter, "{bar} {cell:<width$} |")?,
+                    false => write!(formatter, "{bar} {cell:>width$} |")?,
                 }
             }
             writeln!(formatter)?;
@@ -67,5 +76,12 @@ mod tests {
 | cold, long |        |     |
 ";
         assert_eq!(table.to_string(), expected);
+        let expected = "\
+| start      | median | p9  |
+| ---------- | ------ | --- |
+| warm       | 7 µs   | 1   |
+| cold, long |        |     |
+";
+        assert_eq!(table.to_the_left().to_string(), expected);
     }
 }

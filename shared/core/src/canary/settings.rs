@@ -17,6 +17,13 @@ pub struct InvalidSetting {
     pub allowed: &'static str,
 }
 
+impl InvalidSetting {
+    /// The same for a setting that is inside `part`.
+    fn inside(self, part: &str) -> Self {
+        Self { field: format!("{part}.{}", self.field), ..self }
+    }
+}
+
 /// How much worse than its reference a rate may be before anything counts against the canary.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Margin {
@@ -358,9 +365,10 @@ fn check(values: &Values) -> Result<(), InvalidSetting> {
         ("information_cap", v.information_cap, POSITIVE),
     ];
     single.into_iter().try_for_each(|(field, value, range)| within(field, value, range))?;
-    let names = ["e5", "tx", "q50", "q90", "q99", "e4"];
-    names.into_iter().zip(&v.rates).try_for_each(|(name, rate)| check_rate(name, rate, v.dispersion_min))?;
-    check_traffic(&v.traffic)?;
+    for (name, rate) in ["e5", "tx", "q50", "q90", "q99", "e4"].into_iter().zip(&v.rates) {
+        check_rate(rate, v.dispersion_min).map_err(|error| error.inside(name).inside("rates"))?;
+    }
+    check_traffic(&v.traffic).map_err(|error| error.inside("traffic"))?;
     let weights = v.rates.iter().map(|rate| rate.weight).sum::<f64>() + v.traffic.weight;
     within("sum of the weights", weights, SUM)
 }
@@ -368,50 +376,49 @@ fn check(values: &Values) -> Result<(), InvalidSetting> {
 /// Shares of one capital.
 const SUM: (f64, f64, &str) = (0.0, 1.0 + 1e-9, "at most 1");
 
-fn check_rate(name: &str, rate: &RateValues, dispersion_min: f64) -> Result<(), InvalidSetting> {
-    let at = |field: &str| format!("rates.{name}.{field}");
-    for (kind, margin) in [("concurrent", rate.concurrent), ("before_after", rate.before_after)] {
-        within(&at(&format!("{kind}.factor")), margin.factor, (1.0, 1e3, "1 to 1000"))?;
-        within(&at(&format!("{kind}.points")), margin.points, (0.0, 1.0, "0 to 1"))?;
-        within(&at(&format!("{kind}.noise")), margin.noise, (0.0, 1e3, "0 to 1000"))?;
-    }
-    within(&at("weight"), rate.weight, (0.0, 1.0, "0 (not judged) to 1"))?;
-    within(&at("prior_events"), rate.prior_events, (1e-3, 1e6, "0.001 to 1000000"))?;
+fn check_rate(rate: &RateValues, dispersion_min: f64) -> Result<(), InvalidSetting> {
+    check_margin(rate.concurrent).map_err(|error| error.inside("concurrent"))?;
+    check_margin(rate.before_after).map_err(|error| error.inside("before_after"))?;
+    within("weight", rate.weight, (0.0, 1.0, "0 (not judged) to 1"))?;
+    within("prior_events", rate.prior_events, (1e-3, 1e6, "0.001 to 1000000"))?;
     // The lowest dispersion is `1 - p`, at most 1.
-    within(
-        &at("dispersion_max"),
-        rate.dispersion_max,
-        (dispersion_min.max(1.0), 1e6, "at least 1 and dispersion_min"),
-    )?;
-    within(&at("cap"), rate.cap, (1e-6, 1e6, "0.000001 to 1000000"))?;
-    check_ratios(&at("ratios"), &rate.ratios, (1.0 + 1e-6, 1e6, "above 1"))
+    let dispersions = (dispersion_min.max(1.0), 1e6, "at least 1 and dispersion_min");
+    within("dispersion_max", rate.dispersion_max, dispersions)?;
+    within("cap", rate.cap, (1e-6, 1e6, "0.000001 to 1000000"))?;
+    check_ratios(&rate.ratios, (1.0 + 1e-6, 1e6, "above 1"))
+}
+
+fn check_margin(margin: Margin) -> Result<(), InvalidSetting> {
+    within("factor", margin.factor, (1.0, 1e3, "1 to 1000"))?;
+    within("points", margin.points, (0.0, 1.0, "0 to 1"))?;
+    within("noise", margin.noise, (0.0, 1e3, "0 to 1000"))
 }
 
 fn check_traffic(traffic: &TrafficValues) -> Result<(), InvalidSetting> {
     let table = [
-        ("traffic.weight", traffic.weight, (0.0, 1.0, "0 (not judged) to 1")),
-        ("traffic.concurrent_share", traffic.concurrent_share, (1e-6, 1.0, "above 0, at most 1")),
-        ("traffic.after_share", traffic.after_share, (1e-6, 1.0, "above 0, at most 1")),
-        ("traffic.dispersion", traffic.dispersion, (1e-6, 1e6, "0.000001 to 1000000")),
-        ("traffic.noise_squared", traffic.noise_squared, (0.0, 1e6, "0 to 1000000")),
-        ("traffic.expected_min", traffic.expected_min, (1e-6, 1e6, "0.000001 to 1000000")),
-        ("traffic.cap", traffic.cap, (1e-6, 1e6, "0.000001 to 1000000")),
-        ("traffic.sparse_level", traffic.sparse_level, (0.0, 1e6, "0 to 1000000")),
-        ("traffic.lost_prior.0", traffic.lost_prior.0, (1e-6, 1e6, "0.000001 to 1000000")),
-        ("traffic.lost_prior.1", traffic.lost_prior.1, (traffic.lost_prior.0, 1e6, "at least the first")),
+        ("weight", traffic.weight, (0.0, 1.0, "0 (not judged) to 1")),
+        ("concurrent_share", traffic.concurrent_share, (1e-6, 1.0, "above 0, at most 1")),
+        ("after_share", traffic.after_share, (1e-6, 1.0, "above 0, at most 1")),
+        ("dispersion", traffic.dispersion, (1e-6, 1e6, "0.000001 to 1000000")),
+        ("noise_squared", traffic.noise_squared, (0.0, 1e6, "0 to 1000000")),
+        ("expected_min", traffic.expected_min, (1e-6, 1e6, "0.000001 to 1000000")),
+        ("cap", traffic.cap, (1e-6, 1e6, "0.000001 to 1000000")),
+        ("sparse_level", traffic.sparse_level, (0.0, 1e6, "0 to 1000000")),
+        ("lost_prior.0", traffic.lost_prior.0, (1e-6, 1e6, "0.000001 to 1000000")),
+        ("lost_prior.1", traffic.lost_prior.1, (traffic.lost_prior.0, 1e6, "at least the first")),
     ];
     table.into_iter().try_for_each(|(field, value, range)| within(field, value, range))?;
-    check_ratios("traffic.ratios", &traffic.ratios, (1e-6, 1.0 - 1e-6, "above 0, below 1"))
+    check_ratios(&traffic.ratios, (1e-6, 1.0 - 1e-6, "above 0, below 1"))
 }
 
-fn check_ratios(field: &str, ratios: &[Ratio], range: (f64, f64, &'static str)) -> Result<(), InvalidSetting> {
+fn check_ratios(ratios: &[Ratio], range: (f64, f64, &'static str)) -> Result<(), InvalidSetting> {
     let count = if ratios.is_empty() || ratios.len() > MAX_RATIOS { f64::INFINITY } else { 1.0 };
-    within(&format!("{field} (how many)"), count, (0.0, 16.0, "1 to 16 of them"))?;
+    within("ratios (how many)", count, (0.0, 16.0, "1 to 16 of them"))?;
     for ratio in ratios {
-        within(field, ratio.ratio, range)?;
-        within(&format!("{field} (mass)"), ratio.mass, (1e-9, 1.0, "above 0, at most 1"))?;
+        within("ratios", ratio.ratio, range)?;
+        within("ratios (mass)", ratio.mass, (1e-9, 1.0, "above 0, at most 1"))?;
     }
-    within(&format!("{field} (sum of the masses)"), ratios.iter().map(|ratio| ratio.mass).sum(), SUM)
+    within("ratios (sum of the masses)", ratios.iter().map(|ratio| ratio.mass).sum(), SUM)
 }
 
 /// NaN is in no range.
@@ -445,8 +452,12 @@ mod tests {
             ("dark_s", changed(|v| v.dark_s = f64::NAN)),
             ("mass_first + mass_later", changed(|v| v.mass_first = 0.7)),
             ("rates.q90.concurrent.factor", changed(|v| v.rates[3].concurrent.factor = 0.9)),
+            ("rates.tx.before_after.noise", changed(|v| v.rates[1].before_after.noise = -1.0)),
+            ("rates.q50.dispersion_max", changed(|v| v.rates[2].dispersion_max = 0.5)),
+            ("rates.q99.ratios (mass)", changed(|v| v.rates[4].ratios[0].mass = 0.0)),
             ("rates.e4.ratios (how many)", changed(|v| v.rates[5].ratios.clear())),
             ("rates.e5.ratios (sum of the masses)", changed(|v| v.rates[0].ratios[0].mass = 0.5)),
+            ("traffic.lost_prior.1", changed(|v| v.traffic.lost_prior.1 = 0.1)),
             ("traffic.ratios", changed(|v| v.traffic.ratios[0].ratio = 1.0)),
             ("sum of the weights", changed(|v| v.rates[0].weight = 0.4)),
         ];

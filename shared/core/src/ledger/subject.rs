@@ -9,6 +9,7 @@ use crate::policy::Judge;
 use crate::sla::Objective;
 use crate::time::Timestamp;
 use crate::words::{Mode, Signal};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Shift by plan when the plan could not be read.
@@ -50,8 +51,8 @@ pub struct Subject {
     shift_started_at: Timestamp,
     weights: Vec<(Timestamp, f64)>,
     ends_at: Timestamp,
-    deciding: Option<Settings>,
-    telling: Option<Settings>,
+    deciding: Option<Arc<Settings>>,
+    telling: Option<Arc<Settings>>,
 }
 
 impl Subject {
@@ -83,7 +84,10 @@ impl Subject {
         let oldest = origin - judge.history;
         let settings = |decides| {
             let settings = policy.detector(decides)?;
-            settings.with_waits(judge.grace.as_secs_f64(), judge.dark.as_secs_f64()).ok()
+            if judge == policy.judge {
+                return Some(Arc::clone(settings));
+            }
+            settings.with_waits(judge.grace.as_secs_f64(), judge.dark.as_secs_f64()).ok().map(Arc::new)
         };
         let mut weights = deployment.weights.clone();
         // The last hook runs when all traffic has moved, whether the alias could be read or not.
@@ -132,7 +136,7 @@ impl Subject {
     /// The detector's constants for the signals that may roll back, or for those that may only tell.
     #[must_use]
     pub fn settings(&self, decides: bool) -> Option<&Settings> {
-        if decides { self.deciding.as_ref() } else { self.telling.as_ref() }
+        if decides { self.deciding.as_deref() } else { self.telling.as_deref() }
     }
 
     /// Second of the origin from which on the new version was seen to have all traffic; `None`: it has not.

@@ -553,6 +553,30 @@ fn a_record_comes_when_two_readings_agree_or_at_grace() {
 }
 
 #[test]
+fn the_detectors_are_those_of_the_policy_but_for_the_waits_of_a_slow_function() {
+    // (case, time-out in seconds, waits of the detectors in seconds when they are not the policy's)
+    let table = [
+        ("as long as a minute", Some(60), None),
+        ("nobody knows", None, None),
+        ("later than the policy waits for", Some(61), Some((121.0, 181.0))),
+        ("at most five minutes", Some(900), Some((300.0, 300.0))),
+    ];
+    for (case, timeout_s, waits) in table {
+        let mut record = record(|settings| {
+            let advised = SignalPolicy { mode: Some(Mode::Advise), ..compared(&[]) };
+            settings.signals.insert(Signal::Latency, advised);
+        });
+        record.deployment.function_timeout = timeout_s.map(Duration::from_secs);
+        let subject = Subject::of(&record).unwrap();
+        for decides in [true, false] {
+            let of_policy = record.policy.detector(decides).unwrap();
+            let expected = waits.map(|(grace_s, dark_s)| of_policy.with_waits(grace_s, dark_s).unwrap());
+            assert_eq!(subject.settings(decides), expected.as_ref().or(Some(of_policy)), "{case}, {decides}");
+        }
+    }
+}
+
+#[test]
 fn a_record_never_comes_before_its_bucket_has_settled() {
     for now_s in 60..90 {
         let mut watch = Watch::new(|_| {});

@@ -5,6 +5,7 @@ use crate::canary::{self, Metric, RateValues, Values};
 use crate::measure::Source;
 use crate::words::{Mode, Signal};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -105,7 +106,25 @@ pub const fn signal_of(metric: Metric) -> Signal {
     }
 }
 
-pub(super) fn check(settings: &Settings) -> Result<(), OutOfRange> {
+/// The detectors of a policy. They are built with it, as the watcher needs them at each look.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Detectors {
+    /// Of those compared signals that may roll back.
+    deciding: Option<Arc<canary::Settings>>,
+    /// Of those that may only tell.
+    telling: Option<Arc<canary::Settings>>,
+}
+
+impl Detectors {
+    /// Nothing is compared.
+    pub(super) const NONE: Self = Self { deciding: None, telling: None };
+}
+
+/// Checks what is said about the comparison.
+///
+/// # Errors
+/// Names the first field that is out of range.
+pub(super) fn check(settings: &Settings) -> Result<Detectors, OutOfRange> {
     let judge = &settings.judge;
     let bucket = judge.bucket.as_secs();
     if judge.bucket.subsec_nanos() != 0 || !BUCKETS.contains(&bucket) {
@@ -139,7 +158,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfRange> {
             return Err(out_of_range(&format!("signals.{signal}.objective"), value, "given for `sla`, and only there"));
         }
     }
-    [true, false].into_iter().try_for_each(|decides| detector(settings, decides).map(drop))
+    let detector = |decides| Ok(detector(settings, decides)?.map(Arc::new));
+    Ok(Detectors { deciding: detector(true)?, telling: detector(false)? })
 }
 
 fn allowed_metrics(signal: Signal) -> &'static str {
@@ -289,9 +309,8 @@ impl super::Policy {
     /// The detector of those compared signals that may roll back (`decides`), or of those that may only tell; `None` when there
     /// is no such signal.
     #[must_use]
-    pub fn detector(&self, decides: bool) -> Option<canary::Settings> {
-        // The constructor has checked it.
-        detector(self, decides).unwrap_or_default()
+    pub fn detector(&self, decides: bool) -> Option<&Arc<canary::Settings>> {
+        if decides { self.detectors.deciding.as_ref() } else { self.detectors.telling.as_ref() }
     }
 
     /// Whether `signal` is compared.

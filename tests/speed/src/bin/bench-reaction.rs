@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use snapback_speed::Failure;
-use snapback_speed::options::{functions_folder, number};
+use snapback_speed::options::{functions_folder, number, write};
 use snapback_speed::reaction::{Call, Moments, Placed, Reaction, Reactions, path, path_table};
 use snapback_speed::services::{self, CANARY_PERCENT};
 use snapback_speed::statistics::{Summary, ms};
@@ -472,7 +472,7 @@ async fn without_snapback(count: usize, aws: &EmbeddedAws) -> Result<Vec<Duratio
 fn tell(options: &Options, measured: &Measured) -> Result<ExitCode, Failure> {
     let warm = Reactions::of(&measured.warm).ok_or("nothing was measured")?;
     let cold = Reactions::of(&measured.cold);
-    let polling = Summary::of(&measured.polling);
+    let polling = Summary::of_ms(measured.polling.iter().copied());
     let kinds = [("warm", Some(warm)), ("cold", cold)];
     let mut table = Table::new(["from the alarm's event to", "count", "median ms", "p90 ms", "p99 ms", "max ms"]);
     for (kind, reactions) in &kinds {
@@ -487,7 +487,7 @@ fn tell(options: &Options, measured: &Measured) -> Result<ExitCode, Failure> {
     let mut parts = Table::new(["median ms of", "delivery", "start", "handler until StopDeployment"]);
     for (kind, reactions) in &kinds {
         if let Some(Reactions { delivery, start, handler, .. }) = reactions {
-            let cells = [delivery, start, handler].map(|part| format!("{:.1}", ms(part.median)));
+            let cells = [delivery, start, handler].map(|part| format!("{:.1}", part.median));
             parts.row(std::iter::once((*kind).to_owned()).chain(cells));
         }
     }
@@ -515,15 +515,14 @@ fn tell(options: &Options, measured: &Measured) -> Result<ExitCode, Failure> {
     }
     if let Some(file) = &options.json {
         let document = document(options, measured, [warm.json(), cold.map_or(Value::Null, |cold| cold.json())], depth);
-        std::fs::write(file, format!("{document:#}\n"))
-            .map_err(|error| format!("could not write {}: {error}", file.display()))?;
+        write(file, format!("{document:#}\n"))?;
     }
     Ok(limits(options, &warm.total))
 }
 
 fn row(what: &str, summary: &Summary) -> Vec<String> {
-    let figures = [summary.median, summary.p90, summary.p99, summary.max].map(|figure| format!("{:.1}", ms(figure)));
-    [what.to_owned(), summary.count.to_string()].into_iter().chain(figures).collect()
+    let figures = [summary.median, summary.p90, summary.p99, summary.max].map(|figure| format!("{figure:.1}"));
+    [what.to_owned(), summary.n.to_string()].into_iter().chain(figures).collect()
 }
 
 fn document(options: &Options, measured: &Measured, [warm, cold]: [Value; 2], depth: Option<usize>) -> Value {
@@ -534,7 +533,7 @@ fn document(options: &Options, measured: &Measured, [warm, cold]: [Value; 2], de
     json!({
         "bench": "reaction", "latency_ms": options.latency.as_millis(), "warm": warm, "cold": cold,
         "warm_samples_ms": samples(&measured.warm), "cold_samples_ms": samples(&measured.cold),
-        "overtaken": measured.overtaken, "codedeploy_polling": Summary::of(&measured.polling).map(|it| it.json()),
+        "overtaken": measured.overtaken, "codedeploy_polling": Summary::of_ms(measured.polling.iter().copied()).map(|it| it.json_ms()),
         "codedeploy_polls_every_s": POLL_EVERY.as_secs(), "path": path.collect::<Vec<Value>>(),
         "calls_one_behind_the_other": depth, "path_latency_ms": PATH_LATENCY.as_millis(),
         "limits": options.limits.map(|limits| json!({"median_ms": limits.median_ms, "p99_ms": limits.p99_ms}))
@@ -545,7 +544,7 @@ fn limits(options: &Options, warm: &Summary) -> ExitCode {
     let Some(limits) = options.limits else { return ExitCode::SUCCESS };
     let mut is_broken = false;
     for (what, value, limit) in
-        [("median", ms(warm.median), limits.median_ms), ("99th percentile", ms(warm.p99), limits.p99_ms)]
+        [("median", warm.median, limits.median_ms), ("99th percentile", warm.p99, limits.p99_ms)]
     {
         let is_over = value > limit;
         is_broken |= is_over;

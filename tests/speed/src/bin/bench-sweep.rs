@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use snapback_speed::Failure;
-use snapback_speed::options::{functions_folder, growing_numbers, number};
+use snapback_speed::options::{functions_folder, growing_numbers, number, write};
 use snapback_speed::process::{cpu_time, resident_kb};
 use snapback_speed::services::{self, CANARY_PERCENT};
 use snapback_speed::sweep::{Calls, Measured, PAUSE, calls_table, growth_per_deployment, growth_table, looks};
@@ -443,8 +443,7 @@ fn tell(options: &Options, measured: &[Measured]) -> Result<ExitCode, Failure> {
             "bench": "sweep", "bucket_s": options.bucket_s, "latency_ms": options.latency.as_millis(),
             "alarms": options.alarms, "sizes": sizes
         });
-        std::fs::write(file, format!("{document:#}\n"))
-            .map_err(|error| format!("could not write {}: {error}", file.display()))?;
+        write(file, format!("{document:#}\n"))?;
     }
     let Some(limits) = options.limits else { return Ok(ExitCode::SUCCESS) };
     let mut is_broken = false;

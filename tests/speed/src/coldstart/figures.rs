@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::recorder::Calls;
 use super::sample::{Sample, Warm};
-use super::statistics::Summary;
+use crate::statistics::{Summary, count};
 
 /// Each figure's distribution; see [`Sample`] for what it is. `None` where this system does not tell, or nothing was measured.
 #[derive(Debug, Clone, Serialize)]
@@ -34,12 +34,9 @@ impl Figures {
     #[must_use]
     pub fn of(samples: &[Sample]) -> Option<Self> {
         let last = samples.last()?;
-        let of = |figure: &dyn Fn(&Sample) -> Option<f64>| {
-            Summary::of(&samples.iter().filter_map(figure).collect::<Vec<_>>())
-        };
-        let warm: Vec<&Warm> = samples.iter().flat_map(|sample| &sample.warm).collect();
-        let of_warm =
-            |figure: &dyn Fn(&&Warm) -> Option<f64>| Summary::of(&warm.iter().filter_map(figure).collect::<Vec<_>>());
+        let of = |figure: &dyn Fn(&Sample) -> Option<f64>| Summary::of(samples.iter().filter_map(figure));
+        let warm = || samples.iter().flat_map(|sample| &sample.warm);
+        let of_warm = |figure: &dyn Fn(&Warm) -> Option<f64>| Summary::of(warm().filter_map(figure));
         Some(Self {
             init_ms: of(&|sample| Some(sample.init_ms)),
             init_cpu_ms: of(&|sample| sample.init_cpu_ms),
@@ -59,10 +56,6 @@ impl Figures {
             calls_of_first: last.first_calls.clone(),
         })
     }
-}
-
-fn count(number: u64) -> Option<f64> {
-    u32::try_from(number).ok().map(f64::from)
 }
 
 /// Says how `theirs` differs from `ours`, or `None` when the same calls were made equally often.

@@ -12,8 +12,8 @@ use super::front::Trouble;
 use super::recorder::signal;
 use super::sample::{Sample, Warm};
 use super::session::{self, BEFORE};
-use super::statistics::Summary;
 use super::world::{Plan, WAIT_MAX, World};
+use crate::statistics::{Summary, count};
 
 /// Each case is played so often.
 const RUNS: u32 = 3;
@@ -51,9 +51,7 @@ pub async fn measure(plan: &Plan<'_>, frozen: Duration) -> Result<Vec<Frozen>, F
             eprintln!("over a freeze: {case}, run {run} of {RUNS} ...");
             events.push(once(plan, trouble, frozen).await?);
         }
-        let of =
-            |figure: &dyn Fn(&Warm) -> Option<f64>| Summary::of(&events.iter().filter_map(figure).collect::<Vec<_>>());
-        let count = |number: u64| u32::try_from(number).ok().map(f64::from);
+        let of = |figure: &dyn Fn(&Warm) -> Option<f64>| Summary::of(events.iter().filter_map(figure));
         cases.push(Frozen {
             case: case.to_owned(),
             frozen_s: frozen.as_secs(),

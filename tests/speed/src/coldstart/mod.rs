@@ -18,11 +18,9 @@ pub mod run;
 pub mod sample;
 pub mod session;
 pub mod share;
-pub mod statistics;
 pub mod under_valgrind;
 pub mod world;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -30,6 +28,8 @@ use clap::Parser;
 use error::{Failure, NotComparable, NotPossible};
 use options::Options;
 use report::Report;
+
+use crate::options::write;
 
 /// The program.
 #[must_use]
@@ -65,14 +65,11 @@ fn could_not(why: &str, code: u8) -> ExitCode {
 fn tell(options: &Options, report: &Report) -> Result<(), Failure> {
     let tables = report.markdown();
     println!("{tables}");
-    let write = |file: &Path, text: &str| {
-        std::fs::write(file, text).map_err(|error| format!("writing {}: {error}", file.display()))
-    };
     if let Some(file) = &options.json {
-        write(file, &(serde_json::to_string_pretty(report)? + "\n"))?;
+        write(file, serde_json::to_string_pretty(report)? + "\n")?;
     }
     if let Some(file) = &options.markdown {
-        write(file, &tables)?;
+        write(file, tables)?;
     }
     Ok(())
 }

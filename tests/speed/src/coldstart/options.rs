@@ -12,7 +12,8 @@ use super::share::WHOLE_CPU_MB;
 ///
 /// Each function is started again and again on a fresh stage, one at a time, interleaved with the other hooks: time of init, of the
 /// first and of later answers; CPU time; memory; AWS calls; connections; instructions. Own time is what is left of an answer's time
-/// while no request is under way at an AWS service. What this machine cannot measure is skipped, with the reason.
+/// while no request is under way at an AWS service. Quantiles are by nearest rank. What this machine cannot measure is skipped, with
+/// the reason.
 ///
 /// Exit codes: 0 fine; 1 a limit is broken, or the other hooks do not make the same calls; 2 usage; 3 could not run.
 #[derive(Debug, Clone, Parser)]

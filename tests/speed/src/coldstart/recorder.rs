@@ -14,7 +14,8 @@ use tokio::sync::watch;
 
 use super::front::Book;
 use super::share::CpuShare;
-use crate::process::cpu_time;
+use crate::process::{cpu_time, peak_kb};
+use crate::statistics::count;
 
 /// AWS calls by action, for example `dynamodb:GetItem`.
 pub type Calls = BTreeMap<String, u64>;
@@ -155,7 +156,7 @@ impl Recorder {
                 }
             }
             Moment::Answered { error_type, .. } => {
-                let rss_mb = peak_memory_mb(process.pid);
+                let rss_mb = peak_kb(process.pid).and_then(count).map(|kb| kb / 1024.0);
                 if let Some(event) = process.events.last_mut() {
                     event.answered = Some(reading);
                     event.error = error_type.map(str::to_owned);
@@ -227,14 +228,6 @@ pub fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// The high-water mark that Linux keeps.
-fn peak_memory_mb(pid: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kb: u32 = line.split_whitespace().next()?.parse().ok()?;
-    Some(f64::from(kb) / 1024.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,12 +242,5 @@ mod tests {
         let after = calls(&[("ssm:GetParameter", 1), ("dynamodb:PutItem", 5), ("sns:Publish", 1)]);
         assert_eq!(calls_between(&before, &after), calls(&[("dynamodb:PutItem", 3), ("sns:Publish", 1)]));
         assert_eq!(calls_between(&after, &after), Calls::new());
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn linux_tells_the_memory_of_a_process() {
-        assert!(peak_memory_mb(std::process::id()).unwrap() > 0.5);
-        assert_eq!(peak_memory_mb(u32::MAX), None);
     }
 }

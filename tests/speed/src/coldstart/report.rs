@@ -10,7 +10,8 @@ use super::limits::Held;
 use super::machine::Machine;
 use super::package::{Size, megabytes};
 use super::session::BEFORE;
-use super::statistics::Summary;
+use crate::statistics::Summary;
+use crate::table::Table;
 
 /// Everything.
 #[derive(Debug, Serialize)]
@@ -107,7 +108,7 @@ impl Report {
         if hooks.len() > 1 {
             text.push_str("\nThe same hook in each language, with the same AWS calls. In brackets: times ours.\n\n");
             let head: Vec<String> = hooks.iter().map(|hook| hook.made_of.clone()).collect();
-            table(&mut text, "", &head, &self.hook_rows(&hooks));
+            _ = write!(text, "{}", table(&head, self.hook_rows(&hooks)));
         }
         let functions: Vec<&Subject> =
             self.subjects.iter().filter(|subject| subject.measured_bytes.is_some()).collect();
@@ -116,7 +117,7 @@ impl Report {
                 "\nEach function. Its later events are new deployments for `before-allow-traffic`, the same event again for the others.\n\n",
             );
             let names: Vec<String> = functions.iter().map(|function| format!("`{}`", function.name)).collect();
-            table(&mut text, "", &names, &function_rows(&functions, &self.small()));
+            _ = write!(text, "{}", table(&names, function_rows(&functions, &self.small())));
             for function in &functions {
                 _ = writeln!(text, "\n`{}`: {}.", function.name, function.event);
             }
@@ -124,7 +125,7 @@ impl Report {
         if !self.freeze.is_empty() {
             text.push_str("\n`before-allow-traffic` after it was frozen between two events.\n\n");
             let head: Vec<String> = self.freeze.iter().map(|frozen| frozen.case.clone()).collect();
-            table(&mut text, "", &head, &freeze_rows(&self.freeze));
+            _ = write!(text, "{}", table(&head, freeze_rows(&self.freeze)));
         }
         text.push_str(
             "\nOwn time is that in which no request is under way at an AWS service; it contains the handshakes of new connections, also \
@@ -241,27 +242,13 @@ fn number(value: f64) -> String {
     }
 }
 
-fn table(text: &mut String, corner: &str, head: &[String], rows: &[Row]) {
-    let mut columns =
-        vec![std::iter::once(corner).chain(rows.iter().map(|(name, _)| name.as_str())).collect::<Vec<_>>()];
-    for (index, title) in head.iter().enumerate() {
-        let cells = rows.iter().map(|(_, cells)| cells.get(index).map_or("", String::as_str));
-        columns.push(std::iter::once(title.as_str()).chain(cells).collect());
+fn table(head: &[String], rows: Vec<Row>) -> Table {
+    let head = std::iter::once("").chain(head.iter().map(String::as_str));
+    let mut table = Table::new(head).to_the_left();
+    for (name, cells) in rows {
+        table.row(std::iter::once(name).chain(cells));
     }
-    let widths: Vec<usize> =
-        columns.iter().map(|column| column.iter().map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
-    for line in 0..=rows.len() {
-        text.push('|');
-        for (column, width) in columns.iter().zip(&widths) {
-            let cell = column.get(line).copied().unwrap_or_default();
-            _ = write!(text, " {cell:<width$} |");
-        }
-        text.push('\n');
-        if line == 0 {
-            let rules = widths.iter().map(|width| format!("{}|", "-".repeat(width + 2)));
-            _ = writeln!(text, "|{}", rules.collect::<String>());
-        }
-    }
+    table
 }
 
 #[cfg(test)]
@@ -286,15 +273,7 @@ mod tests {
 
     #[test]
     fn a_range_is_shown_where_there_is_one() {
-        assert_eq!(cell(Summary::of(&[19.0, 19.0]).unwrap()), "19");
-        assert_eq!(cell(Summary::of(&[1.0, 2.0, 3.0]).unwrap()), "2 (1.2 to 2.8)");
-    }
-
-    #[test]
-    fn a_table_is_aligned() {
-        let mut text = String::new();
-        let rows = [("init, ms".to_owned(), vec!["1".to_owned(), "22".to_owned()])];
-        table(&mut text, "", &["a".to_owned(), "b".to_owned()], &rows);
-        assert_eq!(text, "|          | a | b  |\n|----------|---|----|\n| init, ms | 1 | 22 |\n");
+        assert_eq!(cell(Summary::of([19.0, 19.0]).unwrap()), "19");
+        assert_eq!(cell(Summary::of([1.0, 2.0, 3.0]).unwrap()), "2 (1 to 3)");
     }
 }

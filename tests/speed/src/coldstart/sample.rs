@@ -1,10 +1,11 @@
 //! The figures of one process.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::error::Failure;
 use super::front::Book;
 use super::recorder::{Calls, Event, Process, Reading, calls_between};
+use crate::statistics::ms;
 
 /// What one process came to. Times in milliseconds.
 #[derive(Debug, Clone)]
@@ -104,10 +105,4 @@ impl Warm {
 
 fn own_ms(window: (Instant, Instant), book: &Book) -> f64 {
     ms((window.1 - window.0).saturating_sub(book.busy(window)))
-}
-
-/// As a number of milliseconds.
-#[must_use]
-pub fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
 }

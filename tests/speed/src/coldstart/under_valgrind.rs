@@ -10,8 +10,8 @@ use super::report::{Instructions, Skipped};
 use super::run::{Bench, Circumstance, Samples, or_skip};
 use super::sample::Sample;
 use super::session::{self, BEFORE, FUNCTIONS};
-use super::statistics::Summary;
 use super::world::{Cast, Plan, World};
+use crate::statistics::Summary;
 
 /// When runs differ by more, it is said.
 const SPREAD_MAX: f64 = 0.01;
@@ -42,7 +42,7 @@ impl Bench<'_> {
         for (binary, values) in totals {
             let values: Result<Vec<f64>, Failure> = values.into_iter().collect();
             let Some(values) = or_skip(&format!("instructions of {binary}"), values, skipped)? else { continue };
-            let Some(to_answer) = Summary::of(&values) else { continue };
+            let Some(to_answer) = Summary::of(values.iter().copied()) else { continue };
             let spread = to_answer.spread();
             if spread > SPREAD_MAX {
                 eprintln!("instructions of {binary} differ by {:.1} % between runs: {values:?}", spread * 100.0);
