@@ -4,13 +4,14 @@
 use snapback_app::before_hook::{HookEnd, before_allow_traffic};
 use snapback_app::error::AppError;
 use snapback_app::ports::{CallErrorKind, ProbeAnswer};
+use snapback_app::watchdog::answer_for_hook;
 use snapback_core::alarm::AlarmState;
-use snapback_core::deployment::{GoodRevision, RefusedRevision};
+use snapback_core::deployment::{EvidenceKind, GoodRevision, RefusedRevision};
 use snapback_core::notice::NoticeKind;
 use snapback_core::observed::Platform;
 use snapback_core::policy::{AtDeadline, RedAlarms, Settings, WithoutEvidence};
 use snapback_core::{Cause, DeploymentId, HookStatus, LifecycleEvent, Mode, RevisionId, Timestamp, Trigger};
-use snapback_testkit::{Fault, How, World, alarm, block_on, policy, run_of};
+use snapback_testkit::{Fault, How, Steps, World, alarm, block_on, policy, run_of};
 use std::time::Duration;
 
 use HookStatus::{Failed, Succeeded};
@@ -359,6 +360,23 @@ fn a_refusal_of_somebody_else_meanwhile_is_kept() {
     world.mend_calls("codedeploy:");
     let end = run(&world, &id);
     assert!(matches!(end, Ok(HookEnd::Answered(Failed))), "{end:?}");
+}
+
+#[test]
+fn an_answer_of_the_watchdog_during_the_checks_stands() {
+    let (world, id) = waiting(|_| {});
+    let run = run_of(&world, &id, LifecycleEvent::BeforeAllowTraffic, "run-1");
+    let mut hook = Steps::new(before_allow_traffic(&world, &run));
+    while world.record(&id).is_none() {
+        assert!(hook.step(), "it ended without a record");
+    }
+    let answered = block_on(&world, answer_for_hook(&world, &id, &run.execution, "watchdog")).unwrap();
+    assert!(answered.is_ok(), "{answered:?}");
+    while hook.step() {}
+    assert_eq!(answer(&world, &id).map(|(status, _)| status), Some(Failed));
+    let lease = world.leases(&id).remove(0);
+    assert_eq!(lease.answered.map(|(status, _)| status), Some(Failed), "the late result does not replace it");
+    assert!(world.story(&id).iter().any(|line| line.kind == EvidenceKind::Check), "what the checks saw is told");
 }
 
 #[test]

@@ -180,8 +180,9 @@ impl HttpConnector for WakefulConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let host = host_of(request.uri()).to_owned();
         let shared = Arc::clone(&self.shared);
-        let copy = request.try_clone().filter(may_come_twice).zip(self.again.clone());
-        let Some((copy, (settings, components))) = copy.filter(|_| shared.shall_find_out(&host)) else {
+        let finds_out = self.again.is_some() && may_come_twice(&request) && shared.shall_find_out(&host);
+        let copy = if finds_out { request.try_clone() } else { None };
+        let Some((copy, (settings, components))) = copy.zip(self.again.clone()) else {
             let answer = self.inner.call(request);
             return HttpConnectorFuture::new(async move { shared.noted(host, answer.await) });
         };

@@ -1,6 +1,7 @@
 //! What the benchmarks read from their command lines, and the files that they name.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use crate::Failure;
@@ -54,6 +55,38 @@ pub fn functions_folder(given: Option<&Path>) -> Result<PathBuf, Failure> {
 /// A sentence that names `file`.
 pub fn write(file: &Path, text: String) -> Result<(), Failure> {
     std::fs::write(file, text).map_err(|error| format!("could not write {}: {error}", file.display()).into())
+}
+
+/// Runs a benchmark: prints its help, says what is wrong with its options (2) or why it could not run (3), or answers its own
+/// code.
+pub fn run<Options>(
+    name: &str,
+    help: &str,
+    options: Result<Option<Options>, String>,
+    bench: impl AsyncFnOnce(Options) -> Result<ExitCode, Failure>,
+) -> ExitCode {
+    let options = match options {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{help}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("{name}: {why}; see --help");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{name}: cannot start: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    runtime.block_on(bench(options)).unwrap_or_else(|error| {
+        eprintln!("{name}: {error}");
+        ExitCode::from(3)
+    })
 }
 
 #[cfg(test)]

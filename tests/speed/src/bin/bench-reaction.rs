@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use snapback_speed::Failure;
-use snapback_speed::options::{functions_folder, number, write};
+use snapback_speed::options::{functions_folder, number, run, write};
 use snapback_speed::reaction::{Call, Moments, Placed, Reaction, Reactions, path, path_table};
 use snapback_speed::services::{self, CANARY_PERCENT};
 use snapback_speed::statistics::{Summary, ms};
@@ -86,31 +86,8 @@ struct Limits {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::read(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(why) => {
-            eprintln!("bench-reaction: {why}; see --help");
-            return ExitCode::from(2);
-        }
-    };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("bench-reaction: cannot start: {error}");
-            return ExitCode::from(3);
-        }
-    };
-    match runtime.block_on(measure(&options)).and_then(|measured| tell(&options, &measured)) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("bench-reaction: {error}");
-            ExitCode::from(3)
-        }
-    }
+    let options = Options::read(std::env::args().skip(1));
+    run("bench-reaction", HELP, options, async |options| tell(&options, &measure(&options).await?))
 }
 
 impl Options {

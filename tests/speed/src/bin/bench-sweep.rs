@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use snapback_speed::Failure;
-use snapback_speed::options::{functions_folder, growing_numbers, number, write};
+use snapback_speed::options::{functions_folder, growing_numbers, number, run, write};
 use snapback_speed::process::{cpu_time, resident_kb};
 use snapback_speed::services::{self, CANARY_PERCENT};
 use snapback_speed::sweep::{Calls, Measured, PAUSE, calls_table, growth_per_deployment, growth_table, looks};
@@ -98,31 +98,8 @@ struct Limits {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::read(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(why) => {
-            eprintln!("bench-sweep: {why}; see --help");
-            return ExitCode::from(2);
-        }
-    };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("bench-sweep: cannot start: {error}");
-            return ExitCode::from(3);
-        }
-    };
-    match runtime.block_on(measure(&options)).and_then(|measured| tell(&options, &measured)) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("bench-sweep: {error}");
-            ExitCode::from(3)
-        }
-    }
+    let options = Options::read(std::env::args().skip(1));
+    run("bench-sweep", HELP, options, async |options| tell(&options, &measure(&options).await?))
 }
 
 impl Options {
