@@ -18,7 +18,7 @@ use snapback_stage::wiring::Wiring;
 
 /// What one core carries at once, in requests a second of all scenarios that are being played. They mostly wait: 600 requests
 /// a second keep a third of one core busy, and the rest is room for functions that start.
-const ROOM_PER_CORE: usize = 270;
+const ROOM_PER_CORE: usize = 360;
 /// What a scenario takes beside its requests: a stage, and six functions that start now and then.
 const ROOM_OF_A_STAGE: f64 = 40.0;
 
