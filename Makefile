@@ -14,10 +14,11 @@ TOOLS := target/infra-venv
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-# The whole workspace at once, also where one binary would do: another selection of packages has other features, and the AWS
-# SDK would be compiled twice.
+# What a rehearsal runs, in one build: each other selection of packages may have other features, and the AWS SDK would be compiled
+# twice. tests/layers.rs holds that this one has those of `cargo test --workspace`; snapback-aws is named for that.
+PLAYED := $(addprefix -p ,snapback-cli snapback-aws demo-app $(FUNCTIONS))
 binaries:
-	@$(CARGO) build --workspace --locked --quiet || $(CARGO) build --workspace --locked
+	@$(CARGO) build $(PLAYED) --locked --quiet || $(CARGO) build $(PLAYED) --locked
 
 demo: ## Play errors-in-canary: a bad deployment undoes itself (the first time compiles everything)
 	@echo "Building (the first time takes some minutes) ..."
@@ -38,10 +39,10 @@ lint: ## Format and lints, warnings are errors
 sim: ## Seeded simulation; replay one failure with SEED=…, or more seeds with RUNS=…
 	SIM_SEED="$(SEED)" SIM_RUNS="$(RUNS)" $(CARGO) test --workspace --locked --test simulation -- --nocapture
 
-schema: ## Write the JSON schema of the policy file anew
+schema: ## Write the JSON schema of the policy file again
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --workspace --locked --quiet --lib -- the_committed_schema
 
-templates: ## Write the protection templates (infra/protect) anew
+templates: ## Write the protection templates (infra/protect) again
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --workspace --locked --quiet --lib -- the_committed_templates
 
 infra-test: binaries ## Lint, build and compare the SAM templates and the CDK constructs (Python 3.11, Node 20)
@@ -59,21 +60,26 @@ bench-detection: ## Score the detector and others on simulated deployments, and 
 # cargo-lambda builds for the processor of this machine, so that the functions can run here.
 NATIVE := $(if $(filter aarch64 arm64,$(shell uname -m)),--arm64,--x86-64)
 SPEED := target/speed
+# The programs that measure, and the AWS around what they measure: optimised, unlike what tests and rehearsals use.
+MEASURE := target/measure
 BENCHED := $(FUNCTIONS)
 
-.PHONY: speed-functions speed-packages speed-test bench-reaction bench-coldstart
+.PHONY: benches speed-functions speed-packages speed-test bench-reaction bench-coldstart
+benches:
+	@$(CARGO) build --profile measure -p snapback-speed -p demo-app --locked --quiet
+
 # As they are shipped, but they also trust the certificate authority of a benchmark.
-speed-functions: binaries
+speed-functions: benches
 	@test "$$(uname -s)" = Linux || { echo "the packages are programs for Linux: measure there"; exit 3; }
 	@infra/tests/tools $(TOOLS) $(PYTHON)
-	@mkdir -p $(SPEED)/functions && cp -f target/debug/demo-app $(SPEED)/functions/
+	@mkdir -p $(SPEED)/functions && cp -f $(MEASURE)/demo-app $(SPEED)/functions/
 	@export PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH"; \
 	for function in $(BENCHED); do \
 	  $(CARGO) lambda build --release --locked $(NATIVE) --lambda-dir $(SPEED)/lambda -p $$function --features snapback-aws/extra-roots && \
 	  cp -f $(SPEED)/lambda/$$function/bootstrap $(SPEED)/functions/$$function || exit 1; \
 	done
 
-speed-packages: binaries
+speed-packages: benches
 	@infra/tests/tools $(TOOLS) $(PYTHON)
 	@export PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH"; \
 	for function in $(BENCHED); do \
@@ -88,21 +94,21 @@ speed-test:
 else
 speed-test: speed-functions speed-packages ## Hold a cold start against its limits: instructions, size, calls, connections, CPU beside boto3
 	@tests/speed/tools $(SPEED) $(PYTHON) python
-	@target/debug/bench-coldstart --functions $(SPEED)/functions --shipped $(SPEED)/packages --python $(SPEED)/python/bin/python \
+	@$(MEASURE)/bench-coldstart --functions $(SPEED)/functions --shipped $(SPEED)/packages --python $(SPEED)/python/bin/python \
 	  --only before-allow-traffic --rounds 8 --instruction-runs 1 --latency 0 --no-throttled --no-freeze --limits tests/speed/limits.json
 endif
 
 bench-coldstart: speed-functions speed-packages ## Cold starts of all functions beside boto3 and the AWS SDK for JavaScript (20 minutes, once built)
 	@tests/speed/tools $(SPEED) $(PYTHON)
-	@target/debug/bench-coldstart --functions $(SPEED)/functions --shipped $(SPEED)/packages --python $(SPEED)/python/bin/python \
+	@$(MEASURE)/bench-coldstart --functions $(SPEED)/functions --shipped $(SPEED)/packages --python $(SPEED)/python/bin/python \
 	  --node $(SPEED)/node --limits tests/speed/limits.json --json $(SPEED)/coldstart.json --markdown $(SPEED)/coldstart.md $(ARGS)
 
 bench-reaction: speed-functions ## From an alarm to StopDeployment, warm and cold, beside CodeDeploy's own polling (11 minutes, once built)
-	@target/debug/bench-reaction --functions $(SPEED)/functions --json $(SPEED)/reaction.json $(ARGS)
-	@target/debug/bench-reaction --functions $(SPEED)/functions --latency 8 --polling 0 --json $(SPEED)/reaction-8ms.json $(ARGS)
+	@$(MEASURE)/bench-reaction --functions $(SPEED)/functions --json $(SPEED)/reaction.json $(ARGS)
+	@$(MEASURE)/bench-reaction --functions $(SPEED)/functions --latency 8 --polling 0 --json $(SPEED)/reaction-8ms.json $(ARGS)
 
 bench-sweep: speed-functions ## What the sweep costs for 1, 10, 100 and 1,000 live deployments, and how it grows (9 minutes, once built)
-	@target/debug/bench-sweep --functions $(SPEED)/functions --json $(SPEED)/sweep.json $(ARGS)
+	@$(MEASURE)/bench-sweep --functions $(SPEED)/functions --json $(SPEED)/sweep.json $(ARGS)
 
 check: lint test demo conformance infra-test speed-test ## What CI runs
 
@@ -127,7 +133,7 @@ deploy: ## Build and install into an account: make deploy STAGE=staging (options
 .PHONY: bench-judge
 # A target folder of its own: the flag would make cargo build everything else in `target` anew.
 bench-judge: ## Time and instructions of the detector: one step, and 1,000 deployments
-	CARGO_TARGET_DIR=$(CURDIR)/target/bench RUSTFLAGS="--cfg criterion" $(CARGO) bench -p snapback-core --locked
+	CARGO_TARGET_DIR=$(CURDIR)/target/bench RUSTFLAGS="--cfg criterion" $(CARGO) bench -p snapback-judge --locked
 	@command -v valgrind >/dev/null || { echo "skipped: instructions (valgrind is not installed)"; exit 0; }; \
-	  CARGO_TARGET_DIR=$(CURDIR)/target/bench $(CARGO) build -p snapback-core --locked --release --example judge_deployments && \
+	  CARGO_TARGET_DIR=$(CURDIR)/target/bench $(CARGO) build -p snapback-judge --locked --release --example judge_deployments && \
 	  valgrind --tool=callgrind --callgrind-out-file=/dev/null $(CURDIR)/target/bench/release/examples/judge_deployments

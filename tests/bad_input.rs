@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test helper may panic")]
 
 use serde_json::{Value, json};
-use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::lambda::LogSource;
-use snapback_stage::rehearsal::snapback;
-use snapback_stage::stage::StageConfig;
-use snapback_stage::wiring::Wiring;
+use snapback_emulator::lambda::LogSource;
+use snapback_emulator::{Emulator, EmulatorConfig};
+use snapback_rehearsal::snapback;
+use snapback_rehearsal::wiring::Wiring;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,9 +15,10 @@ fn binaries() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_path_buf()
 }
 
-async fn installed() -> EmbeddedAws {
-    let config = StageConfig { minute: Duration::from_secs(60), port: None, store: None };
-    let aws = EmbeddedAws::start(config, binaries()).await.unwrap();
+async fn installed() -> Emulator {
+    let config =
+        EmulatorConfig { minute: Duration::from_secs(60), port: None, store: None, functions: Some(binaries()) };
+    let aws = Emulator::start(config).await.unwrap();
     snapback(&aws, &Wiring::built_in().unwrap(), &binaries(), Duration::from_secs(10)).await.unwrap();
     aws
 }
@@ -29,7 +29,7 @@ fn function_name(binary: &str) -> String {
 }
 
 /// Error type and message of one synchronous invocation; `None` when it went well.
-async fn invoke(aws: &EmbeddedAws, binary: &str, payload: String) -> Option<(String, String)> {
+async fn invoke(aws: &Emulator, binary: &str, payload: String) -> Option<(String, String)> {
     let result = aws.lambda.invoke(&function_name(binary), None, payload).await.unwrap();
     result.function_error.as_ref()?;
     let answer: Value = serde_json::from_slice(&result.payload).unwrap();

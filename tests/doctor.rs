@@ -2,25 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test helper may panic")]
 
 use serde_json::{Value, json};
-use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::lambda::{AliasChange, FunctionConfig};
-use snapback_stage::rehearsal::{self, ALIAS, GROUP, POLICY_PREFIX, SERVICE, Scenario};
-use snapback_stage::stage::StageConfig;
-use snapback_stage::wiring::Wiring;
+use snapback_emulator::lambda::{AliasChange, FunctionConfig};
+use snapback_emulator::{Emulator, EmulatorConfig};
+use snapback_rehearsal::wiring::Wiring;
+use snapback_rehearsal::{self as rehearsal, ALIAS, GROUP, POLICY_PREFIX, SERVICE, Service};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-/// Deployed in a second: what the doctor reads of it stays the same afterwards.
-const PLAY: &str = "
-about: A group that the doctor looks at.
-expect: { outcome: promoted }
+/// The service whose group the doctor looks at. It is deployed in a second: what is read of it stays the same afterwards.
+const KEYS: &str = "
 shift: CodeDeployDefault.LambdaAllAtOnce
 policy: { bake: 0s, before_traffic: { probes: [] } }
 versions: { good: {} }
-steps: [ deploy: good ]
 ";
-/// What is said of the stage in any case: its latency alarm has a high percentile of one period, because rehearsals are short.
+/// What is said of the emulator in any case: its latency alarm has a high percentile of one period, because rehearsals are short.
 const ALWAYS: &str = "percentile-on-few-samples";
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -33,9 +29,9 @@ fn binaries() -> PathBuf {
 }
 
 struct World {
-    aws: EmbeddedAws,
+    aws: Emulator,
     wiring: Wiring,
-    scenario: Scenario,
+    service: Service,
     policy: Value,
     live_version: String,
     good_version: String,
@@ -44,18 +40,19 @@ struct World {
 impl World {
     /// An installation, `wiring` of it, and a service.
     async fn start(wiring: Wiring) -> Self {
-        let config = StageConfig { minute: Duration::from_secs(2), port: None, store: None };
-        let aws = EmbeddedAws::start(config, binaries()).await.unwrap();
-        let scenario = Scenario::parse("doctor", PLAY).unwrap();
+        let config =
+            EmulatorConfig { minute: Duration::from_secs(2), port: None, store: None, functions: Some(binaries()) };
+        let aws = Emulator::start(config).await.unwrap();
+        let service = Service::parse(KEYS).unwrap();
         let topic = rehearsal::snapback(&aws, &wiring, &binaries(), Duration::from_secs(10)).await.unwrap();
-        let policy = rehearsal::policy(&scenario, &topic);
-        let service = rehearsal::service(&aws, &wiring, &binaries(), &scenario, &policy).await.unwrap();
-        let version = |name: &str| service.versions[name].clone();
-        Self { live_version: version("live"), good_version: version("good"), aws, wiring, scenario, policy }
+        let policy = rehearsal::policy(&service, &topic);
+        let versions = rehearsal::service(&aws, &wiring, &binaries(), &service, &policy).await.unwrap();
+        let version = |name: &str| versions[name].clone();
+        Self { live_version: version("live"), good_version: version("good"), aws, wiring, service, policy }
     }
 
     async fn deploy_good(&self) {
-        let id = rehearsal::deploy(&self.aws, &self.wiring, &self.scenario, &self.good_version).await.unwrap();
+        let id = rehearsal::deploy(&self.aws, &self.wiring, &self.service, &self.good_version).await.unwrap();
         let started = Instant::now();
         loop {
             let answer = self.codedeploy("GetDeployment", json!({ "deploymentId": id })).await;
@@ -70,7 +67,7 @@ impl World {
     }
 
     async fn codedeploy(&self, operation: &str, input: Value) -> Value {
-        self.aws.call(&self.aws.stage.codedeploy.clone(), "codedeploy", operation, input).await.unwrap()
+        self.aws.call(&self.aws.codedeploy.clone(), "codedeploy", operation, input).await.unwrap()
     }
 
     async fn change_group(&self, changes: Value) {
@@ -81,7 +78,7 @@ impl World {
 
     async fn put_policy(&self, document: &str) {
         let parameter = json!({ "Name": self.parameter(), "Value": document, "Type": "String", "Overwrite": true });
-        self.aws.call(self.aws.stage.ssm.as_ref(), "ssm", "PutParameter", parameter).await.unwrap();
+        self.aws.call(self.aws.ssm.as_ref(), "ssm", "PutParameter", parameter).await.unwrap();
     }
 
     fn parameter(&self) -> String {
@@ -96,7 +93,7 @@ impl World {
     }
 
     async fn doctor(&self, arguments: &'static [&'static str]) -> (i32, Value) {
-        let endpoint = self.aws.stage.endpoint();
+        let endpoint = self.aws.endpoint();
         let output = tokio::task::spawn_blocking(move || doctor(&endpoint, arguments)).await.unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let document = serde_json::from_str(&text)
@@ -174,7 +171,7 @@ async fn each_fault_of_a_group_is_found() {
     world.expect("broken policy", 1, &["policy-unreadable"]).await;
     world.put_policy(&world.policy.to_string().replace("\"rollback\"", "\"advise\"")).await;
     world.expect("only advice", 0, &["policy-out-of-step"]).await;
-    let ssm = world.aws.stage.ssm.clone();
+    let ssm = world.aws.ssm.clone();
     world.aws.call(ssm.as_ref(), "ssm", "DeleteParameter", json!({ "Name": world.parameter() })).await.unwrap();
     world.expect("no policy", 0, &["policy-missing"]).await;
     world.put_policy(&world.policy.to_string()).await;

@@ -1,10 +1,10 @@
 //! Every rehearsal, with the real binaries, as a person would start them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test helper may panic")]
 
-use serde_json::Value;
-use snapback_stage::iam::Ask;
-use snapback_stage::template::Template;
-use snapback_stage::wiring::{Wiring, audit};
+use serde_json::{Value, json};
+use snapback_emulator::iam::Ask;
+use snapback_rehearsal::wiring::{Wiring, audit};
+use snapback_template::Template;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -45,7 +45,7 @@ fn every_scenario_ends_as_it_must() {
 /// `least_privilege.rs` compares the template with that file. Here the file is compared with what really happened: all of that is
 /// allowed, and each action on file was asked for by somebody. Which function comes first is chance, so who asked is not compared.
 fn what_was_asked_is_on_file(document: &Value) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/stage/golden/asked.json");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/rehearsal/golden/asked.json");
     let mut golden: BTreeMap<String, BTreeSet<Ask>> =
         serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     let asked: BTreeSet<Ask> = serde_json::from_value(document["asked"].clone()).unwrap();
@@ -63,8 +63,27 @@ fn what_was_asked_is_on_file(document: &Value) {
     let gone: Vec<String> = actions(&golden["always"]).difference(&actions(&asked)).cloned().collect();
     assert!(
         gone.is_empty(),
-        "shared/stage/golden/asked.json is stale (UPDATE_SNAPSHOTS=1 writes it anew, `by chance` is kept); nobody asks for {gone:#?}"
+        "shared/rehearsal/golden/asked.json is stale (UPDATE_SNAPSHOTS=1 writes it anew, `by chance` is kept); nobody asks for {gone:#?}"
     );
+}
+
+/// The report of a scenario with several deployments names the end of each; its own members are those of the last.
+#[test]
+fn each_of_two_services_has_its_own_end() {
+    let (_, document) = rehearse(&["two-services", "--json", "--quiet"]);
+    let scenario = scenarios(&document).first().unwrap();
+    assert_eq!(scenario["ok"], true, "{document}");
+    let ends: Vec<[&Value; 4]> = scenario["deployments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|end| ["name", "outcome", "cause", "trigger"].map(|member| &end[member]))
+        .collect();
+    let undone = [json!("payments"), json!("rolled-back-in-shift"), json!("errors"), json!("alarm")];
+    let promoted = [json!("orders"), json!("promoted"), Value::Null, Value::Null];
+    assert_eq!(ends, [undone.each_ref(), promoted.each_ref()]);
+    assert_eq!(scenario["deployment"], scenario["deployments"][1]["deployment"]);
+    assert_eq!(scenario["requests_harmed"], 0, "the other service's customers: {document}");
 }
 
 #[test]
@@ -100,7 +119,7 @@ fn a_broken_template_fails_a_rehearsal() {
         ("errors-in-canary", 2, "/Resources", "AlarmsRule", "there is no parameter or resource `AlarmsRule`"),
     ];
     for (index, (scenario, code, place, part, said)) in table.into_iter().enumerate() {
-        let mut template = Template::parse(include_str!("../infra/sam/template.yaml")).unwrap().into_document();
+        let mut template = Template::parse(include_str!("../infra/sam/template.yaml")).unwrap().to_json();
         take_away(&mut template, place, part);
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("template-{index}.json"));
         std::fs::write(&file, template.to_string()).unwrap();

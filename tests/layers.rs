@@ -35,22 +35,35 @@ fn ours(dependencies: &BTreeSet<String>) -> BTreeSet<&str> {
 
 #[test]
 fn each_crate_imports_only_the_layers_below_it() {
-    let function = ["snapback-app", "snapback-aws", "snapback-core", "snapback-wire"];
+    let function = ["snapback-app", "snapback-aws", "snapback-core", "snapback-judge", "snapback-wire"];
     let allowed: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
-        ("snapback-core", vec![]),
-        ("snapback-wire", vec!["snapback-core"]),
-        ("snapback-app", vec!["snapback-core"]),
-        ("snapback-aws", vec!["snapback-app", "snapback-core", "snapback-wire"]),
-        ("snapback-testkit", vec!["snapback-app", "snapback-core", "snapback-wire"]),
-        ("snapback-stage", vec!["snapback-wire"]),
-        ("snapback-doctor", vec!["snapback-core", "snapback-wire"]),
+        ("snapback-http", vec![]),
+        ("snapback-judge", vec![]),
+        ("snapback-core", vec!["snapback-judge"]),
+        ("snapback-wire", vec!["snapback-core", "snapback-http", "snapback-judge"]),
+        ("snapback-app", vec!["snapback-core", "snapback-judge"]),
+        ("snapback-aws", vec!["snapback-app", "snapback-core", "snapback-http", "snapback-judge", "snapback-wire"]),
+        ("snapback-testkit", vec!["snapback-app", "snapback-core", "snapback-judge", "snapback-wire"]),
+        ("snapback-emulator", vec![]),
+        ("snapback-template", vec![]),
+        ("snapback-rehearsal", vec!["snapback-emulator", "snapback-template", "snapback-wire"]),
+        ("snapback-doctor", vec!["snapback-core", "snapback-template", "snapback-wire"]),
         (
             "snapback-cli",
-            vec!["snapback-app", "snapback-aws", "snapback-core", "snapback-doctor", "snapback-stage", "snapback-wire"],
+            vec![
+                "snapback-app",
+                "snapback-aws",
+                "snapback-core",
+                "snapback-doctor",
+                "snapback-emulator",
+                "snapback-judge",
+                "snapback-rehearsal",
+                "snapback-wire",
+            ],
         ),
         ("snapback-tests", vec![]),
-        ("snapback-detection", vec!["snapback-core"]),
-        ("snapback-speed", vec!["snapback-stage", "snapback-wire"]),
+        ("snapback-detection", vec!["snapback-judge"]),
+        ("snapback-speed", vec!["snapback-emulator", "snapback-rehearsal", "snapback-wire"]),
         ("demo-app", vec![]),
     ]);
     for (package, dependencies) in dependencies() {
@@ -66,9 +79,19 @@ fn each_crate_imports_only_the_layers_below_it() {
 }
 
 #[test]
-fn core_has_nothing_but_an_error_macro() {
-    let found = &dependencies()["snapback-core"];
-    assert_eq!(found, &BTreeSet::from(["thiserror".to_owned()]), "no AWS, no async, no serde in core");
+fn judge_and_core_have_nothing_but_an_error_macro() {
+    let dependencies = dependencies();
+    let allowed = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(
+        dependencies["snapback-judge"],
+        allowed(&["thiserror"]),
+        "no AWS, no async, no serde, no policy in judge"
+    );
+    assert_eq!(
+        dependencies["snapback-core"],
+        allowed(&["snapback-judge", "thiserror"]),
+        "no AWS, no async, no serde in core"
+    );
 }
 
 #[test]
@@ -105,11 +128,26 @@ fn no_function_links_legacy_tls_or_slow_start_code() {
         for banned in ["rustls v0.21", "hyper v0.14", "h2 v0.3", "aws-lc-sys v", "aws-lc-rs v", "aws-config v"] {
             assert!(!text.lines().any(|line| line.starts_with(banned)), "{function} links {banned}");
         }
-        assert!(!text.contains("snapback-stage"), "{function} links the stage");
+        for lab in ["snapback-emulator", "snapback-rehearsal"] {
+            assert!(!text.contains(lab), "{function} links {lab}");
+        }
         let features = ["tree", "--locked", "--offline", "-p", function, "-e", "features", "-i", "snapback-aws"];
         let (ok, text) = cargo(&features);
         assert!(ok && text.contains("snapback-aws feature"), "{function}: cargo tree said nothing of features");
         assert!(!text.contains("extra-roots"), "{function} trusts a benchmark's certificates");
+    }
+}
+
+/// An operator's binary has no emulator; `history --store FILE` reads a table's file without one.
+#[test]
+fn without_its_lab_the_command_line_links_no_emulator() {
+    let tree = ["tree", "--locked", "--offline", "-p", "snapback-cli", "-e", "normal", "--prefix", "none", "-f", "{p}"];
+    for (features, is_linked) in [(&[][..], true), (&["--no-default-features"][..], false)] {
+        let (ok, text) = cargo(&[&tree[..], features].concat());
+        assert!(ok && text.contains("snapback-core v"), "cargo tree said nothing");
+        for lab in ["snapback-emulator v", "snapback-rehearsal v"] {
+            assert_eq!(text.contains(lab), is_linked, "{lab}, with {features:?}");
+        }
     }
 }
 
@@ -125,6 +163,27 @@ fn no_function_links_more_packages_than_before() {
         assert!(ok && linked.len() > 100, "{function}: cargo tree said nothing");
         assert!(linked.len() <= LINKED_MAX, "{function} links {} packages, at most {LINKED_MAX}", linked.len());
     }
+}
+
+/// A package with other features is another package to cargo, with everything above it: `make test` after `make demo` would compile
+/// the SDK again.
+#[test]
+fn what_a_rehearsal_runs_has_the_features_of_the_tests() {
+    let makefile = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Makefile")).unwrap();
+    let played = makefile.lines().find_map(|line| line.strip_prefix("PLAYED := $(addprefix -p ,")).unwrap();
+    let packages =
+        played.trim_end_matches(')').split_whitespace().filter(|name| !name.starts_with('$')).chain(FUNCTIONS);
+    let select: Vec<&str> = packages.flat_map(|name| ["-p", name]).collect();
+    let of = |select: &[&str], edges| -> BTreeSet<String> {
+        let tree = ["tree", "--locked", "--offline", "--prefix", "none", "-f", "{p} {f}", "-e", edges];
+        let (ok, text) = cargo(&[&tree[..], select].concat());
+        assert!(ok, "cargo tree said nothing");
+        text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    };
+    let played = of(&select, "normal,build");
+    let tested = of(&["--workspace"], "normal,build,dev");
+    let differ: Vec<&String> = played.difference(&tested).collect();
+    assert!(played.len() > 200 && differ.is_empty(), "other features in `cargo test --workspace`: {differ:?}");
 }
 
 #[test]

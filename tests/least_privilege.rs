@@ -1,15 +1,15 @@
-//! The template's roles and wiring, compared with what all rehearsals asked for (`shared/stage/golden/asked.json`, which
+//! The template's roles and wiring, compared with what all rehearsals asked for (`shared/rehearsal/golden/asked.json`, which
 //! `end_to_end.rs` keeps honest): nothing missing, and nothing spare without a reason.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test helper may panic")]
 
 use serde_json::Value;
-use snapback_stage::iam::Ask;
-use snapback_stage::template::{Template, TemplateError};
-use snapback_stage::wiring::{Wiring, audit};
+use snapback_emulator::iam::Ask;
+use snapback_rehearsal::wiring::{Wiring, audit};
+use snapback_template::{Template, TemplateError};
 use std::collections::{BTreeMap, BTreeSet};
 
 const TEMPLATE: &str = include_str!("../infra/sam/template.yaml");
-const ASKED: &str = include_str!("../shared/stage/golden/asked.json");
+const ASKED: &str = include_str!("../shared/rehearsal/golden/asked.json");
 /// A topic that policies name, so that the roles are compared with everything that they can hold.
 const TEAM: &str = "arn:aws:sns:us-east-1:123456789012:team";
 
@@ -21,7 +21,7 @@ fn asked() -> [BTreeSet<Ask>; 2] {
 
 fn findings(document: Value, [always, by_chance]: &[BTreeSet<Ask>; 2]) -> Result<BTreeSet<String>, TemplateError> {
     let parameters = [("NotifyTopicArns".to_owned(), TEAM.to_owned())].into();
-    let wiring = Wiring::of(&Template::from(document), &parameters)?;
+    let wiring = Wiring::of(&Template::from_json(&document), &parameters)?;
     let mut found = audit(&wiring, always);
     found.extend(audit(&wiring, by_chance).into_iter().filter(|finding| finding.starts_with("missing")));
     Ok(found)
@@ -96,7 +96,7 @@ fn spare_with_a_reason() -> BTreeSet<String> {
 
 #[test]
 fn nothing_is_missing_and_nothing_is_spare() {
-    let document = Template::parse(TEMPLATE).unwrap().into_document();
+    let document = Template::parse(TEMPLATE).unwrap().to_json();
     let found = findings(document, &asked()).unwrap();
     let expected = spare_with_a_reason();
     let news: Vec<&String> = found.difference(&expected).collect();
@@ -107,7 +107,7 @@ fn nothing_is_missing_and_nothing_is_spare() {
 
 /// Templates with one thing less, and what that is.
 fn mutants() -> Vec<(String, Value)> {
-    let document = Template::parse(TEMPLATE).unwrap().into_document();
+    let document = Template::parse(TEMPLATE).unwrap().to_json();
     let mut places = Vec::new();
     for (id, resource) in document["Resources"].as_object().unwrap() {
         let at = format!("/Resources/{id}");

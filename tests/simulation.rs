@@ -4,10 +4,11 @@
 use snapback_app::ports::CallErrorKind;
 use snapback_core::alarm::AlarmState;
 use snapback_core::deployment::Verb;
-use snapback_core::policy::{AgainstBaseline, Settings};
+use snapback_core::policy::{AgainstBaseline, PolicySettings};
 use snapback_core::{DeploymentId, Mode, Outcome, Signal};
 use snapback_testkit::{
-    Action, Bad, Chaos, Play, Quality, Rules, Status, World, alarm, at, broken_promises, policy, scope_of,
+    Action, Bad, Chaos, Play, Quality, Rules, SimulatedPlatform, Status, World, alarm, at, broken_promises, policy,
+    scope_of,
 };
 use std::time::Duration;
 
@@ -19,14 +20,14 @@ const TROUBLE_ENDS: u64 = 900;
 /// What one seed chose.
 #[derive(Debug)]
 #[expect(dead_code, reason = "printed when a seed fails")]
-struct Story {
+struct Plot {
     is_bad: bool,
     mode: Mode,
     is_guarded: bool,
     has_chaos: bool,
     spares_sweep: bool,
     has_outage: bool,
-    has_order: bool,
+    has_request: bool,
     has_pause: bool,
     compared: Option<Compared>,
 }
@@ -45,7 +46,7 @@ struct Compared {
 
 /// Half of all stories: canary and baseline are compared, and their alarms only make Snapback look. These dice are of their own, so
 /// that the other half stays as it is.
-fn compare(world: &World, settings: &mut Settings, seed: u64) -> Option<Compared> {
+fn compare(world: &World, settings: &mut PolicySettings, seed: u64) -> Option<Compared> {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x5EED);
     if rng.bool() {
         return None;
@@ -103,7 +104,7 @@ fn chaos(rng: &mut fastrand::Rng) -> Chaos {
     }
 }
 
-fn set_up(world: &World, rng: &mut fastrand::Rng, seed: u64) -> (Story, DeploymentId) {
+fn set_up(world: &World, rng: &mut fastrand::Rng, seed: u64) -> (Plot, DeploymentId) {
     let modes = [Mode::Rollback, Mode::Rollback, Mode::Rollback, Mode::Advise, Mode::Observe];
     let mut settings = policy();
     settings.mode = pick(rng, &modes);
@@ -150,7 +151,7 @@ fn set_up(world: &World, rng: &mut fastrand::Rng, seed: u64) -> (Story, Deployme
         let kind = pick(rng, &[CallErrorKind::Denied, CallErrorKind::Unreachable]);
         let from = rng.u64(0..400);
         world.script(at(from), Action::Break(call, kind));
-        world.script(at((from + rng.u64(10..400)).min(TROUBLE_ENDS)), Action::Mend(call));
+        world.script(at((from + rng.u64(10..400)).min(TROUBLE_ENDS)), Action::Fix(call));
     }
     let has_chaos = rng.u8(0..4) > 0;
     let spares_sweep = rng.bool();
@@ -158,30 +159,30 @@ fn set_up(world: &World, rng: &mut fastrand::Rng, seed: u64) -> (Story, Deployme
         world.set_chaos(Chaos { spares_sweep, ..chaos(rng) });
     }
     let id = world.deploy("2");
-    let has_order = rng.u8(0..6) == 0;
-    if has_order {
+    let has_request = rng.u8(0..6) == 0;
+    if has_request {
         let verb = pick(rng, &[Verb::Promote, Verb::RollBack]);
-        world.script(at(rng.u64(5..300)), Action::Order(id.clone(), verb));
+        world.script(at(rng.u64(5..300)), Action::OperatorRequest(id.clone(), verb));
     }
     let has_pause = pause(world, seed);
-    (Story { is_bad, mode, is_guarded, has_chaos, spares_sweep, has_outage, has_order, has_pause, compared }, id)
+    (Plot { is_bad, mode, is_guarded, has_chaos, spares_sweep, has_outage, has_request, has_pause, compared }, id)
 }
 
-fn run(seed: u64) -> Vec<String> {
+fn run(seed: u64, runs_on: SimulatedPlatform) -> Vec<String> {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let world = World::with_seed(rng.u64(..));
-    let (story, id) = set_up(&world, &mut rng, seed);
+    let world = World::on(runs_on, rng.u64(..));
+    let (plot, id) = set_up(&world, &mut rng, seed);
     let mut play = Play::new(&world).interleaved(rng.u64(..));
     play.until(at(TROUBLE_ENDS));
     world.set_chaos(Chaos::default());
     let is_quiet = play.until_quiet(Duration::from_secs(2 * 3600));
-    let trouble = story.has_chaos || story.has_outage;
+    let trouble = plot.has_chaos || plot.has_outage;
     let mut broken = broken_promises(
         &world,
         Rules {
-            in_time: !story.has_outage && (!story.has_chaos || story.spares_sweep),
-            may_notify_twice: story.has_chaos || story.has_outage,
-            may_fail_to_undo: trouble || story.has_order,
+            in_time: !plot.has_outage && (!plot.has_chaos || plot.spares_sweep),
+            may_notify_twice: plot.has_chaos || plot.has_outage,
+            may_fail_to_undo: trouble || plot.has_request,
         },
     );
     if !is_quiet {
@@ -190,15 +191,15 @@ fn run(seed: u64) -> Vec<String> {
     let record = world.record(&id);
     let is_live = world.alias().share_of("2") > 0.0;
     let acted = !world.rollbacks_of(&id).is_empty();
-    if story.mode != Mode::Rollback && !story.has_order && acted && !story.has_chaos && !story.has_outage {
-        broken.push(format!("mode {} acted", story.mode));
+    if plot.mode != Mode::Rollback && !plot.has_request && acted && !plot.has_chaos && !plot.has_outage {
+        broken.push(format!("mode {} acted", plot.mode));
     }
     // Where calls fail, a pause may not be read; then it does not hold.
     if !trouble {
         broken.extend(world.decided_while_paused().into_iter().map(|what| format!("decided while paused: {what}")));
     }
-    let is_quiet_story = story.mode == Mode::Rollback && !trouble && !story.has_order && !story.has_pause;
-    if let Some(compared) = story.compared.filter(|_| is_quiet_story) {
+    let is_quiet = plot.mode == Mode::Rollback && !trouble && !plot.has_request && !plot.has_pause;
+    if let Some(compared) = plot.compared.filter(|_| is_quiet) {
         if compared.is_bad && compared.is_plain && is_live {
             broken.push(format!("the numbers are bad, and it is live: {:?}", world.outcome(&id)));
         }
@@ -206,15 +207,15 @@ fn run(seed: u64) -> Vec<String> {
             broken.push("the numbers are good, and it was rolled back".to_owned());
         }
     }
-    if story.is_bad && story.compared.is_none() && is_quiet_story && is_live {
+    if plot.is_bad && plot.compared.is_none() && is_quiet && is_live {
         // Red before traffic is exempt; anything else should have been seen before the end.
         let outcome = world.outcome(&id);
         let record = record.as_ref().expect("a record");
         let shift = world.shift_started_at(&id);
-        let was_red = world.story(&id).iter().any(|line| Some(line.at) > shift && line.text.contains("is ALARM"))
+        let was_red = world.timeline(&id).iter().any(|line| Some(line.at) > shift && line.text.contains("is ALARM"))
             && record.rollback.is_none();
-        let exempt = record.deployment.alarms.iter().any(|alarm| alarm.is_exempt)
-            || world.story(&id).iter().any(|line| line.text.contains("before the deployment"));
+        let exempt = record.deployment.observation.alarms.iter().any(|alarm| alarm.is_exempt)
+            || world.timeline(&id).iter().any(|line| line.text.contains("before the deployment"));
         if was_red && !exempt {
             broken.push(format!("the bad version is live: {outcome:?}"));
         }
@@ -226,10 +227,11 @@ fn run(seed: u64) -> Vec<String> {
             broken.push(format!("rolled back, but the alias says otherwise: {outcome:?}"));
         }
     }
-    broken.extend(deploy_again(&world, &mut play, &story));
+    broken.extend(deploy_again(&world, &mut play, &plot, runs_on));
     if !broken.is_empty() {
-        broken.push(format!("{story:?}"));
-        broken.extend(world.story(&id).into_iter().map(|line| format!("  {} {:?} {}", line.at, line.kind, line.text)));
+        broken.push(format!("{plot:?}"));
+        broken
+            .extend(world.timeline(&id).into_iter().map(|line| format!("  {} {:?} {}", line.at, line.kind, line.text)));
         broken.extend(
             play.ended
                 .iter()
@@ -242,13 +244,16 @@ fn run(seed: u64) -> Vec<String> {
 }
 
 /// P4 and P6: the same version again, then a fix.
-fn deploy_again(world: &World, play: &mut Play<'_>, story: &Story) -> Vec<String> {
+fn deploy_again(world: &World, play: &mut Play<'_>, plot: &Plot, runs_on: SimulatedPlatform) -> Vec<String> {
     let mut broken = Vec::new();
     // A version that nobody moved back by now is still live, or the alias has two: then nobody deploys it again.
-    if story.mode != Mode::Rollback || world.alias().version != "1" || !world.alias().others.is_empty() {
+    if plot.mode != Mode::Rollback || world.alias().version != "1" || !world.alias().others.is_empty() {
         return broken;
     }
-    let is_refused = !world.history().refused.is_empty();
+    // The dead-man alarm is fine again some heartbeats after the trouble.
+    play.until(at(TROUBLE_ENDS + 300));
+    // Where nothing waits for an answer before traffic, nothing can be refused.
+    let is_refused = runs_on.capabilities().gates_before_traffic && !world.history().refused.is_empty();
     for version in ["2", "3"] {
         // Version 2 may hurt only after its bake; then the fix meets an alarm that it did not cause.
         if world.alias().version != "1" {
@@ -266,7 +271,7 @@ fn deploy_again(world: &World, play: &mut Play<'_>, story: &Story) -> Vec<String
         if version == "3" && !outcome.is_some_and(Outcome::is_good) {
             broken.push(format!("P6: the fix did not ship: {outcome:?}"));
             broken.extend(
-                world.story(&id).into_iter().map(|line| format!("  fix {} {:?} {}", line.at, line.kind, line.text)),
+                world.timeline(&id).into_iter().map(|line| format!("  fix {} {:?} {}", line.at, line.kind, line.text)),
             );
         }
         let strict = Rules { in_time: true, may_notify_twice: true, may_fail_to_undo: true };
@@ -283,9 +288,10 @@ fn promises_hold_for_every_seed() {
         None => 0..number("SIM_RUNS").unwrap_or(RUNS),
     };
     let mut failed = Vec::new();
-    for seed in seeds {
-        let broken = run(seed);
+    for (seed, runs_on) in seeds.flat_map(|seed| SimulatedPlatform::ALL.map(|runs_on| (seed, runs_on))) {
+        let mut broken = run(seed, runs_on);
         if !broken.is_empty() {
+            broken.push(format!("on {runs_on:?}"));
             failed.push((seed, broken));
         }
     }

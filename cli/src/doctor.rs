@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use snapback_core::GroupRef;
-use snapback_doctor::{Finding, Report, Severity, Source, examine_template, sarif};
+use snapback_doctor::{Diagnosis, Report, Severity, Source, examine_template, sarif};
 
 use crate::output::{Failure, block_on, exit, print_json, print_text};
 use crate::record::Account;
@@ -188,8 +188,8 @@ impl Checked {
             for finding in &report.findings {
                 let place = if finding.line > 0 { format!("{name}:{}", finding.line) } else { name.clone() };
                 let at = if finding.path.is_empty() { &finding.subject } else { &finding.path };
-                let Finding { severity, rule, why, mend, .. } = finding;
-                text += &format!("{place}: {severity}: {why} [{rule}]\n    at {at}\n    to mend it: {mend}\n");
+                let Diagnosis { severity, rule, why, fix, .. } = finding;
+                text += &format!("{place}: {severity}: {why} [{rule}]\n    at {at}\n    to fix it: {fix}\n");
             }
         }
         text += &plural(self.count(Severity::Error), "error");
@@ -221,7 +221,7 @@ fn plural(count: usize, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
-fn shown(finding: &Finding) -> Value {
+fn shown(finding: &Diagnosis) -> Value {
     json!({
         "rule": finding.rule,
         "severity": finding.severity.as_str(),
@@ -229,6 +229,6 @@ fn shown(finding: &Finding) -> Value {
         "line": if finding.line > 0 { json!(finding.line) } else { Value::Null },
         "path": finding.path,
         "why": finding.why,
-        "mend": finding.mend,
+        "fix": finding.fix,
     })
 }

@@ -1,4 +1,4 @@
-//! `snapback explain`: the story of one deployment.
+//! `snapback explain`: the timeline of one deployment.
 
 mod comparison;
 
@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use snapback_app::ports::Records;
-use snapback_core::deployment::{Evidence, Record};
+use snapback_app::ports::DeploymentStore;
 use snapback_core::notice::Delivery;
+use snapback_core::record::Record;
 use snapback_core::rollback::{Rollback, RollbackResult};
+use snapback_core::timeline::TimelineEntry;
 use snapback_core::{DeploymentId, LifecycleEvent, Timestamp};
 
 use comparison::Numbers;
@@ -44,13 +45,12 @@ impl Explain {
     async fn tell(self) -> Result<(), Failure> {
         let opened = self.source.open().await?;
         let loaded = opened.aws.load(&self.id).await.map_err(Failure::unable);
-        let story = opened.aws.story(&self.id).await.map_err(Failure::unable);
+        let timeline = opened.aws.timeline(&self.id).await.map_err(Failure::unable);
         let numbers = match &loaded {
             Ok(Some(record)) => Numbers::load(&opened.aws, record).await,
             Ok(None) | Err(_) => Ok(None),
         };
         let pauses = pause::read(&opened.aws).await;
-        opened.close().await;
         let Some(record) = loaded? else {
             return Err(Failure::unable(format!(
                 "deployment {} is not on record: Snapback has not seen it, or its record has expired (snapback history lists \
@@ -58,42 +58,41 @@ impl Explain {
                 self.id
             )));
         };
-        let story = story?;
-        let paused = pauses.map(|pauses| pause::warn(&pauses, &record.deployment.group).map(Shown::of));
+        let timeline = timeline?;
+        let paused = pauses.map(|pauses| pause::warn(&pauses, &record.deployment.identity.group).map(Shown::of));
         if self.json {
-            return print_json(&document(&record, &story, &numbers, &pause::member(&paused)));
+            return print_json(&document(&record, &timeline, &numbers, &pause::member(&paused)));
         }
-        print_text(&text(&record, &story, &numbers))
+        print_text(&text(&record, &timeline, &numbers))
     }
 }
 
-/// The whole story for people.
-fn text(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers>, String>) -> String {
+/// The whole timeline for people.
+fn text(record: &Record, timeline: &[TimelineEntry], numbers: &Result<Option<Numbers>, String>) -> String {
     let deployment = &record.deployment;
-    let target = &deployment.target;
+    let target = &deployment.identity.target;
     let mut out = format!(
         "Deployment {} of {} ({})\n  {}:{} from version {} to {}, created {}\n  mode {}, bake {}\n  outcome: {}{}\n",
-        deployment.id,
-        deployment.service,
-        deployment.group,
-        target.name,
-        target.alias,
-        target.baseline,
-        target.canary,
-        deployment.created_at,
+        deployment.identity.id,
+        deployment.identity.service,
+        deployment.identity.group,
+        target.name(),
+        target.route(),
+        target.baseline(),
+        target.canary(),
+        deployment.identity.created_at,
         record.policy.mode,
         human(Some(record.policy.bake)),
-        outcome(deployment.phase).unwrap_or("still running"),
-        match (deployment.cause, deployment.trigger) {
-            (Some(cause), Some(trigger)) => format!(" because of {cause}, by {trigger}"),
-            (_, _) => String::new(),
-        },
+        outcome(deployment).unwrap_or("still running"),
+        deployment
+            .blame()
+            .map_or_else(String::new, |blame| { format!(" because of {}, by {}", blame.cause, blame.trigger) }),
     );
     out.push_str("\nWhy\n");
     out.push_str(&why(record));
     if let Some(rollback) = &record.rollback {
         out.push_str("\nThe rollback\n");
-        out.push_str(&times(rollback, deployment.created_at));
+        out.push_str(&times(rollback, deployment.identity.created_at));
     }
     let compared = match numbers {
         Ok(numbers) => numbers.as_ref().map(|numbers| numbers.text(record)),
@@ -103,18 +102,18 @@ fn text(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers>, S
         out.push_str(&format!("\nThe comparison\n{compared}"));
     }
     out.push_str("\nWhat happened\n");
-    for line in story {
-        let at = human(Some(line.at.since(deployment.created_at)));
+    for line in timeline {
+        let at = human(Some(line.at.since(deployment.identity.created_at)));
         out.push_str(&format!("  {at:>12}  {:<10} {}\n", line.kind.as_str(), line.text));
     }
     out.push_str("\nAlarms that watched it\n");
-    for alarm in &deployment.alarms {
+    for alarm in &deployment.observation.alarms {
         let state = alarm.last.map_or_else(|| "does not exist".to_owned(), |(state, _)| state.to_string());
         let signal = alarm.signal.map_or("the group's own", |signal| signal.as_str());
         let exempt = if alarm.is_exempt { ", exempt: red before traffic" } else { "" };
         out.push_str(&format!("  {} ({signal}): {state}{exempt}\n", alarm.name));
     }
-    if deployment.alarms.is_empty() {
+    if deployment.observation.alarms.is_empty() {
         out.push_str("  none\n");
     }
     for lease in &record.leases {
@@ -137,11 +136,11 @@ fn text(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers>, S
 /// The answer in one or two sentences.
 fn why(record: &Record) -> String {
     let deployment = &record.deployment;
-    let doubts: String = deployment.doubts.iter().map(|doubt| format!("  Doubt: {doubt}\n")).collect();
-    let reason = match (&record.rollback, &deployment.refusal) {
+    let warnings: String = deployment.warnings.iter().map(|warning| format!("  Warning: {warning}\n")).collect();
+    let reason = match (&record.rollback, deployment.refusal()) {
         (Some(rollback), _) => format!("  {}\n", rollback.why),
         (None, Some(refusal)) => format!("  Refused before traffic: {}\n", refusal.why),
-        (None, None) if deployment.is_return => {
+        (None, None) if deployment.is_return() => {
             "  It went back to a known good version, so it was let through.\n".to_owned()
         }
         (None, None) if deployment.phase.is_closed() => {
@@ -149,7 +148,7 @@ fn why(record: &Record) -> String {
         }
         (None, None) => "  Nothing bad has been seen so far.\n".to_owned(),
     };
-    reason + &doubts
+    reason + &warnings
 }
 
 fn times(rollback: &Rollback, start: Timestamp) -> String {
@@ -177,8 +176,13 @@ fn times(rollback: &Rollback, start: Timestamp) -> String {
     out
 }
 
-/// The whole story for machines.
-fn document(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers>, String>, paused: &Value) -> Value {
+/// The whole timeline for machines.
+fn document(
+    record: &Record,
+    timeline: &[TimelineEntry],
+    numbers: &Result<Option<Numbers>, String>,
+    paused: &Value,
+) -> Value {
     let deployment = &record.deployment;
     let ms = |at: Option<Timestamp>| at.map(Timestamp::ms);
     let (comparison, series) = comparison_and_series(numbers);
@@ -193,29 +197,29 @@ fn document(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers
         })
     };
     json!({
-        "deployment": deployment.id.as_str(),
-        "application": deployment.group.application(),
-        "deployment_group": deployment.group.group(),
-        "service": deployment.service,
+        "deployment": deployment.identity.id.as_str(),
+        "application": deployment.identity.group.application(),
+        "deployment_group": deployment.identity.group.group(),
+        "service": deployment.identity.service,
         "target": {
-            "name": deployment.target.name, "alias": deployment.target.alias,
-            "from_version": deployment.target.baseline, "to_version": deployment.target.canary
+            "name": deployment.identity.target.name(), "alias": deployment.identity.target.route(),
+            "from_version": deployment.identity.target.baseline(), "to_version": deployment.identity.target.canary()
         },
         "mode": record.policy.mode.as_str(),
         "paused": paused,
-        "is_return": deployment.is_return,
-        "created_ms": deployment.created_at.ms(),
-        "shift_started_ms": ms(deployment.shift_started_at),
-        "bake_started_ms": ms(deployment.bake.map(|bake| bake.started_at)),
-        "bake_ends_ms": ms(deployment.bake.map(|bake| bake.ends_at)),
-        "closed_ms": ms(deployment.closed_at),
-        "outcome": outcome(deployment.phase),
-        "cause": deployment.cause.map(|cause| cause.as_str()),
-        "trigger": deployment.trigger.map(|trigger| trigger.as_str()),
+        "is_return": deployment.is_return(),
+        "created_ms": deployment.identity.created_at.ms(),
+        "shift_started_ms": ms(deployment.observation.shift_started_at),
+        "bake_started_ms": ms(deployment.bake().map(|bake| bake.started_at)),
+        "bake_ends_ms": ms(deployment.bake().map(|bake| bake.ends_at)),
+        "closed_ms": ms(deployment.closed_at()),
+        "outcome": outcome(deployment),
+        "cause": deployment.blame().map(|blame| blame.cause.as_str()),
+        "trigger": deployment.blame().map(|blame| blame.trigger.as_str()),
         "why": why(record).trim(),
-        "doubts": deployment.doubts,
-        "weights": deployment.weights.iter().map(|(at, share)| json!({"at_ms": at.ms(), "share": share})).collect::<Vec<_>>(),
-        "alarms": deployment.alarms.iter().map(|alarm| json!({
+        "doubts": deployment.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "weights": deployment.observation.weights.iter().map(|(at, share)| json!({"at_ms": at.ms(), "share": share})).collect::<Vec<_>>(),
+        "alarms": deployment.observation.alarms.iter().map(|alarm| json!({
             "name": alarm.name.as_str(),
             "signal": alarm.signal.map(|signal| signal.as_str()),
             "state": alarm.last.map(|(state, _)| state.as_str()),
@@ -233,7 +237,7 @@ fn document(record: &Record, story: &[Evidence], numbers: &Result<Option<Numbers
             "body": notice.body,
             "sent_ms": if let Delivery::Sent(at) = &notice.delivery { Some(at.ms()) } else { None }
         })).collect::<Vec<_>>(),
-        "evidence": story.iter().map(|line| json!({
+        "evidence": timeline.iter().map(|line| json!({
             "at_ms": line.at.ms(), "kind": line.kind.as_str(), "text": line.text, "details": line.details
         })).collect::<Vec<_>>(),
         "comparison": comparison,

@@ -7,10 +7,10 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::Value;
-use snapback_app::ports::{Listed, Records};
-use snapback_core::lifecycle::Phase;
+use snapback_app::ports::{DeploymentStore, Listed, PauseStore};
+use snapback_core::deployment::Deployment;
 use snapback_core::pause::Pause;
-use snapback_core::{GroupRef, Timestamp};
+use snapback_core::{GroupRef, Outcome, Timestamp};
 
 use crate::output::{Failure, block_on, exit, human, print_json, print_text};
 use crate::pause::{self, Shown, holding};
@@ -64,9 +64,9 @@ struct Document {
     pauses: Value,
 }
 
-/// The outcome of a phase, once there is one.
-pub(crate) fn outcome(phase: Phase) -> Option<&'static str> {
-    if let Phase::Closed(outcome) = phase { Some(outcome.as_str()) } else { None }
+/// The outcome of a deployment, once there is one.
+pub(crate) fn outcome(deployment: &Deployment) -> Option<&'static str> {
+    deployment.outcome().map(Outcome::as_str)
 }
 
 pub(crate) fn now() -> Timestamp {
@@ -90,8 +90,7 @@ impl History {
         let listed = opened.aws.list(from, to, fetch).await.map_err(Failure::unable);
         let paused = pause::read(&opened.aws).await;
         let pauses = opened.aws.past_pauses(from).await.map_err(|error| error.to_string());
-        opened.close().await;
-        let is_wanted = |listed: &Listed| self.group.as_ref().is_none_or(|group| listed.0.group == *group);
+        let is_wanted = |listed: &Listed| self.group.as_ref().is_none_or(|group| listed.0.identity.group == *group);
         let listed: Vec<Listed> = listed?.into_iter().filter(is_wanted).take(limit).collect();
         let group = self.group.as_ref();
         let paused = paused.map(|pauses| holding(pauses, group));
@@ -123,18 +122,18 @@ impl History {
 fn row((deployment, rollback): &Listed) -> Row {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Row {
-        deployment: deployment.id.to_string(),
-        application: deployment.group.application().to_owned(),
-        deployment_group: deployment.group.group().to_owned(),
-        service: deployment.service.clone(),
-        function: deployment.target.name.clone(),
-        from_version: deployment.target.baseline.clone(),
-        to_version: deployment.target.canary.clone(),
-        created_ms: deployment.created_at.ms(),
-        closed_ms: deployment.closed_at.map(Timestamp::ms),
-        outcome: outcome(deployment.phase),
-        cause: deployment.cause.map(|cause| cause.as_str()),
-        trigger: deployment.trigger.map(|trigger| trigger.as_str()),
+        deployment: deployment.identity.id.to_string(),
+        application: deployment.identity.group.application().to_owned(),
+        deployment_group: deployment.identity.group.group().to_owned(),
+        service: deployment.identity.service.clone(),
+        function: deployment.identity.target.name().to_owned(),
+        from_version: deployment.identity.target.baseline().to_owned(),
+        to_version: deployment.identity.target.canary().to_owned(),
+        created_ms: deployment.identity.created_at.ms(),
+        closed_ms: deployment.closed_at().map(Timestamp::ms),
+        outcome: outcome(deployment),
+        cause: deployment.blame().map(|blame| blame.cause.as_str()),
+        trigger: deployment.blame().map(|blame| blame.trigger.as_str()),
         time_to_detect_ms: rollback.as_ref().and_then(|rollback| rollback.time_to_detect()).map(ms),
         time_to_roll_back_ms: rollback.as_ref().and_then(|rollback| rollback.time_to_roll_back()).map(ms),
         rollback_deployment: rollback.as_ref().and_then(|it| it.rollback_deployment.as_ref()).map(ToString::to_string),
@@ -157,15 +156,15 @@ fn table(listed: &[Listed]) -> Table {
     ]);
     for (deployment, rollback) in listed {
         let word = |word: Option<&'static str>| word.unwrap_or("-").to_owned();
-        let created = deployment.created_at.to_string();
+        let created = deployment.identity.created_at.to_string();
         table.add_row([
             created.get(..19).unwrap_or(&created).replace('T', " "),
-            deployment.id.to_string(),
-            deployment.service.clone(),
-            format!("{} -> {}", deployment.target.baseline, deployment.target.canary),
-            outcome(deployment.phase).unwrap_or("running").to_owned(),
-            word(deployment.cause.map(|cause| cause.as_str())),
-            word(deployment.trigger.map(|trigger| trigger.as_str())),
+            deployment.identity.id.to_string(),
+            deployment.identity.service.clone(),
+            format!("{} -> {}", deployment.identity.target.baseline(), deployment.identity.target.canary()),
+            outcome(deployment).unwrap_or("running").to_owned(),
+            word(deployment.blame().map(|blame| blame.cause.as_str())),
+            word(deployment.blame().map(|blame| blame.trigger.as_str())),
             human(rollback.as_ref().and_then(|rollback| rollback.time_to_detect())),
             human(rollback.as_ref().and_then(|rollback| rollback.time_to_roll_back())),
         ]);

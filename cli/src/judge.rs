@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use snapback_core::canary::Settings;
+use snapback_judge::detector::DetectorSettings;
 use snapback_wire::trace::MAX_LINE;
 
 use crate::output::{Failure, exit};
@@ -26,13 +26,8 @@ pub(crate) struct Judge {
 impl Judge {
     pub(crate) fn run(self) -> ExitCode {
         let input = BufReader::with_capacity(BUFFER, std::io::stdin().lock());
-        let (answers, explanations) = (std::io::stdout().lock(), std::io::stderr().lock());
-        exit(if self.explain {
-            judge(input, answers, Some(explanations))
-        } else {
-            drop(explanations);
-            judge(input, answers, None::<std::io::Sink>)
-        })
+        let explanations = self.explain.then(std::io::stderr);
+        exit(judge(input, std::io::stdout().lock(), explanations, std::io::stderr()))
     }
 }
 
@@ -41,9 +36,10 @@ fn judge<R: Read>(
     mut input: BufReader<R>,
     answers: impl Write,
     mut explanations: Option<impl Write>,
+    mut complaints: impl Write,
 ) -> Result<(), Failure> {
     let mut answers = BufWriter::with_capacity(BUFFER, answers);
-    let settings = Settings::default_method();
+    let settings = DetectorSettings::default_method();
     let mut session = Session::new(&settings, explanations.is_some());
     // With the line end, or one byte more than allowed: enough to see that a line is too long.
     let most = u64::try_from(MAX_LINE).unwrap_or(u64::MAX).saturating_add(2);
@@ -63,11 +59,11 @@ fn judge<R: Read>(
             continue;
         }
         match session.answer(text) {
-            Ok(None) => {}
-            Ok(Some(answer)) => {
+            Ok(answer) => {
                 if !goes_on(answers.write_all(answer.line.as_bytes()))? {
                     return Ok(());
                 }
+                complain(&mut complaints, number, &answer.complaints)?;
                 // Explanations are a service on the side: verdicts go on when nobody reads them.
                 if let Some(explanations) = &mut explanations {
                     goes_on(explanations.write_all(answer.explanation.as_bytes()))?;
@@ -79,7 +75,16 @@ fn judge<R: Read>(
             }
         }
     }
+    if let Some(id) = session.cut() {
+        let cut = format!("deployment {id} has no `end` line: the trace was cut");
+        goes_on(writeln!(complaints, "snapback: at the end: {cut}"))?;
+    }
     goes_on(answers.flush()).map(|_| ())
+}
+
+/// What is wrong with a line that was judged nevertheless.
+fn complain(to: &mut impl Write, line: u64, what: &str) -> Result<(), Failure> {
+    what.lines().try_for_each(|what| goes_on(writeln!(to, "snapback: line {line}: {what}")).map(|_| ()))
 }
 
 /// Whether there still is a reader; one that has seen enough is no failure.

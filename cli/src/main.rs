@@ -3,6 +3,8 @@
 //! Exit codes: 0 fine; 1 the answer is "bad"; 2 usage or invalid input; 3 could not tell or could not run.
 
 mod doctor;
+#[cfg(feature = "lab")]
+mod emulator;
 mod explain;
 mod history;
 mod judge;
@@ -11,8 +13,8 @@ mod output;
 mod pause;
 mod policy;
 mod record;
+#[cfg(feature = "lab")]
 mod rehearse;
-mod stage;
 
 use std::process::ExitCode;
 
@@ -31,15 +33,17 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Play scenarios on the embedded AWS with the real function binaries
+    #[cfg(feature = "lab")]
     #[command(after_help = "Example: snapback rehearse errors-in-canary")]
     Rehearse(rehearse::Rehearse),
     /// Keep the embedded AWS running, for the AWS CLI or any SDK
-    #[command(after_help = "Example: snapback stage --port 4566")]
-    Stage(stage::Stage),
+    #[cfg(feature = "lab")]
+    #[command(after_help = "Example: snapback emulator --port 4566")]
+    Emulator(emulator::Keep),
     /// List deployments, newest first, and how they ended
     #[command(after_help = "Example: snapback history --store target/demo/table.sqlite")]
     History(history::History),
-    /// Tell the story of one deployment: what was seen, decided and done, and why
+    /// Tell the timeline of one deployment: what was seen, decided and done, and why
     #[command(after_help = "Example: snapback explain d-A1B2C3D4E --store target/demo/table.sqlite")]
     Explain(explain::Explain),
     /// End a bake early: the new version is good enough
@@ -66,7 +70,7 @@ enum Command {
 }
 
 const DOCTOR_HELP: &str = "\
-The rules are in docs/doctor.md, each with why and how to mend it. One rule can be ignored on one resource: \
+The rules are in docs/doctor.md, each with why and how to fix it. One rule can be ignored on one resource: \
 Metadata: { snapback: { ignore: [rule-id] } }.
 
 Templates are read offline. With --application and --group, or --all-groups, deployment groups of an account are looked at and \
@@ -99,8 +103,10 @@ fn main() -> ExitCode {
     let to_stderr = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN);
     to_stderr.without_time().with_target(false).init();
     match Arguments::parse().command {
+        #[cfg(feature = "lab")]
         Command::Rehearse(command) => command.run(),
-        Command::Stage(command) => command.run(),
+        #[cfg(feature = "lab")]
+        Command::Emulator(command) => command.run(),
         Command::History(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Promote(command) => command.run(snapback_core::deployment::Verb::Promote),

@@ -55,15 +55,15 @@ impl Operate {
             | AppError::NotAnswered { .. } => Failure::unable(error),
         })?;
         if let Ok(pauses) = pause::read(&aws).await {
-            pause::warn(&pauses, &record.deployment.group);
+            pause::warn(&pauses, &record.deployment.identity.group);
         }
-        let said = match record.deployment.phase {
-            Phase::GoingBack(_) => "the rollback is on its way",
-            Phase::Refused => "it is refused before traffic",
-            Phase::InBake => "its bake ends now",
-            Phase::BeforeTraffic | Phase::InShift => "it is on record and takes effect with the next look",
+        let said = match &record.deployment.phase {
+            Phase::GoingBack { .. } => "the rollback is on its way",
+            Phase::Refused(_) => "it is refused before traffic",
+            Phase::InBake(_) => "its bake ends now",
+            Phase::BeforeTraffic | Phase::InShift(_) => "it is on record and takes effect with the next look",
             Phase::Closed(_) => "it is over",
         };
-        print_text(&format!("Deployment {}: {said}. The story: snapback explain {}\n", self.id, self.id))
+        print_text(&format!("Deployment {}: {said}. The timeline: snapback explain {}\n", self.id, self.id))
     }
 }

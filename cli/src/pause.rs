@@ -6,10 +6,10 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 use snapback_app::pause::{Paused, Resumed, pause, resume};
-use snapback_app::ports::Records;
+use snapback_app::ports::{GroupStore, PauseStore};
 use snapback_aws::Aws;
 use snapback_core::GroupRef;
-use snapback_core::pause::{Pause, Scope, in_force};
+use snapback_core::pause::{Pause, PauseScope, in_force};
 
 use crate::operate::reason;
 use crate::output::{Failure, block_on, exit, human, print_text};
@@ -35,23 +35,19 @@ impl Switch {
     pub(crate) fn pause(self) -> ExitCode {
         exit(block_on(async {
             let opened = self.source.open().await?;
-            let result = self.pause_on(&opened.aws).await;
-            opened.close().await;
-            result
+            self.pause_on(&opened.aws).await
         }))
     }
 
     pub(crate) fn resume(self) -> ExitCode {
         exit(block_on(async {
             let opened = self.source.open().await?;
-            let result = self.resume_on(&opened.aws).await;
-            opened.close().await;
-            result
+            self.resume_on(&opened.aws).await
         }))
     }
 
-    fn scope(&self) -> Scope {
-        self.group.clone().map_or(Scope::Installation, Scope::Group)
+    fn scope(&self) -> PauseScope {
+        self.group.clone().map_or(PauseScope::Installation, PauseScope::Group)
     }
 
     async fn pause_on(&self, aws: &Aws) -> Result<(), Failure> {
@@ -146,10 +142,10 @@ pub(crate) fn sentence(pause: &Pause) -> String {
     )
 }
 
-fn how_to_resume(scope: &Scope) -> String {
+fn how_to_resume(scope: &PauseScope) -> String {
     match scope {
-        Scope::Installation => "snapback resume --why …".to_owned(),
-        Scope::Group(group) => format!("snapback resume --group {group} --why …"),
+        PauseScope::Installation => "snapback resume --why …".to_owned(),
+        PauseScope::Group(group) => format!("snapback resume --group {group} --why …"),
     }
 }
 

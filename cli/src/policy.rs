@@ -7,7 +7,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
-use snapback_core::{GroupRef, Policy};
+use snapback_core::metrics::Source;
+use snapback_core::policy::PAIR_EVERY;
+use snapback_core::{GroupRef, Policy, Signal};
+use snapback_doctor::{ApiKind, DeclaredRoute, declared_routes};
 use snapback_wire::policy_file::{
     DEFAULT_PREFIX, MAX_DOCUMENT, PolicyError, parameter_name, parse_policy_json, parse_policy_value, policy_schema,
 };
@@ -17,6 +20,9 @@ use crate::record::Account;
 
 /// Largest file that is read; the document itself may have 8 KB.
 const MAX_FILE: usize = 64 * 1024;
+
+/// Largest template that is read; CloudFormation takes no longer one.
+const MAX_TEMPLATE: usize = 1024 * 1024;
 
 /// Checks before traffic need this long in an account: cold starts, throttling, a second try.
 const SHORTEST_DEADLINE: Duration = Duration::from_secs(90);
@@ -28,7 +34,7 @@ const SHORTEST_BUCKET: Duration = Duration::from_secs(60);
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Print a commented starter
-    #[command(after_help = "Example: snapback policy init --service checkout > snapback.yaml")]
+    #[command(after_help = "Example: snapback policy init --service checkout --template template.yaml > snapback.yaml")]
     Init(Init),
     /// Check policy files (YAML or JSON)
     #[command(after_help = "Example: snapback policy check snapback.yaml")]
@@ -46,6 +52,9 @@ pub(crate) struct Init {
     /// Name of the service
     #[arg(long, default_value = "my-service")]
     service: String,
+    /// SAM template in which what stands in front of the service is looked for
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
 }
 
 /// Arguments of `policy check`.
@@ -82,6 +91,8 @@ struct Checked {
     file: String,
     ok: bool,
     error: Option<String>,
+    /// What this policy cannot tell, and what it would take.
+    cannot_tell: Vec<String>,
 }
 
 impl PolicyCommand {
@@ -102,8 +113,44 @@ impl Init {
         if service.is_empty() || service.len() > 64 || !service.chars().all(is_plain) {
             return Err(Failure::input("--service is a name of 1 to 64 letters, digits, `-`, `_` or `.`"));
         }
-        print_text(&STARTER.replace("my-service", service))
+        let mut starter = STARTER.replace("my-service", service);
+        if let Some(file) = &self.template {
+            let front = front_doors(file, service)?;
+            starter = starter.replace(&PROPOSED_FRONT.replace("my-service", service), &front);
+        }
+        print_text(&starter)
     }
+}
+
+/// The line of the starter that names what stands in front of the service.
+const PROPOSED_FRONT: &str = "#   front: { rest_api: { name: my-service, stage: prod, method: GET, resource: /cart } }   # requests that get lost are seen\n";
+
+/// The same for each route of a template: a person knows the API's name, and which of them is the service's.
+fn front_doors(file: &Path, service: &str) -> Result<String, Failure> {
+    let shown = file.display();
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::input(format!("{shown}: cannot be read: {error}")))?;
+    if text.len() > MAX_TEMPLATE {
+        return Err(Failure::input(format!("{shown}: has {} bytes, allowed are {MAX_TEMPLATE}", text.len())));
+    }
+    let routes = declared_routes(&text).map_err(|error| Failure::input(format!("{shown}: {error}")))?;
+    if routes.is_empty() {
+        eprintln!("{shown}: no function declares a route of an API; witness.front is only sketched");
+        return Ok(PROPOSED_FRONT.replace("my-service", service));
+    }
+    let line = |route: &DeclaredRoute| {
+        let DeclaredRoute { function, kind, method, path } = route;
+        match kind {
+            ApiKind::Rest => format!(
+                "#   front: {{ rest_api: {{ name: NAME, stage: Prod, method: {method}, resource: \"{path}\" }} }}   # of {function}; NAME is the API's name\n"
+            ),
+            ApiKind::Http => format!(
+                "#   front: {{ http_api: {{ id: ID, stage: $default, route: \"{method} {path}\" }} }}   # of {function}; ID is the API's id\n"
+            ),
+        }
+    };
+    let found = routes.iter().map(line).collect::<String>();
+    Ok(format!("#   # found in {shown}; its stage needs detailed CloudWatch metrics:\n{found}"))
 }
 
 impl Check {
@@ -112,8 +159,10 @@ impl Check {
             .files
             .iter()
             .map(|file| {
-                let error = read(file).err();
-                Checked { file: file.display().to_string(), ok: error.is_none(), error }
+                let policy = read(file).map(|(_, policy)| policy);
+                let cannot_tell = policy.as_ref().map(blind_spots).unwrap_or_default();
+                let error = policy.err();
+                Checked { file: file.display().to_string(), ok: error.is_none(), error, cannot_tell }
             })
             .collect();
         if self.json {
@@ -121,6 +170,9 @@ impl Check {
         } else {
             for file in &checked {
                 print_text(&format!("{}: {}\n", file.file, file.error.as_deref().unwrap_or("ok")))?;
+                for what in &file.cannot_tell {
+                    print_text(&format!("  cannot tell: {what}\n"))?;
+                }
             }
         }
         let wrong = checked.iter().filter(|file| !file.ok).count();
@@ -152,6 +204,42 @@ impl Push {
     }
 }
 
+/// What a policy cannot tell, and what it would take.
+fn blind_spots(policy: &Policy) -> Vec<String> {
+    if !policy.is_compared() {
+        return Vec::new();
+    }
+    let witness = &policy.witness;
+    let mut spots = Vec::new();
+    let mut spot = |is_blind: bool, what: &str| {
+        if is_blind {
+            spots.push(what.to_owned());
+        }
+    };
+    let has_probe = witness.probe_every.is_some() || policy.fast.is_some();
+    spot(
+        policy.compares(Signal::Availability) && witness.front.is_none(),
+        "requests that get lost in the bake: nothing says that they were sent. Name what stands in front of the service: witness.front",
+    );
+    spot(
+        !has_probe,
+        "a fault that begins in the bake from an incident of something the service needs: it is told, not undone. Probe both \
+         versions: witness.probe with a repeatable invoke probe",
+    );
+    spot(
+        witness.peers.is_empty() && !has_probe,
+        "an incident of a neighbour or a dependency that begins with the shift from a fault of the version: witness.peers or witness.probe",
+    );
+    for (signal, of) in &policy.signals {
+        let is_shared = matches!(&of.source, Some(Source::Api(api)) if api.is_shared());
+        let what = format!(
+            "handled {signal} of this service: signals.{signal}.metric counts a whole stage, which blames nobody. Name method and resource, or the route"
+        );
+        spot(is_shared, &what);
+    }
+    spots
+}
+
 /// The document of a file and the policy that it is.
 fn read(file: &Path) -> Result<(Value, Policy), String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))?;
@@ -180,6 +268,10 @@ fn read(file: &Path) -> Result<(Value, Policy), String> {
         let file = file.display();
         eprintln!("{file}: warning: `before_traffic.deadline` is below 90s, which is only meant for rehearsals");
     }
+    if policy.pairs().is_some_and(|pairs| pairs.every < PAIR_EVERY) {
+        let file = file.display();
+        eprintln!("{file}: warning: `witness.probe.every` is below 1s, which is only meant for rehearsals");
+    }
     if policy.is_compared() && policy.judge.bucket < SHORTEST_BUCKET {
         let file = file.display();
         eprintln!(
@@ -203,9 +295,22 @@ before_traffic:
   red_alarms: exempt              # an alarm that is red already: exempt (a fix can ship) or block
   probes:
     # Calls of the new version before it gets traffic; each must be good.
-    - invoke: { payload: { path: /health }, expect: { status: 200, within: 800ms }, times: 5 }
+    # `repeatable: true` is a person's word that thousands of calls a deployment are safe: no order, mail, lock or bill. Only then
+    # Snapback calls it beside traffic, too (witness.probe, fast).
+    - invoke: { payload: { path: /health }, expect: { status: 200, within: 800ms }, times: 5 }   # , repeatable: true
     # - http: { url: https://my-service.example.com/health, expect: { status: 200 } }
     # - function: { arn: arn:aws:lambda:eu-west-1:123456789012:function:my-check, payload: {}, expect: { status: 200 } }
+
+# The shift and the bake belong together. 10 % for 10 minutes (CodeDeployDefault.LambdaCanary10Percent10Minutes) and a bake of 10
+# are proposed: the two versions are compared in the same minutes, where an incident of something both need blames neither, and
+# ten such minutes find 1 % of errors at 1,000 requests a minute; five find 5 %. What begins after the shift needs a witness.
+
+# Witnesses tell whether a difference can be laid to the version. Without any, what begins in the bake is told, not undone.
+# witness:
+#   front: { rest_api: { name: my-service, stage: prod, method: GET, resource: /cart } }   # requests that get lost are seen
+#   peers: [other-service:live]     # when they fail too, the version is not blamed
+#   probe: { every: 1s }            # both versions are called, with the repeatable probes
+# fast: { probes: [invoke], burst: 10 }   # pairs of probes: a total fault is undone in seconds
 
 # By customer impact: CloudWatch alarms, and against_baseline, which compares the new version with the old one on CloudWatch's
 # numbers for each version while both get traffic, and with the hour before when the new one has all. An alarm beside
@@ -218,17 +323,17 @@ signals:
     # metric: { custom: { namespace: Shop, all: Requests, bad: ServerErrors, dimensions: { Service: my-service }, version: Version } }
   latency:
     alarms: [my-service-p99]
-    against_baseline: {}          # share of requests that are slower than the old version's median, p90 and p99
+    against_baseline: {}          # the whole distribution, and the requests above the old version's p90 and p99
   availability:
     # alarms: [my-service-availability]
-    against_baseline: {}          # requests that reach the new version, against its share of the traffic
+    against_baseline: {}          # requests that reach the new version; in the bake it needs witness.front
   # transactions:                 # business transactions: attempts and failures that the service publishes itself
   #   alarms: [my-service-payments]
   #   against_baseline: {}
   #   metric: { custom: { namespace: Shop, all: PaymentsTried, bad: PaymentsFailed, dimensions: { Service: my-service }, version: Version } }
-  # sla: { objective: 99.9% }     # rolls back when the error budget burns many times too fast
+  # slo: { objective: 99.9% }     # rolls back when the error budget burns many times too fast
 
-# judge: { bucket: 1m, settle: 30s, alpha: 5% }   # times and strictness of the comparison; Lambda has one point a minute
+# judge: { bucket: 1m, ingestion_delay: 30s, alpha: 1% }   # times and strictness of the comparison; Lambda has one point a minute
 
 bake: 10m                         # how long it is watched after all traffic has moved, 0s to 55m
 tick: 10s                         # how often the sweep looks

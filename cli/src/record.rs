@@ -1,16 +1,18 @@
 //! Where the record is: the table of an account, or the file that a rehearsal kept.
 
+mod table_file;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use snapback_aws::Aws;
-use snapback_aws::config::{Environment, ProcessEnvironment, Settings, function_config, operator_config};
-use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::rehearsal::TABLE;
-use snapback_stage::stage::StageConfig;
+use snapback_aws::config::{Settings, function_config, operator_config};
+use snapback_aws::{Aws, Environment, ProcessEnvironment};
 
 use crate::output::Failure;
+use table_file::TableFile;
+
+/// Name of the table unless somebody says otherwise; always that of a rehearsal.
+const TABLE: &str = "snapback";
 
 /// How the definition of the embedded DynamoDB's list of tables begins in its file.
 const ENGINE: &[u8] = b"CREATE TABLE _tables";
@@ -18,7 +20,7 @@ const ENGINE: &[u8] = b"CREATE TABLE _tables";
 /// Which record is read.
 #[derive(Debug, Args)]
 pub(crate) struct Source {
-    /// Use this SQLite file, kept by `snapback rehearse --store` or `snapback stage --store`
+    /// Use this SQLite file, kept by `snapback rehearse --store` or `snapback emulator --store`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "profile", "region"])]
     store: Option<PathBuf>,
     #[command(flatten)]
@@ -41,19 +43,10 @@ pub(crate) struct Account {
     region: Option<String>,
 }
 
-/// A record that can be read; for a file the embedded AWS lives as long as this.
+/// A record that can be read; a file is served as long as this lives.
 pub(crate) struct Opened {
     pub(crate) aws: Aws,
-    stage: Option<EmbeddedAws>,
-}
-
-impl Opened {
-    /// Ends what was started to read a file.
-    pub(crate) async fn close(self) {
-        if let Some(stage) = self.stage {
-            stage.shutdown().await;
-        }
-    }
+    _file: Option<TableFile>,
 }
 
 impl Account {
@@ -78,7 +71,7 @@ impl Source {
     /// Opens the record. A file is served on loopback and read like the table of an account: there is one reader.
     pub(crate) async fn open(&self) -> Result<Opened, Failure> {
         let Some(store) = &self.store else {
-            return Ok(Opened { aws: self.account.open().await?, stage: None });
+            return Ok(Opened { aws: self.account.open().await?, _file: None });
         };
         let shown = store.display();
         // Opening would make it.
@@ -93,16 +86,14 @@ impl Source {
         if ![bytes, log].iter().any(|bytes| bytes.windows(ENGINE.len()).any(|part| part == ENGINE)) {
             return Err(Failure::unable(format!("{shown} is no record of a rehearsal: it has no DynamoDB tables")));
         }
-        let config = StageConfig { minute: Duration::from_secs(60), port: None, store: Some(store.clone()) };
-        let stage = EmbeddedAws::start(config, PathBuf::new()).await;
-        let stage = stage.map_err(|error| Failure::unable(format!("cannot open {shown}: {error}")))?;
-        let config = function_config(&Loopback(stage.stage.endpoint())).map_err(Failure::unable)?;
+        let file = TableFile::serve(store).await?;
+        let config = function_config(&Loopback(file.endpoint())).map_err(Failure::unable)?;
         let aws = Aws::from_sdk_config(&config, Settings::for_table(TABLE));
-        Ok(Opened { aws, stage: Some(stage) })
+        Ok(Opened { aws, _file: Some(file) })
     }
 }
 
-/// The environment of a caller on the embedded AWS.
+/// The environment of a caller of a file that is served.
 struct Loopback(String);
 
 impl Environment for Loopback {

@@ -11,16 +11,17 @@ use crate::output::{Failure, exit};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use snapback_stage::iam::Ask;
-use snapback_stage::rehearsal::{Audience, Line, Play, Report, Scenario, ScenarioError, check_binaries, names, play};
-use snapback_stage::template::Template;
-use snapback_stage::wiring::Wiring;
+use snapback_emulator::iam::Ask;
+use snapback_rehearsal::wiring::Wiring;
+use snapback_rehearsal::{
+    Audience, DeploymentEnd, Line, Play, Report, Scenario, ScenarioError, check_binaries, names, play,
+};
 
 /// What one core carries at once, in requests a second of all scenarios that are being played. They mostly wait: 600 requests
 /// a second keep a third of one core busy, and the rest is room for functions that start.
 const ROOM_PER_CORE: usize = 360;
-/// What a scenario takes beside its requests: a stage, and six functions that start now and then.
-const ROOM_OF_A_STAGE: f64 = 40.0;
+/// What a scenario takes beside its requests: an emulator, and six functions that start now and then.
+const ROOM_OF_AN_EMULATOR: f64 = 40.0;
 
 /// Arguments of `snapback rehearse`.
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub(crate) struct Rehearse {
     /// Print one JSON document on standard output; the timeline goes to standard error
     #[arg(long)]
     json: bool,
-    /// How many seconds an AWS minute lasts on the stage
+    /// How many seconds an AWS minute lasts on the emulator
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = minute)]
     minute: f64,
     /// Folder of the function binaries; default: where `snapback` itself is
@@ -121,7 +122,7 @@ impl Rehearse {
         let reports = runtime.block_on(async {
             tokio::select! {
                 reports = play_all(scenarios.clone(), how) => Some(reports),
-                // Everything on the stage ends with the runtime; no process is left behind.
+                // Everything on the emulator ends with the runtime; no process is left behind.
                 _ = tokio::signal::ctrl_c() => None,
             }
         });
@@ -154,8 +155,7 @@ impl Rehearse {
     fn wiring(&self) -> Result<Wiring, String> {
         let Some(file) = &self.template else { return Wiring::built_in().map_err(|error| error.to_string()) };
         let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-        let wiring = Template::parse(&text).and_then(|template| Wiring::of(&template, &BTreeMap::new()));
-        wiring.map_err(|error| format!("{}: {error}", file.display()))
+        Wiring::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
     }
 
     /// The table of an earlier run would be read as part of this one.
@@ -216,6 +216,9 @@ impl Rehearse {
             for report in &reports {
                 if let (true, Some(scenario)) = (reports.len() == 1, scenarios.first()) {
                     summary(report, scenario);
+                }
+                for end in &report.deployments {
+                    println!("{}: {}", report.name, ended(end));
                 }
                 for problem in &report.problems {
                     println!("{}: {problem}", report.name);
@@ -278,7 +281,7 @@ async fn play_all(scenarios: Vec<Scenario>, how: Play) -> Vec<Report> {
     reason = "a load is 0 to 500, which the scenario's parser checks"
 )]
 fn room_of(scenario: &Scenario) -> usize {
-    (scenario.load + ROOM_OF_A_STAGE).ceil() as usize
+    (scenario.load() + ROOM_OF_AN_EMULATOR).ceil() as usize
 }
 
 /// One line on standard error for each scenario that is over: all of them take minutes.
@@ -297,7 +300,7 @@ pub(crate) fn own_folder() -> Result<PathBuf, Failure> {
 fn list() -> ExitCode {
     for name in names() {
         if let Ok(scenario) = Scenario::built_in(name) {
-            println!("{name:<24} {:<24} {}", scenario.expect.outcome, scenario.about);
+            println!("{name:<24} {:<24} {}", scenario.expected_outcome(), scenario.about);
         }
     }
     ExitCode::SUCCESS
@@ -354,6 +357,16 @@ fn table(reports: &[Report]) -> Table {
     table
 }
 
+/// One of several deployments of a scenario.
+fn ended(end: &DeploymentEnd) -> String {
+    let outcome = end.outcome.as_deref().unwrap_or("no outcome");
+    let why: Vec<String> = [("cause", &end.cause), ("trigger", &end.trigger)]
+        .into_iter()
+        .filter_map(|(what, value)| value.as_ref().map(|value| format!(", {what} {value}")))
+        .collect();
+    format!("{} {}: {outcome}{}", end.name, end.deployment, why.concat())
+}
+
 /// What it came to, in words.
 fn summary(report: &Report, scenario: &Scenario) {
     let (Some(impact), Some(detected), Some(back)) =
@@ -367,12 +380,12 @@ fn summary(report: &Report, scenario: &Scenario) {
     println!("Old version alone again  {} after that", seconds(back - detected));
     println!("Requests harmed          {} of {}", report.requests_harmed, report.requests);
     // A person who is paged, looks and rolls back by hand needs half an hour; by then the canary has all traffic.
-    let half_hour = 1800.0 * scenario.load * report.harm_rate;
+    let half_hour = 1800.0 * scenario.load() * report.harm_rate;
     println!(
         "Without Snapback         about {half_hour:.0} harmed requests, if somebody had rolled back by hand half an hour after \
          all traffic had moved ({:.0} % of the new version's requests fail, {} requests a second)",
         report.harm_rate * 100.0,
-        scenario.load
+        scenario.load()
     );
 }
 

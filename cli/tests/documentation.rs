@@ -6,19 +6,20 @@
 mod metrics;
 
 use serde_json::{Value, json};
-use snapback_core::canary::{Margin, Metric, Settings};
-use snapback_core::policy::{Judge, human, signal_of};
-use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::parts::MetricSink;
-use snapback_stage::stage::StageConfig;
+use snapback_core::policy::human;
+use snapback_emulator::parts::MetricSink;
+use snapback_emulator::{Emulator, EmulatorConfig};
+use snapback_judge::detector::{DetectorValues, Margin};
+use snapback_judge::{Judge, Metric, Signal};
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PAGE: &str = include_str!("../../docs/metrics.md");
 const RUST: &str = include_str!("documentation/metrics.rs");
 const VERSION: &str = "42";
+/// What an event of Snapback's own carries: such a request is not counted.
+const PROBE: &str = r#"{"snapback": {"probe": true}}"#;
 
 /// The fenced blocks of one language, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
@@ -61,7 +62,7 @@ fn now_ms() -> u128 {
 }
 
 /// What CloudWatch has of `metric` of the service, for this version or for all of them.
-async fn sum(aws: &EmbeddedAws, metric: &str, version: Option<&str>) -> Vec<f64> {
+async fn sum(aws: &Emulator, metric: &str, version: Option<&str>) -> Vec<f64> {
     let dimension = |name: &str, value: &str| json!({ "Name": name, "Value": value });
     let mut dimensions = vec![dimension("Service", "checkout")];
     dimensions.extend(version.map(|version| dimension("Version", version)));
@@ -82,8 +83,8 @@ async fn check(language: &str, lines: &[String]) {
     let document: Value = serde_json::from_str(&lines[0]).unwrap();
     let at_ms = document["_aws"]["Timestamp"].as_u64().unwrap();
     assert!(u128::from(at_ms).abs_diff(now_ms()) < 600_000, "{language}: milliseconds of now: {at_ms}");
-    let config = StageConfig { minute: Duration::from_secs(60), port: None, store: None };
-    let aws = EmbeddedAws::start(config, PathBuf::new()).await.unwrap();
+    let config = EmulatorConfig { minute: Duration::from_secs(60), port: None, store: None, functions: None };
+    let aws = Emulator::start(config).await.unwrap();
     aws.cloudwatch.set_visibility_delay(None, Duration::ZERO);
     for line in lines {
         aws.cloudwatch.log_line("checkout", line);
@@ -105,7 +106,10 @@ async fn check(language: &str, lines: &[String]) {
 
 #[tokio::test]
 async fn the_node_snippet_publishes_what_the_policy_reads() {
-    let text = format!("{}const [status, failed] = [503, true];\n{};\n", only_block("js"), calls(2).join(";\n"));
+    let calls = calls(2).join("; ");
+    let counted = format!("for (const event of [undefined]) {{ {calls} }}");
+    let uncounted = format!("for (const event of [{PROBE}]) {{ {calls} }}");
+    let text = format!("{}const [status, failed] = [503, true];\n{counted}\n{uncounted}\n", only_block("js"));
     if let Some(lines) = lines_of("node", "count.js", &text) {
         check("node", &lines).await;
     }
@@ -113,7 +117,10 @@ async fn the_node_snippet_publishes_what_the_policy_reads() {
 
 #[tokio::test]
 async fn the_python_snippet_publishes_what_the_policy_reads() {
-    let text = format!("{}\nstatus, failed = 503, True\n{}\n", only_block("python"), calls(3).join("\n"));
+    let calls = calls(3).join("; ");
+    let uncounted = format!("event = json.loads('{PROBE}')\n{calls}");
+    let counted = format!("event = {{\"snapback\": None}}\n{calls}");
+    let text = format!("{}\nstatus, failed = 503, True\n{uncounted}\n{counted}\n", only_block("python"));
     if let Some(lines) = lines_of("python3", "count.py", &text) {
         check("python3", &lines).await;
     }
@@ -124,18 +131,22 @@ async fn the_rust_snippet_publishes_what_the_policy_reads() {
     assert_eq!(only_block("rust"), RUST, "the page shows cli/tests/documentation/metrics.rs");
     let (status, failed) = (503, true);
     let calls = calls(4);
+    let event = json!({ "path": "/orders" });
     let lines = [
-        metrics::metrics_line(&[("Requests", 1), ("ServerErrors", u64::from(status >= 500))]),
-        metrics::metrics_line(&[("PaymentsTried", 1), ("PaymentsFailed", u64::from(failed))]),
+        metrics::metrics_line(&event, &[("Requests", 1), ("ServerErrors", u64::from(status >= 500))]),
+        metrics::metrics_line(&event, &[("PaymentsTried", 1), ("PaymentsFailed", u64::from(failed))]),
     ];
-    assert!(
-        calls[0].contains(r#"metrics_line(&[("Requests", 1), ("ServerErrors", u64::from(status >= 500))])"#),
-        "{calls:?}"
+    let lines = lines.map(Option::unwrap);
+    assert_eq!(
+        calls,
+        [
+            r#"print_metrics(&event, &[("Requests", 1), ("ServerErrors", u64::from(status >= 500))])"#,
+            r#"print_metrics(&event, &[("PaymentsTried", 1), ("PaymentsFailed", u64::from(failed))])"#,
+        ]
     );
-    assert!(
-        calls[1].contains(r#"metrics_line(&[("PaymentsTried", 1), ("PaymentsFailed", u64::from(failed))])"#),
-        "{calls:?}"
-    );
+    let probe: Value = serde_json::from_str(PROBE).unwrap();
+    assert_eq!(metrics::metrics_line(&probe, &[("Requests", 1)]), None);
+    metrics::print_metrics(&probe, &[("Requests", 1)]);
     // The test process has no version in its environment, and must not change it beside other tests.
     let lines = lines.map(|line| {
         let mut document: Value = serde_json::from_str(&line).unwrap();
@@ -163,16 +174,36 @@ fn every_policy_of_the_page_is_valid() {
             lines.collect::<Vec<_>>().join("\n")
         });
         for part in std::iter::once(block.to_owned()).chain(instead) {
-            std::fs::write(&file, format!("service: checkout\nmode: advise\n{part}")).unwrap();
-            let check =
-                Command::new(env!("CARGO_BIN_EXE_snapback")).args(["policy", "check"]).arg(&file).output().unwrap();
-            let said = String::from_utf8(check.stdout).unwrap();
-            assert_eq!((check.status.code(), said.ends_with(": ok\n")), (Some(0), true), "{part}: {said}");
-            assert!(check.stderr.is_empty(), "{part}: {}", String::from_utf8_lossy(&check.stderr));
+            assert_valid(&file, &format!("service: checkout\nmode: advise\n{part}"));
             checked += 1;
         }
     }
-    assert_eq!(checked, 6);
+    assert_eq!(checked, 7);
+}
+
+/// `snapback policy check` finds nothing wrong with this policy, which is put into `file`.
+fn assert_valid(file: &std::path::Path, policy: &str) {
+    std::fs::write(file, policy).unwrap();
+    let check = Command::new(env!("CARGO_BIN_EXE_snapback")).args(["policy", "check"]).arg(file).output().unwrap();
+    let said = String::from_utf8(check.stdout).unwrap();
+    let is_ok = said.lines().next().is_some_and(|line| line.ends_with(": ok"));
+    assert_eq!((check.status.code(), is_ok), (Some(0), true), "{policy}: {said}");
+    assert!(check.stderr.is_empty(), "{policy}: {}", String::from_utf8_lossy(&check.stderr));
+}
+
+#[test]
+fn the_policies_of_the_page_about_policies_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = include_str!("../../docs/policy.md");
+    let policies = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut checked = 0;
+    for policy in policies {
+        // The first one is whole.
+        let head = if checked == 0 { "" } else { "service: checkout\nmode: rollback\n" };
+        assert_valid(&folder.path().join("snapback.yaml"), &format!("{head}{policy}"));
+        checked += 1;
+    }
+    assert_eq!(checked, 2);
 }
 
 /// The cells of the row that begins with this code.
@@ -187,32 +218,30 @@ fn the_tables_have_the_values_of_the_code() {
     let judge = Judge::recommended();
     let times = [
         ("bucket", judge.bucket),
-        ("settle", judge.settle),
+        ("ingestion_delay", judge.ingestion_delay),
         ("grace", judge.grace),
-        ("dark", judge.dark),
+        ("no_data_timeout", judge.no_data_timeout),
         ("history", judge.history),
         ("long", judge.long),
         ("recent", judge.recent),
         ("peak", judge.peak),
-        ("young", judge.young),
+        ("warm_up", judge.warm_up),
     ];
     for (name, value) in times {
         assert_eq!(row(name)[1], human(value), "{name}");
     }
     assert_eq!(row("alpha")[1], format!("{}%", judge.alpha * 100.0));
 
-    let settings = Settings::default_method();
-    let margin = |margin: Margin| format!("{}, {}pp", margin.factor, margin.points * 100.0);
-    for (metric, rate) in
-        [Metric::E5, Metric::Tx, Metric::Q50, Metric::Q90, Metric::Q99, Metric::E4].into_iter().zip(&settings.rates)
-    {
+    for metric in Metric::COMPARED {
+        let Margin { factor, points } = DetectorValues::default_margin(metric).unwrap();
+        let expected = match metric {
+            Metric::Body | Metric::Traffic => factor.to_string(),
+            Metric::E5 | Metric::Tx | Metric::Q90 | Metric::Q99 | Metric::E4 | Metric::Probe | Metric::Pair => {
+                format!("{factor}, {}pp", points * 100.0)
+            }
+        };
         let row = row(metric.as_str());
-        assert!(row[1].starts_with(&format!("{}:", signal_of(metric))), "{metric}: {row:?}");
-        let expected = [margin(rate.concurrent), margin(rate.before_after), rate.weight.to_string()];
-        assert_eq!(row[2..], expected, "{metric}");
+        assert!(row[1].starts_with(&format!("{}:", Signal::from(metric))), "{metric}: {row:?}");
+        assert_eq!((row[2], row.len()), (expected.as_str(), 4), "{metric}");
     }
-    let traffic = &settings.traffic;
-    let said = (traffic.weight, traffic.concurrent_share, traffic.after_share);
-    assert_eq!(format!("{said:?}"), "(0.12, 0.5, 0.3)", "the page says so in words");
-    assert!(PAGE.contains("(`traffic`, weight 0.12): less than half") && PAGE.contains("less than 0.3 of"));
 }

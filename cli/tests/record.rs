@@ -2,25 +2,31 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test helper may panic")]
 
 use serde_json::{Value, json};
-use snapback_app::ports::Records;
-use snapback_aws::Aws;
-use snapback_aws::config::{Environment, Settings, function_config};
+use snapback_app::ports::{AnalysisStore, DeploymentStore};
+use snapback_aws::config::{Settings, function_config};
+use snapback_aws::{Aws, Environment};
 use snapback_core::alarm::{AlarmSource, AlarmState, WatchedAlarm};
-use snapback_core::canary::{BucketRecord, Counts, Course, Share, Side, State};
-use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, HookFunctions, Lease};
-use snapback_core::ledger::{Late, Ledger, Missing, SeriesPoint, bucket_start};
-use snapback_core::lifecycle::{Exposure, Phase};
-use snapback_core::notice::{Delivery, Notice, NoticeKind};
-use snapback_core::observed::{AutoRollback, Platform, Target};
-use snapback_core::plan::Write;
-use snapback_core::rollback::{Claim, Rollback, RollbackResult, UndoCall};
-use snapback_core::sla::Burn;
-use snapback_core::{
-    AlarmName, Cause, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Outcome, Policy, Signal,
-    Timestamp, Trigger,
+use snapback_core::deployment::{
+    Deployment, Direction, HookFunctions, Identity, Observation, Requests, Revisions, ShiftPlan,
 };
-use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::stage::StageConfig;
+use snapback_core::lifecycle::{Blame, Closing, Ending, Exposure, Phase, Reached, Shift};
+use snapback_core::notice::{Delivery, Notice, NoticeKind};
+use snapback_core::observed::{AutoRollback, Creator, Platform};
+use snapback_core::pause::Restraint;
+use snapback_core::record::{Lease, Write};
+use snapback_core::rollback::{Claim, Rollback, RollbackAction, RollbackResult};
+use snapback_core::target::{LambdaAlias, Target};
+use snapback_core::timeline::{EntryKind, TimelineEntry};
+use snapback_core::warning::Warning;
+use snapback_core::{
+    AlarmName, Cause, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Mode, Policy, Signal, Timestamp,
+    Trigger,
+};
+use snapback_emulator::{Emulator, EmulatorConfig};
+use snapback_judge::Share;
+use snapback_judge::analysis::{Analysis, LateGrowth, Missing, SeriesPoint, bucket_start};
+use snapback_judge::detector::{BucketRecord, Counts, Reading, Side, State, TrafficSchedule, Witnesses};
+use snapback_judge::slo::Burn;
 use snapback_wire::policy_file::parse_policy_json;
 use snapback_wire::record::{attr, create_table_request};
 use std::path::Path;
@@ -51,6 +57,8 @@ fn alarm(name: &str, signal: Signal, state: AlarmState, since: Timestamp, is_exe
         source: AlarmSource::Group,
         last: Some((state, since)),
         is_exempt,
+        is_shared: false,
+        is_early: false,
     }
 }
 
@@ -58,50 +66,50 @@ fn alarm(name: &str, signal: Signal, state: AlarmState, since: Timestamp, is_exe
 fn deployment(created_at: Timestamp) -> Deployment {
     let after = |ms| created_at + Duration::from_millis(ms);
     Deployment {
-        id: DeploymentId::parse(ID).unwrap(),
-        group: GroupRef::parse("shop/live").unwrap(),
-        service: "checkout".to_owned(),
-        platform: Platform::Lambda,
-        target: Target {
-            name: "checkout-fn".to_owned(),
-            alias: "live".to_owned(),
-            baseline: "41".to_owned(),
-            canary: "42".to_owned(),
+        identity: Identity {
+            id: DeploymentId::parse(ID).unwrap(),
+            group: GroupRef::parse("shop/live").unwrap(),
+            service: "checkout".to_owned(),
+            platform: Platform::Lambda,
+            target: Target::LambdaAlias(LambdaAlias {
+                function: "checkout-fn".to_owned(),
+                alias: "live".to_owned(),
+                baseline: "41".to_owned(),
+                canary: "42".to_owned(),
+            }),
+            revisions: Revisions { baseline: None, canary: None },
+            direction: Direction::Forward,
+            hooks: HookFunctions::default(),
+            creator: Creator::User,
+            auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: false },
+            created_at,
+            registered_at: created_at,
+            shift_plan: ShiftPlan { lasts: None, step: None },
+            history_from: None,
+            function_timeout: None,
         },
-        canary_revision: None,
-        baseline_revision: None,
-        hooks: HookFunctions::default(),
-        creator: "user".to_owned(),
-        is_return: false,
-        auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: false },
-        created_at,
-        registered_at: created_at,
-        phase: Phase::Closed(Outcome::RolledBackInShift),
-        alarms: vec![
-            alarm("checkout-5xx", Signal::Errors, AlarmState::Alarm, after(12_000), false),
-            alarm("checkout-p99", Signal::Latency, AlarmState::Alarm, created_at, true),
-        ],
-        shift_started_at: Some(after(1_000)),
-        weights: vec![(after(1_000), 0.1), (after(13_000), 0.0)],
-        bake: None,
-        alarms_read_at: None,
-        unreadable_since: None,
-        metrics_unreadable_since: None,
-        incident: None,
-        planned_shift: None,
-        planned_step: None,
-        history_from: None,
-        function_timeout: None,
-        bake_passed_at: None,
-        doubts: vec!["the alias could not be read once".to_owned()],
+        observation: Observation {
+            alarms: vec![
+                alarm("checkout-5xx", Signal::Errors, AlarmState::Alarm, after(12_000), false),
+                alarm("checkout-p99", Signal::Latency, AlarmState::Alarm, created_at, true),
+            ],
+            alarms_read_at: None,
+            alarms_unreadable_since: None,
+            metrics_unreadable_since: None,
+            shift_started_at: Some(after(1_000)),
+            weights: vec![(after(1_000), 0.1), (after(13_000), 0.0)],
+            incident: None,
+            notes: Vec::new(),
+        },
+        requests: Requests { last: None, paused_at: None },
+        phase: Phase::Closed(Closing {
+            ending: Ending::RolledBack(Exposure::Shift, Blame { cause: Cause::Errors, trigger: Trigger::Alarm }),
+            at: after(13_500),
+            reached: Reached::Shift(Shift::default()),
+            is_archived: false,
+        }),
+        warnings: vec![Warning::HookUnanswered(Restraint::Mode(Mode::Advise))],
         was_held: false,
-        refusal: None,
-        order: None,
-        paused_at: None,
-        closed_at: Some(after(13_500)),
-        cause: Some(Cause::Errors),
-        trigger: Some(Trigger::Alarm),
-        is_settled: false,
     }
 }
 
@@ -121,7 +129,7 @@ fn rollback(created_at: Timestamp) -> Rollback {
         tried_at: Some(after(12_100)),
         call_error: None,
         requested_at: Some(after(12_100)),
-        call: Some(UndoCall::StopDeployment),
+        call: Some(RollbackAction::StopDeployment),
         rollback_deployment: Some(DeploymentId::parse("d-F6G7H8I9J").unwrap()),
         rolled_back_at: Some(after(13_000)),
         recovered_at: None,
@@ -131,71 +139,77 @@ fn rollback(created_at: Timestamp) -> Rollback {
 
 fn policy() -> Policy {
     let text = r#"{"service":"checkout","mode":"rollback","signals":{
-        "errors":{"alarms":["checkout-5xx"],"against_baseline":{"e4":{"weight":0}}},
-        "latency":{"alarms":["checkout-p99"],"against_baseline":{"q90":{},"q50":{"weight":0},"q99":{"weight":0}},"mode":"advise"}
+        "errors":{"alarms":["checkout-5xx"],"against_baseline":{"e4":{"off":true},"probe":{"off":true}}},
+        "latency":{"alarms":["checkout-p99"],"against_baseline":{"q90":{},"body":{"off":true},"q99":{"off":true}},"mode":"advise"}
     }}"#;
     parse_policy_json(text).unwrap()
 }
 
 /// After one minute in which 83 of 210 requests of the new version failed, and its bucket grew by three later.
-fn numbers(created_at: Timestamp) -> (Ledger, Vec<SeriesPoint>) {
+fn numbers(created_at: Timestamp) -> (Analysis, Vec<SeriesPoint>) {
     let policy = policy();
     let origin = bucket_start(created_at, policy.judge.bucket);
-    let course = Course::new(60, vec![(41.0, 0.1)], 1200.0, 120.0).unwrap();
+    let schedule = TrafficSchedule::new(60, vec![(41.0, 0.1)], 1200.0, 120.0).unwrap();
     let counts = |bad, all| Counts { e5: Some(Share::new(bad, all).unwrap()), ..Counts::of_requests(all) };
-    let bucket = |side, start_s, bad, all| BucketRecord { side, start_s, counts: counts(bad, all) };
+    let bucket = |side, start_s, bad, all| BucketRecord::of_version(side, start_s, counts(bad, all));
     let history: Vec<_> = (-60..0).map(|minute| bucket(Side::Baseline, minute * 60, 4, 2_000)).collect();
     let now = [bucket(Side::Baseline, 0, 4, 1_890), bucket(Side::Canary, 0, 83, 210)];
-    let state = State::begin(policy.detector(true).unwrap(), &course, 3600.0, &history);
-    let (detector, _) = State::step(policy.detector(true).unwrap(), &course, state, &now, 95.0);
-    let adviser = State::begin(policy.detector(false).unwrap(), &course, 3600.0, &[]);
-    let ledger = Ledger {
+    let state = State::begin(policy.detector(true).unwrap(), &schedule, Witnesses::default(), 3600.0, &history, None);
+    let (detector, _) = State::step(policy.detector(true).unwrap(), &schedule, state, &now, 95.0);
+    let advisory = State::begin(policy.detector(false).unwrap(), &schedule, Witnesses::default(), 3600.0, &[], None);
+    let analysis = Analysis {
         origin,
         thresholds: None,
         is_missing: Missing::default(),
-        detector: Some(detector),
-        adviser: Some(adviser),
+        enforcing: Some(detector),
+        advisory: Some(advisory),
         has_history: true,
+        has_pipeline: false,
+        has_canary_series: true,
+        pairs: None,
         recent: Vec::new(),
-        late: Late::default(),
+        late: LateGrowth::default(),
         burn: Burn::default(),
-        looked: 1,
-        glanced: 1,
+        polled: 1,
+        counted: 1,
         anew_from: None,
+        is_restarted: false,
     };
-    let point = |record: &BucketRecord| SeriesPoint {
-        signal: Signal::Errors,
-        start: origin,
-        side: record.side,
-        is_growth: false,
-        counts: record.counts,
+    let point = |record: &BucketRecord| {
+        let Reading::Version(side, counts) = record.reading else { panic!("a version's: {record:?}") };
+        SeriesPoint { signal: Signal::Errors, start: origin, side, is_growth: false, counts }
     };
     let grown = SeriesPoint { is_growth: true, counts: counts(1, 3), ..point(&now[1]) };
     let series = now.iter().map(point).chain([grown]).collect();
-    (ledger, series)
+    (analysis, series)
 }
 
 /// Keeps the table in `store`, with the deployment when there is one.
 async fn keep(store: &Path, created_at: Option<Timestamp>) {
-    let config = StageConfig { minute: Duration::from_secs(60), port: None, store: Some(store.to_path_buf()) };
-    let stage = EmbeddedAws::start(config, Default::default()).await.unwrap();
+    let config = EmulatorConfig {
+        minute: Duration::from_secs(60),
+        port: None,
+        store: Some(store.to_path_buf()),
+        functions: None,
+    };
+    let aws = Emulator::start(config).await.unwrap();
     let table = create_table_request("snapback");
-    stage.call(&*stage.stage.dynamodb, "dynamodb", "CreateTable", table).await.unwrap();
+    aws.call(&*aws.dynamodb, "dynamodb", "CreateTable", table).await.unwrap();
     if let Some(created_at) = created_at {
-        let config = function_config(&Loopback(stage.stage.endpoint())).unwrap();
+        let config = function_config(&Loopback(aws.endpoint())).unwrap();
         fill(&Aws::from_sdk_config(&config, Settings::for_table("snapback")), created_at).await;
     }
-    stage.shutdown().await;
+    aws.shutdown().await;
 }
 
 async fn fill(aws: &Aws, created_at: Timestamp) {
     let after = |ms| created_at + Duration::from_millis(ms);
     let deployment = deployment(created_at);
-    let line = |ms, kind, text: &str| Evidence::new(after(ms), kind, text);
-    let evidence = [Write::Evidence(line(1_000, EvidenceKind::Phase, "version 42 gets traffic"))];
+    let line = |ms, kind, text: &str| TimelineEntry::new(after(ms), kind, text);
+    let evidence = [Write::Entry(line(1_000, EntryKind::Phase, "version 42 gets traffic"))];
     assert!(aws.register(&deployment, &policy(), &evidence).await.unwrap());
-    let (ledger, series) = numbers(created_at);
-    aws.save_ledger(&deployment.id, &ledger, 0, &series).await.unwrap();
+    let (analysis, series) = numbers(created_at);
+    aws.save_analysis(&deployment.identity.id, &analysis, 0, &series).await.unwrap();
     let lease = Lease {
         event: LifecycleEvent::BeforeAllowTraffic,
         execution_id: ExecutionId::parse("execution-1").unwrap(),
@@ -205,15 +219,15 @@ async fn fill(aws: &Aws, created_at: Timestamp) {
         result: Some((HookStatus::Succeeded, "all checks passed".to_owned())),
         answered: Some((HookStatus::Succeeded, after(600))),
     };
-    aws.take_lease(&deployment.id, &lease).await.unwrap();
+    aws.take_lease(&deployment.identity.id, &lease).await.unwrap();
     let mut notice =
         Notice::new(NoticeKind::Rollback, after(13_500), "Rolled back: checkout version 42", "x".to_owned());
     notice.delivery = Delivery::Sent(after(13_600));
     let writes = [
         Write::Rollback(rollback(created_at)),
         Write::Notice(notice),
-        Write::Evidence(line(12_000, EvidenceKind::Verdict, "roll back: alarm checkout-5xx went red")),
-        Write::Evidence(line(12_100, EvidenceKind::Call, "StopDeployment: accepted")),
+        Write::Entry(line(12_000, EntryKind::Verdict, "roll back: alarm checkout-5xx went red")),
+        Write::Entry(line(12_100, EntryKind::Call, "StopDeployment: accepted")),
     ];
     aws.commit(&deployment, 1, &writes).await.unwrap();
 }
@@ -259,30 +273,31 @@ async fn the_story_of_a_rollback() {
     let bucket = |side: &str, is_growth: bool, bad: u64, all: u64| {
         json!({
             "signal": "errors", "start_ms": CREATED_MS - 40_000, "side": side, "is_growth": is_growth, "requests": all,
-            "e5": {"bad": bad, "all": all}, "tx": null, "e4": null, "q50": null, "q90": null, "q99": null,
+            "e5": {"bad": bad, "all": all}, "tx": null, "e4": null, "latencies": null,
         })
     };
     let series = [bucket("baseline", false, 4, 1_890), bucket("canary", false, 83, 210), bucket("canary", true, 1, 3)];
     assert_eq!(document["series"], json!(series));
 }
 
-/// A damaged item must not hide the rest of the story.
+/// A damaged item must not hide the rest of the timeline.
 #[tokio::test]
 async fn numbers_that_cannot_be_read_are_said() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("table.sqlite");
     keep(&store, Some(Timestamp::from_ms(CREATED_MS))).await;
-    let config = StageConfig { minute: Duration::from_secs(60), port: None, store: Some(store.clone()) };
-    let stage = EmbeddedAws::start(config, Default::default()).await.unwrap();
+    let config =
+        EmulatorConfig { minute: Duration::from_secs(60), port: None, store: Some(store.clone()), functions: None };
+    let aws = Emulator::start(config).await.unwrap();
     let damage = json!({
         "TableName": "snapback",
         "Item": {
-            attr::PK: {"S": format!("DEPLOYMENT#{ID}")}, attr::SK: {"S": "DETECTOR"}, attr::V: {"N": "1"},
-            attr::VERSION: {"N": "1"}, "started_ms": {"N": "0"}, "packed": {"S": "AAAA"},
+            attr::PK: {"S": format!("DEPLOYMENT#{ID}")}, attr::SK: {"S": "DETECTOR"}, attr::V: {"N": "2"},
+            attr::VERSION: {"N": "1"}, "packed_format": {"N": "2"}, "started_ms": {"N": "0"}, "packed": {"S": "AAAA"},
         }
     });
-    stage.call(&*stage.stage.dynamodb, "dynamodb", "PutItem", damage).await.unwrap();
-    stage.shutdown().await;
+    aws.call(&*aws.dynamodb, "dynamodb", "PutItem", damage).await.unwrap();
+    aws.shutdown().await;
     let text = stdout(&snapback(&["explain", ID], &store));
     assert!(text.contains("The comparison\n  cannot be read: ") && text.contains("What happened\n"), "{text}");
     let document: Value = serde_json::from_str(&stdout(&snapback(&["explain", ID, "--json"], &store))).unwrap();

@@ -1,4 +1,4 @@
-"""The same alarms on the same data, on the stage and on LocalStack's alarm evaluator: the same sequence of states.
+"""The same alarms on the same data, on the emulator and on LocalStack's alarm evaluator: the same sequence of states.
 
 The data is a story of 100 seconds that is told to both once a second, after a minute of history. What is known to differ stands
 beside the alarm, with its reason (README.md), and is checked too: a difference that is gone is as interesting as a new one."""
@@ -8,7 +8,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from common import TOOLS, Server, check, client, equal, finish, holds, start_stage, until
+from common import TOOLS, Server, check, client, equal, finish, holds, start_emulator, until
 from ports import free_port, listens
 
 PERIOD_S, HISTORY_S, STORY_S = 10, 60, 100
@@ -48,7 +48,7 @@ def math_alarm(expression, metric):
 
 
 there_and_back, back_and_there = [NO_DATA, OK, ALARM, OK], [NO_DATA, ALARM, OK, ALARM]
-# Alarm, states in order on the stage, and on LocalStack where they differ.
+# Alarm, states in order on the emulator, and on LocalStack where they differ.
 CASES = {
     "static: greater": (alarm("Wave"), there_and_back),
     "static: greater or equal, at the threshold": (alarm("Wave", comparison="GreaterThanOrEqualToThreshold", threshold=BAD), there_and_back),
@@ -148,8 +148,8 @@ class Evaluator:
         self.put([second], began)
 
 
-EVALUATORS = [Evaluator("the stage", *start_stage("alarms-stage", "--bare")), Evaluator("LocalStack", *start_localstack())]
-STAGE, LOCALSTACK = EVALUATORS
+EVALUATORS = [Evaluator("the emulator", *start_emulator("alarms-emulator", "--bare")), Evaluator("LocalStack", *start_localstack())]
+EMULATOR, LOCALSTACK = EVALUATORS
 with ThreadPoolExecutor() as pool:
     for told in [pool.submit(evaluator.tell) for evaluator in EVALUATORS]:
         told.result()
@@ -157,7 +157,7 @@ with ThreadPoolExecutor() as pool:
 for case, (_, expected, *differs) in CASES.items():
     @check(f"{case}: {' '.join(expected)}" + (f"; LocalStack: {' '.join(differs[0])}" if differs else ""))
     def _():
-        for evaluator, states in ((STAGE, expected), (LOCALSTACK, differs[0] if differs else expected)):
+        for evaluator, states in ((EMULATOR, expected), (LOCALSTACK, differs[0] if differs else expected)):
             equal([state for state, _ in evaluator.states[case]], states, f"on {evaluator.name} {evaluator.states[case]}: sequence")
 
 
@@ -168,14 +168,14 @@ def _():
     changes = [second for _, second in LOCALSTACK.states[case][1:]]
     late = [(second - changes[0]) % 30 for second in changes]
     holds(all(min(seconds, 30 - seconds) <= 4 for seconds in late), f"LocalStack changed at {changes}")
-    holds(into[OK] < back[OK], f"back to OK: the stage at {into[OK]}, LocalStack at {back[OK]}")
+    holds(into[OK] < back[OK], f"back to OK: the emulator at {into[OK]}, LocalStack at {back[OK]}")
 
 
 @check("known difference: LocalStack gives no numbers as the reason")
 def _():
     key = ("static: greater", ALARM)
     equal(LOCALSTACK.reasons[key], "Threshold Crossed", "reason")
-    holds("was greater than the threshold (5.0)" in STAGE.reasons[key], STAGE.reasons[key])
+    holds("was greater than the threshold (5.0)" in EMULATOR.reasons[key], EMULATOR.reasons[key])
 
 
 finish()

@@ -1,4 +1,4 @@
-"""The AWS CLI drives the stage's CodeDeploy and CloudWatch: exit codes, JSON and text, waiters, errors as people read them."""
+"""The AWS CLI drives the emulator's CodeDeploy and CloudWatch: exit codes, JSON and text, waiters, errors as people read them."""
 
 import json
 import os
@@ -8,10 +8,10 @@ import tempfile
 import time
 import zipfile
 
-from common import REGION, TOOLS, check, equal, finish, holds, start_stage, until
+from common import REGION, TOOLS, check, equal, finish, holds, start_emulator, until
 from shop import revision
 
-STAGE, ENDPOINT = start_stage("cli-stage", "--minute", "5")
+EMULATOR, ENDPOINT = start_emulator("cli-emulator", "--minute", "5")
 ENV = {"PATH": f"{TOOLS / 'aws/bin'}:{os.environ['PATH']}", "HOME": str(TOOLS), "AWS_ENDPOINT_URL": ENDPOINT, "AWS_REGION": REGION,
        "AWS_DEFAULT_REGION": REGION, "AWS_ACCESS_KEY_ID": "operator", "AWS_SECRET_ACCESS_KEY": "none", "AWS_CONFIG_FILE": os.devnull,
        "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
@@ -91,9 +91,9 @@ def _():
     refused("ResourceNotFound", "cloudwatch", "set-alarm-state", "--alarm-name", "none", "--state-value", "OK", "--state-reason", "x")
 
 
-@check("the commands that `snapback stage` prints do what it says")
+@check("the commands that `snapback emulator` prints do what it says")
 def _():
-    commands = re.findall(r"^  (aws .*)$", STAGE.log.read_text(), re.MULTILINE)
+    commands = re.findall(r"^  (aws .*)$", EMULATOR.log.read_text(), re.MULTILINE)
     equal(len(commands), 3, "commands")
     for command in commands:
         done = subprocess.run(["/bin/sh", "-c", command], env=ENV, text=True, capture_output=True, timeout=60)

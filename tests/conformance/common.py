@@ -143,9 +143,9 @@ def session(leader):
             yield int(stat.parent.name)
 
 
-def start_stage(name, *options):
+def start_emulator(name, *options):
     """The embedded AWS; the server and its endpoint."""
-    server = Server(name, [BINARIES / "snapback", "stage", *options], os.environ)
+    server = Server(name, [BINARIES / "snapback", "emulator", *options], os.environ)
     line = server.wait_until(lambda: server.out.read_text().strip())
     return server, json.loads(line)["endpoint"]
 

@@ -1,4 +1,4 @@
-"""Usage: drive.py json|cbor: drives the stage with boto3 in one of its two protocols for CodeDeploy and CloudWatch.
+"""Usage: drive.py json|cbor: drives the emulator with boto3 in one of its two protocols for CodeDeploy and CloudWatch.
 
 Every answer is checked against botocore's service model, and the documented errors are provoked one by one."""
 
@@ -13,13 +13,13 @@ import boto3
 import botocore
 from botocore.exceptions import ClientError
 
-from common import check, equal, finish, holds, refused, start_stage, until
+from common import check, equal, finish, holds, refused, start_emulator, until
 from errors import arrange, forgotten, provoked
 from model import checked_client
 from shop import Shop, revision
 
 PROTOCOL = sys.argv[1]
-STAGE, ENDPOINT = start_stage(f"drive-stage-{PROTOCOL}", "--minute", "5")
+EMULATOR, ENDPOINT = start_emulator(f"drive-emulator-{PROTOCOL}", "--minute", "5")
 
 
 def client(service):
@@ -146,7 +146,7 @@ for service, made in (("codedeploy", codedeploy), ("cloudwatch", cloudwatch)):
         equal(forgotten(service, made.meta.service_model), {}, "errors that are neither provoked nor said never to come")
 
 
-@check("a call that the stage does not have names itself")
+@check("a call that the emulator does not have names itself")
 def _():
     try:
         codedeploy.list_git_hub_account_token_names()

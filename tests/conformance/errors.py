@@ -1,4 +1,4 @@
-"""The errors that CodeDeploy and CloudWatch document for the operations of the stage: how each is provoked, or why it never comes."""
+"""The errors that CodeDeploy and CloudWatch document for the operations of the emulator: how each is provoked, or why it never comes."""
 
 import datetime
 
@@ -143,13 +143,13 @@ ELSEWHERE = {
     "cloudwatch": {},
 }
 
-# Operations of the stage without an error that can be provoked; the others are those of PROVOKED.
+# Operations of the emulator without an error that can be provoked; the others are those of PROVOKED.
 OTHERS = {"codedeploy": [], "cloudwatch": ["PutMetricAlarm", "PutCompositeAlarm", "EnableAlarmActions", "DisableAlarmActions"]}
 
-# Errors that do not come from the stage in this run, by the reason. `Operation:Error` is about one operation.
+# Errors that do not come from the emulator in this run, by the reason. `Operation:Error` is about one operation.
 NEVER = {
     "codedeploy": {
-        "the stage has no EC2, on-premises or Auto Scaling deployments": [
+        "the emulator has no EC2, on-premises or Auto Scaling deployments": [
             "InvalidEC2TagException", "InvalidEC2TagCombinationException", "InvalidOnPremisesTagCombinationException", "InvalidTagException",
             "TagSetListLimitExceededException", "InvalidAutoScalingGroupException", "InvalidAutoScalingGroupProcessToSuspendException",
             "LifecycleHookLimitExceededException", "InvalidTargetInstancesException", "InvalidFileExistsBehaviorException",
@@ -177,11 +177,11 @@ NEVER = {
             "CreateDeployment:InvalidTrafficRoutingConfigurationException", "CreateDeploymentGroup:InvalidTrafficRoutingConfigurationException",
             "UpdateDeploymentGroup:InvalidTrafficRoutingConfigurationException", "CreateDeployment:InvalidComputePlatformException",
             "GetDeploymentConfig:InvalidComputePlatformException"],
-        "only in the moment before a deployment starts: the stage's own tests": ["DeploymentNotStartedException"],
+        "only in the moment before a deployment starts: the emulator's own tests": ["DeploymentNotStartedException"],
         "the documentation does not say when": ["StopDeployment:UnsupportedActionForDeploymentTypeException"],
     },
     "cloudwatch": {
-        "the stage has no such failures": ["InternalServiceError"],
+        "the emulator has no such failures": ["InternalServiceError"],
         "it lets alarms of composite alarms be deleted": ["ResourceConflict"],
         "an account has room for 5,000 alarms": ["LimitExceeded"],
     },
@@ -205,7 +205,7 @@ def provoked(service, ids):
 
 
 def forgotten(service, model):
-    """Documented errors of the stage's operations that are neither provoked nor said never to come, by operation."""
+    """Documented errors of the emulator's operations that are neither provoked nor said never to come, by operation."""
     said = {error for errors in NEVER[service].values() for error in errors}
     left = {}
     for operation in sorted({operation for operation, _, _ in PROVOKED[service]} | set(OTHERS[service])):

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse
 
-from common import BINARIES, FUNCTIONS, REGION, ROOT, TOOLS, Server, check, client, equal, finish, holds, session, start_stage
+from common import BINARIES, FUNCTIONS, REGION, ROOT, TOOLS, Server, check, client, equal, finish, holds, session, start_emulator
 from ports import free_port, listens
 from shop import Shop
 
-EMULATOR = TOOLS / "rie/aws-lambda-rie"
+RIE = TOOLS / "rie/aws-lambda-rie"
 FIXTURES = ROOT / "shared/wire/fixtures"
 UNKNOWN = "d-000000000"
 
@@ -37,7 +37,7 @@ def template_timeouts():
 
 
 class Function:
-    """A binary under the emulator."""
+    """A binary under the Runtime Interface Emulator."""
 
     def __init__(self, name, case, timeout, environment):
         self.binary, self.port, runtime_api = BINARIES / name, free_port(), free_port()
@@ -47,7 +47,7 @@ class Function:
                "SNAPBACK_TOPIC_ARN": f"arn:aws:sns:{REGION}:123456789012:snapback",
                "SNAPBACK_WATCHDOG_ARN": f"arn:aws:lambda:{REGION}:123456789012:function:snapback-hook-watchdog",
                "SNAPBACK_SCHEDULER_ROLE_ARN": "arn:aws:iam::123456789012:role/scheduler", **environment}
-        self.server = Server(f"rie-{name}-{case}", [EMULATOR, "--log-level", "error", "--runtime-api-address", f"127.0.0.1:{runtime_api}",
+        self.server = Server(f"rie-{name}-{case}", [RIE, "--log-level", "error", "--runtime-api-address", f"127.0.0.1:{runtime_api}",
                                                     "--runtime-interface-emulator-address", f"127.0.0.1:{self.port}", self.binary], env)
         self.server.wait_until(lambda: listens(self.port))
 
@@ -80,11 +80,11 @@ def timed_out(answer):
 
 
 def wrappers():
-    """A folder of functions for the stage, in which each of Snapback's runs under the emulator."""
+    """A folder of functions for the emulator, in which each of Snapback's runs under the Runtime Interface Emulator."""
     folder = TOOLS / "rie/functions"
     folder.mkdir(parents=True, exist_ok=True)
     for name in FUNCTIONS:
-        command = [sys.executable, ROOT / "tests/conformance/rie_function.py", EMULATOR, BINARIES / name]
+        command = [sys.executable, ROOT / "tests/conformance/rie_function.py", RIE, BINARIES / name]
         (folder / name).write_text(f"#!/bin/sh\nexec {shlex.join(str(part) for part in command)}\n")
         (folder / name).chmod(0o755)
     (folder / "demo-app").unlink(missing_ok=True)
@@ -92,7 +92,7 @@ def wrappers():
     return folder
 
 
-STAGE, ENDPOINT = start_stage("rie-stage", "--minute", "5", "--functions", wrappers())
+EMULATOR, ENDPOINT = start_emulator("rie-emulator", "--minute", "5", "--functions", wrappers())
 SHOP = Shop(lambda service: client(service, ENDPOINT))
 TIMEOUTS = template_timeouts()
 POOL = ThreadPoolExecutor(16)
@@ -136,7 +136,7 @@ def hook_event(deployment, items, event):
     return {"DeploymentId": deployment, "LifecycleEventHookExecutionId": items[f"HOOK#{event}"]["execution_id"]["S"]}
 
 
-@check("all six at work on the stage: the bad version is undone, the good one promoted")
+@check("all six at work on the emulator: the bad version is undone, the good one promoted")
 def _():
     _, items = SHOP.play_bad_version()
     equal(items["ROLLBACK"]["cause"]["S"], "errors", "cause")
@@ -154,13 +154,13 @@ def _():
     })
 
 
-@check("what was at work ran under the emulator")
+@check("what was at work ran under the Runtime Interface Emulator")
 def _():
-    emulators = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in session(STAGE.process.pid)}
-    running = {name for name in FUNCTIONS for line in emulators
-               if line.startswith(os.fsencode(EMULATOR)) and f"{BINARIES / name}\0".encode() in line}
-    # The stage keeps what has run; a function that did not run has no process.
-    holds(running >= set(FUNCTIONS) - {"hook-watchdog"}, f"under the emulator: {sorted(running)}")
+    processes = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in session(EMULATOR.process.pid)}
+    running = {name for name in FUNCTIONS for line in processes
+               if line.startswith(os.fsencode(RIE)) and f"{BINARIES / name}\0".encode() in line}
+    # The emulator keeps what has run; a function that did not run has no process.
+    holds(running >= set(FUNCTIONS) - {"hook-watchdog"}, f"under the Runtime Interface Emulator: {sorted(running)}")
 
 
 if EVENTS:
@@ -188,11 +188,11 @@ if EVENTS:
     @check("AWS hangs: each is killed at its time-out, and the next event is answered")
     def _():
         before = {name: function.processes() for name, function in UNDER_TEST.items()}
-        os.kill(STAGE.process.pid, signal.SIGSTOP)
+        os.kill(EMULATOR.process.pid, signal.SIGSTOP)
         try:
             answers = dict(zip(UNDER_TEST, POOL.map(lambda name: UNDER_TEST[name].invoke(EVENTS[name]), UNDER_TEST)))
         finally:
-            os.kill(STAGE.process.pid, signal.SIGCONT)
+            os.kill(EMULATOR.process.pid, signal.SIGCONT)
         for name, (answer, seconds) in answers.items():
             holds(timed_out(answer) and 2.9 < seconds < 5, f"{name} answered {answer!r} after {seconds:.1f} s")
             holds(not set(before[name]) & set(UNDER_TEST[name].processes()), f"the process of {name} was not killed")

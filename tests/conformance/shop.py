@@ -1,4 +1,4 @@
-"""The demo service of `snapback stage`: version 1 serves, version 2 is bad, version 3 is good."""
+"""The demo service of `snapback emulator`: version 1 serves, version 2 is bad, version 3 is good."""
 
 import json
 

@@ -1,7 +1,7 @@
 """The wiring of infra/sam/template.yaml on MiniStack, with the real functions: rules, schedule, destination, topic, alias.
 
 The template itself is applied by MiniStack's CloudFormation. What is changed for it, and nothing else: see `prepared`. CodeDeploy,
-which MiniStack does not have, is the stage's."""
+which MiniStack does not have, is the emulator's."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-from common import BINARIES, REGION, ROOT, TOOLS, check, client, equal, finish, holds, start_ministack, start_stage, until
+from common import BINARIES, REGION, ROOT, TOOLS, check, client, equal, finish, holds, start_ministack, start_emulator, until
 from shop import revision
 
 FIXTURES = ROOT / "shared/wire/fixtures"
@@ -24,7 +24,7 @@ TOPIC = f"arn:aws:sns:{REGION}:123456789012:snapback"
 # MiniStack stores alarms on metric math without their metrics and says so; the dashboard shows these alarms.
 WITHOUT = ["Dashboard", "ErrorsAlarm", "HeartbeatAlarm", "LostHooksAlarm", "ThrottlesAlarm"]
 
-SERVERS = [start_ministack("ministack-wiring"), start_stage("wiring-stage", "--bare")]
+SERVERS = [start_ministack("ministack-wiring"), start_emulator("wiring-emulator", "--bare")]
 ENDPOINT, CODEDEPLOY = (endpoint for _, endpoint in SERVERS)
 
 
@@ -130,15 +130,15 @@ def _():
 
 
 def deploy():
-    """A deployment of version 2 on the stage's CodeDeploy, ten minutes long; its id."""
-    codedeploy, stage_functions = client("codedeploy", CODEDEPLOY), client("lambda", CODEDEPLOY)
-    # The stage's Lambda has the same function, because its CodeDeploy shifts traffic there.
-    stage_functions.create_function(FunctionName="checkout", Role="arn:aws:iam::123456789012:role/checkout", Runtime="provided.al2023",
+    """A deployment of version 2 on the emulator's CodeDeploy, ten minutes long; its id."""
+    codedeploy, emulator_functions = client("codedeploy", CODEDEPLOY), client("lambda", CODEDEPLOY)
+    # The emulator's Lambda has the same function, because its CodeDeploy shifts traffic there.
+    emulator_functions.create_function(FunctionName="checkout", Role="arn:aws:iam::123456789012:role/checkout", Runtime="provided.al2023",
                                     Handler="bootstrap", Code={"ZipFile": b""}, Publish=True)
-    for lambda_functions in (stage_functions, functions):
+    for lambda_functions in (emulator_functions, functions):
         lambda_functions.update_function_configuration(FunctionName="checkout", Environment={"Variables": {"DEMO_LATENCY_MS": "1"}})
         equal(lambda_functions.publish_version(FunctionName="checkout")["Version"], "2", "version")
-    stage_functions.create_alias(FunctionName="checkout", Name="live", FunctionVersion="1")
+    emulator_functions.create_alias(FunctionName="checkout", Name="live", FunctionVersion="1")
     cloudwatch.put_metric_alarm(AlarmName=ALARM, Namespace="Shop", MetricName="Errors", Statistic="Sum", Period=60, EvaluationPeriods=1,
                                 Threshold=1, ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching")
     codedeploy.create_application(applicationName="checkout-app", computePlatform="Lambda")

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use snapback_app::ports::{CallError, CallErrorKind, Clock, Deployments, Policies, Versions};
+use snapback_app::ports::{CallError, CallErrorKind, Clock, Controller, Policies};
 use snapback_aws::Aws;
-use snapback_aws::inspect::{AlarmDefinition, Series};
+use snapback_aws::error::found;
+use snapback_aws::inspect::{AlarmDefinition, InspectedSeries};
 use snapback_core::deployment::HookFunctions;
 use snapback_core::observed::{DeploymentFacts, DeploymentStatus};
 use snapback_core::{AlarmName, GroupRef, LifecycleEvent, Policy};
@@ -139,11 +140,12 @@ async fn read_history(aws: &Aws, group: &GroupRef, deployments: &[DeploymentFact
         if history.alias.is_none() || history.deployed_version.is_none() && has_succeeded {
             let target = found(aws.target(&deployment.id, None).await)?.flatten().and_then(|facts| facts.target);
             if let (None, Some(target)) = (&history.alias, &target) {
-                let facts = found(aws.alias(&target.name, &target.alias).await)?;
-                history.alias = Some(LiveAlias { function: target.name.clone(), name: target.alias.clone(), facts });
+                let facts = found(aws.traffic(target).await)?;
+                history.alias =
+                    Some(LiveAlias { function: target.name().to_owned(), name: target.route().to_owned(), facts });
             }
             if history.deployed_version.is_none() && has_succeeded {
-                history.deployed_version = target.map(|target| target.canary);
+                history.deployed_version = target.map(|target| target.canary().to_owned());
             }
         }
         // CodeDeploy's own rollbacks call no hooks.
@@ -157,15 +159,6 @@ async fn read_history(aws: &Aws, group: &GroupRef, deployments: &[DeploymentFact
         }
     }
     Ok(history)
-}
-
-/// What was asked for, or `None` where it does not exist.
-fn found<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.is(CallErrorKind::NotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// The functions of hooks that are not Snapback's.
@@ -209,16 +202,16 @@ fn name_and_qualifier(named: &str) -> (&str, Option<&str>) {
 async fn read_pulse(aws: &Aws, group: &GroupRef, policy: &LivePolicy) -> Result<Pulse, CallError> {
     let LivePolicy::Valid(policy) = policy else { return Ok(Pulse::default()) };
     let now = aws.now();
-    let heartbeat = Series {
+    let heartbeat = InspectedSeries {
         namespace: NAMESPACE,
-        metric: emf::Series::Heartbeat.as_str(),
+        metric: emf::GroupSeries::Heartbeat.as_str(),
         dimensions: vec![(DEPLOYMENT_GROUP, group.to_string())],
         stat: "SampleCount",
         period: MINUTE,
     };
-    let missing = Series {
+    let missing = InspectedSeries {
         namespace: NAMESPACE,
-        metric: emf::Metric::EvidenceMissing.as_str(),
+        metric: emf::ServiceMetric::EvidenceMissing.as_str(),
         dimensions: vec![(SERVICE, policy.service.clone())],
         stat: "Sum",
         period: Duration::from_secs(3600),
@@ -240,14 +233,14 @@ async fn read_installation(aws: &Aws) -> Result<Installation, CallError> {
     }
     installation.is_absent = installation.missing.len() == FUNCTIONS.len();
     let now = aws.now();
-    let runs = Series {
+    let runs = InspectedSeries {
         namespace: "AWS/Lambda",
         metric: "Invocations",
         dimensions: vec![("FunctionName", WATCHER.to_owned())],
         stat: "Sum",
         period: MINUTE,
     };
-    let calls = Series {
+    let calls = InspectedSeries {
         namespace: "AWS/Usage",
         metric: "CallCount",
         dimensions: [("Type", "API"), ("Service", "CloudWatch"), ("Resource", "DescribeAlarms"), ("Class", "None")]

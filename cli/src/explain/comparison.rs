@@ -3,26 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use snapback_app::ports::Records;
+use snapback_app::ports::AnalysisStore;
 use snapback_aws::Aws;
 use snapback_core::Timestamp;
-use snapback_core::canary::{
-    Counts, Judgement, Metric, MetricEvidence, Settings, Share, Side, State, Total, Verdict, headline,
-};
-use snapback_core::deployment::Record;
-use snapback_core::ledger::{Ledger, SeriesPoint};
-use snapback_core::policy::{human, signal_of};
-use snapback_core::words::Signal;
+use snapback_core::policy::human;
+use snapback_core::record::Record;
+use snapback_judge::Share;
+use snapback_judge::analysis::{Analysis, SeriesPoint};
+use snapback_judge::detector::{Counts, Judgement, Latencies, MetricEvidence, Side, State, headline};
+use snapback_judge::{Metric, Signal, Verdict};
 
 /// A stored state is checked with the longest grace: slow functions may have got more than their policy says.
 const LONGEST_GRACE_S: f64 = 300.0;
 
-/// The detector's rates, in the order of its settings.
-const RATES: [Metric; 6] = [Metric::E5, Metric::Tx, Metric::Q50, Metric::Q90, Metric::Q99, Metric::E4];
-
 /// The numbers of one deployment.
 pub(super) struct Numbers {
-    ledger: Ledger,
+    analysis: Analysis,
     series: Vec<SeriesPoint>,
     detectors: Vec<Detector>,
 }
@@ -32,7 +28,6 @@ struct Detector {
     decides: bool,
     headline: String,
     judgement: Judgement,
-    evidence: Vec<MetricEvidence>,
 }
 
 /// Requests in the judged buckets of one signal.
@@ -47,46 +42,51 @@ impl Numbers {
     /// The numbers on record; `None` when nothing was compared.
     ///
     /// # Errors
-    /// Why they cannot be read. The rest of the story can still be told.
+    /// Why they cannot be read. The rest of the timeline can still be told.
     pub(super) async fn load(aws: &Aws, record: &Record) -> Result<Option<Self>, String> {
         if !record.policy.is_compared() {
             return Ok(None);
         }
-        let id = &record.deployment.id;
-        let Some((ledger, _)) = aws.ledger(id).await.map_err(|error| error.to_string())? else {
+        let id = &record.deployment.identity.id;
+        let Some(stored) = aws.analysis(id).await.map_err(|error| error.to_string())? else {
             return Ok(None);
         };
+        let analysis = stored.analysis.ok_or("another version of Snapback stored them")?;
         let series = aws.series(id).await.map_err(|error| error.to_string())?;
-        let states = [(true, &ledger.detector), (false, &ledger.adviser)];
+        let states = [(true, &analysis.enforcing), (false, &analysis.advisory)];
         let detectors = states.into_iter().filter_map(|(decides, state)| Some((decides, state.as_ref()?)));
         let detectors =
             detectors.map(|(decides, state)| Detector::of(record, decides, state)).collect::<Result<_, _>>()?;
-        Ok(Some(Self { ledger, series, detectors }))
+        Ok(Some(Self { analysis, series, detectors }))
     }
 
     /// For people; lines are indented by two.
     pub(super) fn text(&self, record: &Record) -> String {
-        let target = &record.deployment.target;
+        let target = &record.deployment.identity.target;
         let mut out = format!(
             "  version {} with version {}, in buckets of {}; second 0 is {}\n",
-            target.canary,
-            target.baseline,
+            target.canary(),
+            target.baseline(),
             human(record.policy.judge.bucket),
-            self.ledger.origin
+            self.analysis.origin
         );
-        if let Some(from) = self.ledger.anew_from {
+        if let Some(from) = self.analysis.anew_from {
             out.push_str(&format!("  evidence counts since {from}, when a shared incident was over\n"));
         }
         let totals = self.totals();
         for detector in &self.detectors {
             let role = if detector.decides { "roll back" } else { "only tell" };
             out.push_str(&format!("  Signals that may {role}: {}\n", detector.headline));
-            let signals: BTreeSet<Signal> = detector.evidence.iter().map(|it| signal_of(it.metric)).collect();
+            let signals: BTreeSet<Signal> =
+                detector.judgement.evidence.iter().map(|it| Signal::from(it.metric)).collect();
             for signal in signals {
                 out.push_str(&format!("    {signal}: {}\n", totals.get(&signal).unwrap_or(&Totals::default()).text()));
-                for evidence in detector.evidence.iter().filter(|it| signal_of(it.metric) == signal) {
+                for evidence in detector.judgement.evidence.iter().filter(|it| Signal::from(it.metric) == signal) {
                     out.push_str(&format!("      {}\n", evidence.sentence()));
                 }
+            }
+            for note in &detector.judgement.notes {
+                out.push_str(&format!("    not held against it: {}\n", note.sentence()));
             }
         }
         if self.detectors.is_empty() {
@@ -112,9 +112,9 @@ impl Numbers {
     /// What the detectors rest on, for machines.
     pub(super) fn document(&self) -> Value {
         json!({
-            "origin_ms": self.ledger.origin.ms(),
-            "anew_from_ms": self.ledger.anew_from.map(Timestamp::ms),
-            "detectors": self.detectors.iter().map(|detector| detector.document(self.ledger.origin)).collect::<Vec<_>>(),
+            "origin_ms": self.analysis.origin.ms(),
+            "anew_from_ms": self.analysis.anew_from.map(Timestamp::ms),
+            "detectors": self.detectors.iter().map(|detector| detector.document(self.analysis.origin)).collect::<Vec<_>>(),
         })
     }
 
@@ -145,13 +145,12 @@ impl Detector {
             .detector(decides)
             .and_then(|settings| settings.with_waits(LONGEST_GRACE_S, LONGEST_GRACE_S).ok());
         let settings = settings.ok_or("the pinned policy compares nothing that was judged")?;
-        state.check(&settings).map_err(|error| error.to_string())?;
+        state.check().map_err(|error| error.to_string())?;
         let mut judgement = State::finish(&settings, state);
         if !record.deployment.phase.is_closed() && judgement.verdict != Verdict::Rollback {
             judgement.verdict = Verdict::Continue;
         }
-        let evidence = judgement.evidence.iter().filter(|it| is_judged(&settings, it.metric)).cloned().collect();
-        Ok(Self { decides, headline: headline(&settings, state, &judgement), judgement, evidence })
+        Ok(Self { decides, headline: headline(&settings, state, &judgement), judgement })
     }
 
     fn document(&self, origin: Timestamp) -> Value {
@@ -161,23 +160,16 @@ impl Detector {
             "reason": self.judgement.reason.map(Metric::as_str),
             "log_e": self.judgement.log_e.filter(|log_e| log_e.is_finite()),
             "headline": self.headline,
-            "evidence": self.evidence.iter().map(|it| evidence(it, origin)).collect::<Vec<_>>(),
+            "advice": self.judgement.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "evidence": self.judgement.evidence.iter().map(|it| evidence(it, origin)).collect::<Vec<_>>(),
         })
     }
 }
 
-/// Metrics of other detectors, and those that the policy weighs with nothing, have no weight.
-fn is_judged(settings: &Settings, metric: Metric) -> bool {
-    match RATES.into_iter().zip(&settings.rates).find(|(known, _)| *known == metric) {
-        Some((_, rate)) => rate.weight > 0.0,
-        None => settings.traffic.weight > 0.0,
-    }
-}
-
 fn evidence(evidence: &MetricEvidence, origin: Timestamp) -> Value {
-    let total = |total: Total| json!({ "bad": total.bad, "all": total.all });
+    let total = |total: Share| json!({ "bad": total.bad, "all": total.all });
     json!({
-        "signal": signal_of(evidence.metric).as_str(),
+        "signal": Signal::from(evidence.metric).as_str(),
         "metric": evidence.metric.as_str(),
         "log_e": evidence.log_e.filter(|log_e| log_e.is_finite()),
         "baseline": total(evidence.baseline),
@@ -191,9 +183,10 @@ fn evidence(evidence: &MetricEvidence, origin: Timestamp) -> Value {
 }
 
 fn point(point: &SeriesPoint) -> Value {
-    let Counts { requests, e5, tx, e4, slow } = point.counts;
-    let share = |share: Option<Share>| share.map(|share| json!({ "bad": share.bad(), "all": share.all() }));
-    let slow = slow.map(|slow| slow.map(|slow| json!({ "all": slow.all, "above": slow.above })));
+    let Counts { requests, e5, tx, e4, latencies } = point.counts;
+    let share = |share: Option<Share>| share.map(|share| json!({ "bad": share.bad, "all": share.all }));
+    let latencies =
+        latencies.map(|Latencies { all, body, q90, q99 }| json!({ "all": all, "body": body, "q90": q90, "q99": q99 }));
     json!({
         "signal": point.signal.as_str(),
         "start_ms": point.start.ms(),
@@ -201,6 +194,6 @@ fn point(point: &SeriesPoint) -> Value {
         "is_growth": point.is_growth,
         "requests": requests,
         "e5": share(e5), "tx": share(tx), "e4": share(e4),
-        "q50": slow[0], "q90": slow[1], "q99": slow[2],
+        "latencies": latencies,
     })
 }

@@ -3,7 +3,7 @@ use serde_json::Value;
 use std::io::Cursor;
 
 fn golden(name: &str) -> Vec<u8> {
-    let path = format!("{}/../tests/detection/golden.{name}.jsonl.gz", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../tests/detection/golden2.{name}.jsonl.gz", env!("CARGO_MANIFEST_DIR"));
     let mut text = Vec::new();
     flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut text).unwrap();
     text
@@ -11,7 +11,7 @@ fn golden(name: &str) -> Vec<u8> {
 
 fn judged(trace: &[u8]) -> (Vec<Value>, String, Result<(), Failure>) {
     let (mut answers, mut explanations) = (Vec::new(), Vec::new());
-    let result = judge(BufReader::new(trace), &mut answers, Some(&mut explanations));
+    let result = judge(BufReader::new(trace), &mut answers, Some(&mut explanations), std::io::sink());
     let lines = String::from_utf8(answers).unwrap();
     let answers = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (answers, String::from_utf8(explanations).unwrap(), result)
@@ -24,10 +24,10 @@ fn every_poll_of_the_golden_traces_gets_the_expected_verdict() {
     let expected = golden("verdict");
     let expected = std::str::from_utf8(&expected).unwrap().lines();
     let expected: Vec<Value> = expected.map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((found.len(), expected.len()), (2460, 2460), "18 traces");
+    assert_eq!((found.len(), expected.len()), (10_954, 10_954), "77 traces");
     let mut with_evidence = 0;
     for (found, expected) in found.iter().zip(&expected) {
-        for member in ["id", "now", "verdict", "reason"] {
+        for member in ["id", "now", "verdict", "reason", "advice"] {
             assert_eq!(found[member], expected[member], "{member} of {found}, expected {expected}");
         }
         match (found["log_e"].as_f64(), expected["log_e"].as_f64()) {
@@ -38,7 +38,7 @@ fn every_poll_of_the_golden_traces_gets_the_expected_verdict() {
             (found_e, expected_e) => assert_eq!(found_e, expected_e, "{found}, expected {expected}"),
         }
     }
-    assert!(with_evidence > 2000, "{with_evidence} lines have evidence");
+    assert!(with_evidence > 9000, "{with_evidence} lines have evidence");
 }
 
 const DEPLOY: &str = r#"{"kind":"deploy","id":"d-1","bucket_s":60,"poll_s":10,"history_s":120,"plan":[[0,0.5],[300,1]],
@@ -88,6 +88,77 @@ fn silence_is_no_pass() {
     let verdicts: Vec<&Value> = answers.iter().map(|answer| &answer["verdict"]).collect();
     assert_eq!(verdicts, ["inconclusive", "continue", "inconclusive"]);
     assert!(explanations.contains("too few requests"), "{explanations}");
+}
+
+#[test]
+fn what_is_wrong_with_a_trace_is_said_and_decides_nothing() {
+    let history = [record("old", -120, 600, 1), record("old", -60, 600, 0)];
+    let fine = [record("old", 0, 300, 0), record("new", 0, 300, 0)];
+    let wrong = |what: &str| record("new", 60, 300, 300).replace("\"e5\":300", what);
+    let table = [
+        ("NaN", wrong("\"e5\":NaN"), "line 4: `buckets[0].e5`: not a number"),
+        ("negative", wrong("\"e5\":-1"), "line 4: `buckets[0].e5`: -1 is no count"),
+        ("more errors than requests", wrong("\"e5\":301"), "line 4: `buckets[0].e5`: 301 bad events among 300"),
+        ("again", record("new", 0, 300, 300), "line 4: `new` of 0 s comes again: the first one counts"),
+    ];
+    for (case, record, expected) in table {
+        let start = deploy() + &poll(0, &history) + &poll(70, &fine);
+        let trace = start.clone() + &poll(140, &[record]) + END;
+        let mut complaints = Vec::new();
+        let mut answers = Vec::new();
+        judge(BufReader::new(trace.as_bytes()), &mut answers, None::<std::io::Sink>, &mut complaints).unwrap();
+        let complaints = String::from_utf8(complaints).unwrap();
+        assert!(complaints.starts_with(&format!("snapback: {expected}")), "{case}: {complaints}");
+        assert_eq!(complaints.lines().count(), 1, "{case}: {complaints}");
+        let without = start + &poll(140, &[]) + END;
+        assert_eq!(String::from_utf8(answers).unwrap().lines().count(), 4, "{case}");
+        assert_eq!(judged(trace.as_bytes()).0, judged(without.as_bytes()).0, "{case}");
+    }
+    let cut = deploy() + &poll(20, &[]) + &poll(10, &[]) + &deploy() + &poll(0, &[]);
+    let mut complaints = Vec::new();
+    judge(BufReader::new(cut.as_bytes()), std::io::sink(), None::<std::io::Sink>, &mut complaints).unwrap();
+    let expected = "snapback: line 3: 10 s comes after 20 s: the trace is out of order\n\
+                    snapback: line 4: deployment d-1 has no `end` line: the trace was cut\n\
+                    snapback: at the end: deployment d-1 has no `end` line: the trace was cut\n";
+    assert_eq!(String::from_utf8(complaints).unwrap(), expected);
+}
+
+#[test]
+fn pairs_of_probes_decide_within_seconds() {
+    let deploy = deploy().replace("\"drain_s\"", "\"witness\":[\"pair\"],\"burst\":0,\"drain_s\"");
+    let pair = |second: u32, new: &str| format!(r#"{{"v":"pair","t":{second},"old":"ok","new":"{new}"}}"#);
+    let burst = |second: u32, number: u32| {
+        vec![format!(r#"{{"v":"pair","t":{second},"old":"ok","new":"fail","b":{number},"envs":5}}"#); 10]
+    };
+    let mut trace = deploy.replace("\"burst\":0", "\"burst\":10") + &poll(0, &[]);
+    for second in 0..12 {
+        trace += &poll(second + 1, &[pair(second, "ok")]);
+    }
+    for second in 12_u32..30 {
+        let number = second.saturating_sub(14) / 2;
+        let records = if second >= 14 && second % 2 == 0 { burst(second, number) } else { Vec::new() };
+        trace += &poll(second + 1, &[vec![pair(second, "fail")], records].concat());
+    }
+    let (answers, _, result) = judged((trace + END).as_bytes());
+    result.unwrap();
+    let first = answers.iter().find(|answer| answer["verdict"] == "rollback").expect("a rollback");
+    assert_eq!((first["reason"].as_str(), first["now"].as_u64() < Some(25)), (Some("pair"), true), "{first}");
+    assert_eq!(answers.last().unwrap()["reason"], "pair", "it stays");
+}
+
+#[test]
+fn what_pairs_advise_is_said_once() {
+    let deploy = deploy().replace("\"drain_s\"", "\"witness\":[\"pair\"],\"burst\":0,\"drain_s\"");
+    let mut trace = deploy + &poll(0, &[]);
+    for second in 0..60 {
+        let new = if second < 15 { "ok" } else { "fail" };
+        trace += &poll(second + 1, &[format!(r#"{{"v":"pair","t":{second},"old":"ok","new":"{new}"}}"#)]);
+    }
+    let (answers, _, result) = judged((trace + END).as_bytes());
+    result.unwrap();
+    let last = answers.last().unwrap();
+    assert_eq!(last["advice"], serde_json::json!(["pair:one-environment"]), "no burst, so nobody is sure: {last}");
+    assert!(answers.iter().all(|answer| answer["verdict"] != "rollback"));
 }
 
 #[test]
@@ -148,7 +219,7 @@ fn each_answer_is_out_before_the_next_line_is_waited_for() {
     let (answers, seen) = (std::cell::RefCell::default(), std::cell::RefCell::default());
     let lines = vec![deploy(), poll(0, &[]), poll(10, &[]), END.to_owned()].into_iter();
     let input = Interlocutor { lines, answers: &answers, seen: &seen };
-    judge(BufReader::new(input), Shared(&answers), None::<std::io::Sink>).unwrap();
+    judge(BufReader::new(input), Shared(&answers), None::<std::io::Sink>, std::io::sink()).unwrap();
     assert_eq!(*seen.borrow(), [0, 0, 1, 2, 3]);
 }
 
@@ -166,6 +237,6 @@ impl Write for Closed {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let trace = deploy() + &poll(0, &[]) + END;
-    judge(BufReader::new(trace.as_bytes()), Closed, None::<std::io::Sink>).unwrap();
-    judge(BufReader::new(trace.as_bytes()), std::io::sink(), Some(Closed)).unwrap();
+    judge(BufReader::new(trace.as_bytes()), Closed, None::<std::io::Sink>, std::io::sink()).unwrap();
+    judge(BufReader::new(trace.as_bytes()), std::io::sink(), Some(Closed), Closed).unwrap();
 }

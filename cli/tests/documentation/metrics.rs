@@ -1,8 +1,18 @@
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// One line with these counts, for standard output.
-pub(crate) fn metrics_line(counts: &[(&str, u64)]) -> String {
+/// Prints one line with these counts.
+pub(crate) fn print_metrics(event: &Value, counts: &[(&str, u64)]) {
+    if let Some(line) = metrics_line(event, counts) {
+        println!("{line}");
+    }
+}
+
+/// The line for these counts of one request.
+pub(crate) fn metrics_line(event: &Value, counts: &[(&str, u64)]) -> Option<String> {
+    if event["snapback"]["probe"] == true {
+        return None; // Snapback's own request is not a customer's
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let names: Vec<Value> = counts.iter().map(|(name, _)| json!({ "Name": name, "Unit": "Count" })).collect();
     let mut line = json!({
@@ -18,5 +28,5 @@ pub(crate) fn metrics_line(counts: &[(&str, u64)]) -> String {
     for (name, value) in counts {
         line[*name] = json!(value);
     }
-    line.to_string()
+    Some(line.to_string())
 }

@@ -24,6 +24,16 @@ pub(crate) struct Request {
     path: String,
     /// How the world outside fares, where a rehearsal breaks it: every version gets to see the same.
     dependency: Option<Dependency>,
+    /// Whether Snapback asks: its probes beside traffic are no customers, so they are in no metric of the shop.
+    #[serde(default)]
+    snapback: Snapback,
+}
+
+/// What Snapback says of an event of its own.
+#[derive(Debug, Default, Deserialize)]
+struct Snapback {
+    #[serde(default)]
+    probe: bool,
 }
 
 /// A service that checkouts call.
@@ -85,6 +95,8 @@ impl From<CheckoutError> for Diagnostic {
 /// The application: its faults and what it has served.
 pub(crate) struct Checkout {
     faults: Faults,
+    /// Its name, a dimension of its metrics.
+    service: String,
     version: String,
     served: AtomicU64,
 }
@@ -96,8 +108,9 @@ impl Checkout {
     /// When a `DEMO_` variable cannot be understood, or `DEMO_CRASH_AT_INIT` is `true`.
     pub(crate) fn from_env() -> Result<Self, FaultError> {
         let faults = Faults::read(|name| std::env::var(name).ok())?;
+        let service = std::env::var("DEMO_SERVICE").unwrap_or_else(|_| "checkout".to_owned());
         let version = std::env::var("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_else(|_| "$LATEST".to_owned());
-        Ok(Self { faults, version, served: AtomicU64::new(0) })
+        Ok(Self { faults, service, version, served: AtomicU64::new(0) })
     }
 
     /// Loads what a checkout needs: takes `DEMO_INIT_MS`.
@@ -113,7 +126,7 @@ impl Checkout {
         self.faults.panic_if_asked();
         match request.path.as_str() {
             "/health" => Ok(self.health(request.dependency.as_ref())),
-            "/checkout" => self.checkout(request.dependency.as_ref()).await,
+            "/checkout" => self.checkout(request.dependency.as_ref(), !request.snapback.probe).await,
             path => Ok(respond(404, &json!({ "message": format!("no such path: {path}") }))),
         }
     }
@@ -125,10 +138,20 @@ impl Checkout {
         respond(status, &json!({ "healthy": status < 400, "version": self.version }))
     }
 
-    async fn checkout(&self, dependency: Option<&Dependency>) -> Result<Answer, CheckoutError> {
+    /// * `is_counted`: whether a customer asks.
+    async fn checkout(&self, dependency: Option<&Dependency>, is_counted: bool) -> Result<Answer, CheckoutError> {
+        let count = |status| {
+            if is_counted {
+                emf::print_request(&self.service, &self.version, status);
+            }
+        };
         let order = self.served.fetch_add(1, Ordering::Relaxed);
         let faults = self.faults.now(order);
         tokio::time::sleep(base_latency(order) + faults.latency).await;
+        if faults.crashes {
+            eprintln!("checkout {order}: out of memory");
+            std::process::exit(1);
+        }
         if faults.hangs {
             std::future::pending::<()>().await;
         }
@@ -138,19 +161,21 @@ impl Checkout {
             Some(DependencyAnswer::Status500) | None => faults.error.then_some(CheckoutError::Broken { order }),
         };
         if let Some(error) = error {
-            emf::print_request(&self.version, 200);
+            count(200);
             return Err(error);
         }
         if faults.handled_5xx || failed.is_some() {
-            emf::print_request(&self.version, 500);
+            count(500);
             return Ok(respond(500, &json!({ "order": order, "message": "try again later" })));
         }
         if faults.handled_4xx {
-            emf::print_request(&self.version, 400);
+            count(400);
             return Ok(respond(400, &json!({ "order": order, "message": "the basket has no currency" })));
         }
-        emf::print_request(&self.version, 200);
-        emf::print_transaction(&self.version, faults.failed_transaction);
+        count(200);
+        if is_counted {
+            emf::print_transaction(&self.service, &self.version, faults.failed_transaction);
+        }
         let payment = if faults.failed_transaction { "failed" } else { "accepted" };
         Ok(respond(200, &json!({ "order": order, "payment": payment, "version": self.version })))
     }
@@ -172,7 +197,12 @@ mod tests {
 
     fn app(variable: Option<(&str, &str)>) -> Checkout {
         let read = |name: &str| variable.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
-        Checkout { faults: Faults::read(read).unwrap(), version: "3".to_owned(), served: AtomicU64::new(0) }
+        Checkout {
+            faults: Faults::read(read).unwrap(),
+            service: "checkout".to_owned(),
+            version: "3".to_owned(),
+            served: AtomicU64::new(0),
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -209,7 +239,7 @@ mod tests {
             ("no such path", "/nowhere", None, Ok((404, r#"{"message":"no such path: /nowhere"}"#))),
         ];
         for (case, path, variable, expected) in table {
-            let request = Request { path: path.to_owned(), dependency: None };
+            let request = Request { path: path.to_owned(), dependency: None, snapback: Snapback::default() };
             assert_eq!(said(&app(variable), &request).await, expected.map(owned).map_err(str::to_owned), "{case}");
         }
     }
@@ -257,7 +287,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_hangs_is_never_answered() {
         let app = app(Some(("DEMO_HANG_RATE", "0.5")));
-        let request = Request { path: "/checkout".to_owned(), dependency: None };
+        let request = Request { path: "/checkout".to_owned(), dependency: None, snapback: Snapback::default() };
         let mut answered = Vec::new();
         for _ in 0..4 {
             let day = tokio::time::timeout(Duration::from_secs(86_400), app.answer(&request)).await;
@@ -285,7 +315,9 @@ mod tests {
     async fn added_latency_is_added_to_the_base() {
         let before = tokio::time::Instant::now();
         let app = app(Some(("DEMO_LATENCY_MS", "400")));
-        app.answer(&Request { path: "/checkout".to_owned(), dependency: None }).await.unwrap();
+        app.answer(&Request { path: "/checkout".to_owned(), dependency: None, snapback: Snapback::default() })
+            .await
+            .unwrap();
         assert_eq!(before.elapsed(), Duration::from_millis(420));
     }
 }

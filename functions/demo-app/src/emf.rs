@@ -9,8 +9,8 @@ const NAMESPACE: &str = "Checkout";
 
 /// Prints `Requests` 1, `Handled5xx` and `Handled4xx` 0 or 1 of one checkout that was answered with `status` (200 also when
 /// the invocation failed: Lambda counts that), by `Version` and by `Service` and `Version`.
-pub(crate) fn print_request(version: &str, status: u16) {
-    println!("{}", document(version, &json!([["Version"], ["Service", "Version"]]), &request_metrics(status)));
+pub(crate) fn print_request(service: &str, version: &str, status: u16) {
+    println!("{}", document(service, version, &json!([["Version"], ["Service", "Version"]]), &request_metrics(status)));
 }
 
 fn request_metrics(status: u16) -> [(&'static str, u8); 3] {
@@ -20,18 +20,18 @@ fn request_metrics(status: u16) -> [(&'static str, u8); 3] {
 
 /// Prints `TransactionsAttempted` 1 and `TransactionsFailed` 0 or 1 of one checkout that got as far as the payment, by
 /// `Service` and by `Service` and `Version`.
-pub(crate) fn print_transaction(version: &str, failed: bool) {
+pub(crate) fn print_transaction(service: &str, version: &str, failed: bool) {
     let metrics = [("TransactionsAttempted", 1), ("TransactionsFailed", u8::from(failed))];
-    println!("{}", document(version, &json!([["Service"], ["Service", "Version"]]), &metrics));
+    println!("{}", document(service, version, &json!([["Service"], ["Service", "Version"]]), &metrics));
 }
 
-fn document(version: &str, dimensions: &Value, metrics: &[(&str, u8)]) -> Value {
+fn document(service: &str, version: &str, dimensions: &Value, metrics: &[(&str, u8)]) -> Value {
     let definition = |name: &str| json!({ "Name": name, "Unit": "Count", "StorageResolution": 1 });
     let definitions: Vec<Value> = metrics.iter().map(|(name, _)| definition(name)).collect();
     let directive = json!({ "Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": definitions });
     let mut document = json!({
         "_aws": { "Timestamp": now_ms(), "CloudWatchMetrics": [directive] },
-        "Service": "checkout",
+        "Service": service,
         "Version": version,
     });
     if let Some(members) = document.as_object_mut() {
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_document_carries_definitions_dimensions_and_values() {
         let metrics = [("TransactionsAttempted", 1), ("TransactionsFailed", 0)];
-        let mut document = document("3", &json!([["Service"], ["Service", "Version"]]), &metrics);
+        let mut document = document("checkout", "3", &json!([["Service"], ["Service", "Version"]]), &metrics);
         assert!(document["_aws"]["Timestamp"].as_u64().is_some_and(|ms| ms > 1_600_000_000_000));
         document["_aws"]["Timestamp"] = json!(0);
         let expected = json!({

@@ -41,6 +41,7 @@ pub(crate) struct Faults {
     warm_up: Duration,
     warm_up_extra: Duration,
     health_status: u16,
+    crash_rate: f64,
     panics: bool,
     begin_after: Duration,
     started: Instant,
@@ -55,6 +56,8 @@ pub(crate) struct FaultsNow {
     pub(crate) latency: Duration,
     /// It is never answered.
     pub(crate) hangs: bool,
+    /// The process ends in the middle of it.
+    pub(crate) crashes: bool,
     /// The invocation fails.
     pub(crate) error: bool,
     /// The answer has status 500.
@@ -73,7 +76,11 @@ impl Faults {
     /// * Whole milliseconds: `DEMO_LATENCY_MS`; `DEMO_LEAK_MS_PER_SECOND`, added for each second that the process has lived;
     ///   `DEMO_INIT_MS`; `DEMO_WARM_UP_MS` after the first checkout, in which `DEMO_WARM_UP_EXTRA_MS` are added;
     ///   `DEMO_FAULT_AFTER_MS`.
+    /// * `DEMO_CRASH_RATE`, also a share: the process ends in the middle of a checkout.
     /// * `DEMO_HEALTH_STATUS` (100 to 599), `DEMO_CRASH_AT_INIT` and `DEMO_PANIC` (`true` or `false`).
+    /// * `DEMO_BROKEN_ENVIRONMENTS`: only so many environments of the version have its faults, those that were started first. Which
+    ///   one this is stands at the end of the name of its log stream, `AWS_LAMBDA_LOG_STREAM_NAME`, on the emulator. What waits for
+    ///   `DEMO_FAULT_AFTER_MS` has begun for good in the first one: those that are started later have it at once.
     ///
     /// # Errors
     /// When a value is outside its range, or the version is to crash.
@@ -81,12 +88,17 @@ impl Faults {
         if parse(&variable, "DEMO_CRASH_AT_INIT", "true or false", |_: &bool| true)?.unwrap_or(false) {
             return Err(FaultError::CrashAtInit);
         }
-        let rate = |name| parse(&variable, name, "0 to 1", |rate: &f64| (0.0..=1.0).contains(rate));
+        let number = environment_number(variable("AWS_LAMBDA_LOG_STREAM_NAME").as_deref());
+        let broken = parse(&variable, "DEMO_BROKEN_ENVIRONMENTS", "a whole number", |_: &u64| true)?;
+        let is_spared = number.zip(broken).is_some_and(|(number, broken)| number > broken);
+        let is_first = number.is_none_or(|number| number <= 1);
+        let variable = |name: &str| if is_spared { None } else { variable(name) };
+        let rate = |name| parse(variable, name, "0 to 1", |rate: &f64| (0.0..=1.0).contains(rate));
         let millis = |name| {
-            let ms = parse(&variable, name, "whole milliseconds", |_: &u64| true)?;
+            let ms = parse(variable, name, "whole milliseconds", |_: &u64| true)?;
             Ok::<_, FaultError>(Duration::from_millis(ms.unwrap_or(0)))
         };
-        let status = parse(&variable, "DEMO_HEALTH_STATUS", "100 to 599", |status: &u16| (100..600).contains(status))?;
+        let status = parse(variable, "DEMO_HEALTH_STATUS", "100 to 599", |status: &u16| (100..600).contains(status))?;
         Ok(Self {
             error_rate: rate("DEMO_ERROR_RATE")?.unwrap_or(0.0),
             hang_rate: rate("DEMO_HANG_RATE")?.unwrap_or(0.0),
@@ -100,8 +112,9 @@ impl Faults {
             warm_up: millis("DEMO_WARM_UP_MS")?,
             warm_up_extra: millis("DEMO_WARM_UP_EXTRA_MS")?,
             health_status: status.unwrap_or(200),
-            panics: parse(&variable, "DEMO_PANIC", "true or false", |_: &bool| true)?.unwrap_or(false),
-            begin_after: millis("DEMO_FAULT_AFTER_MS")?,
+            crash_rate: rate("DEMO_CRASH_RATE")?.unwrap_or(0.0),
+            panics: parse(variable, "DEMO_PANIC", "true or false", |_: &bool| true)?.unwrap_or(false),
+            begin_after: millis("DEMO_FAULT_AFTER_MS").map(|after| if is_first { after } else { Duration::ZERO })?,
             started: Instant::now(),
             first_request: OnceLock::new(),
             first_checkout: OnceLock::new(),
@@ -126,6 +139,7 @@ impl Faults {
         FaultsNow {
             latency: slow + leaked + warm_up,
             hangs: is_hit(order, self.hang_rate),
+            crashes: is_hit(order, self.crash_rate),
             error: is_hit(order, self.error_rate),
             handled_5xx: is_hit(order, self.handled_5xx_rate),
             handled_4xx: is_hit(order, self.handled_4xx_rate),
@@ -157,6 +171,11 @@ impl Faults {
 pub(crate) fn is_hit(order: u64, rate: f64) -> bool {
     let hits_before = (order as f64 * rate).floor();
     ((order + 1) as f64 * rate).floor() > hits_before
+}
+
+/// `emulator/[7]3`: the third environment of version 7 that was started.
+fn environment_number(log_stream: Option<&str>) -> Option<u64> {
+    log_stream?.strip_prefix("emulator/[")?.rsplit_once(']')?.1.parse().ok()
 }
 
 fn parse<T: std::str::FromStr>(
@@ -239,6 +258,33 @@ mod tests {
     }
 
     #[test]
+    fn only_the_first_environments_are_broken() {
+        let of = |stream: &'static str, after: &'static str| {
+            Faults::read(move |name| match name {
+                "AWS_LAMBDA_LOG_STREAM_NAME" => Some(stream.to_owned()),
+                "DEMO_BROKEN_ENVIRONMENTS" => Some("2".to_owned()),
+                "DEMO_ERROR_RATE" => Some("1".to_owned()),
+                "DEMO_FAULT_AFTER_MS" => Some(after.to_owned()),
+                _ => None,
+            })
+            .unwrap()
+            .now(0)
+            .error
+        };
+        // (log stream, faults begin after, fails)
+        let table = [
+            ("emulator/[7]1", "0", true),
+            ("emulator/[7]1", "3600000", false),
+            ("emulator/[7]2", "3600000", true),
+            ("emulator/[7]3", "0", false),
+            ("2026/11/30/[7]0123456789abcdef", "0", true),
+        ];
+        for (stream, after, fails) in table {
+            assert_eq!(of(stream, after), fails, "{stream} after {after} ms");
+        }
+    }
+
+    #[test]
     fn a_value_out_of_range_is_refused_by_name() {
         let table = [
             ("DEMO_ERROR_RATE", "1.01", "0 to 1"),
@@ -247,6 +293,8 @@ mod tests {
             ("DEMO_FAIL_TRANSACTIONS_RATE", "half", "0 to 1"),
             ("DEMO_HANDLED_4XX_RATE", "2", "0 to 1"),
             ("DEMO_HANG_RATE", "", "0 to 1"),
+            ("DEMO_CRASH_RATE", "2", "0 to 1"),
+            ("DEMO_BROKEN_ENVIRONMENTS", "one", "a whole number"),
             ("DEMO_SLOW_RATE", "-1", "0 to 1"),
             ("DEMO_LATENCY_MS", "1.5", "whole milliseconds"),
             ("DEMO_LEAK_MS_PER_SECOND", "-1", "whole milliseconds"),

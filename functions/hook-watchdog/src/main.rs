@@ -25,6 +25,6 @@ async fn handle(event: LambdaEvent<Value>, aws: &Aws) -> Result<(), Diagnostic> 
         WatchdogEvent::BakeEnd(id) => end_bake(aws, &id, owner).await,
     };
     let record = record.map_err(|error| runtime::failed(error.word(), &error))?;
-    tracing::info!(deployment = %record.deployment.id, phase = ?record.deployment.phase, "done");
+    tracing::info!(deployment = %record.deployment.identity.id, phase = ?record.deployment.phase, "done");
     Ok(())
 }

@@ -16,10 +16,14 @@ export class Traffic {
    * @param api the API, or its name
    * @param stage the name of the stage, for example `prod`: a text, since `api.deploymentStage.stageName` refers to the methods
    *   of the API, and so to the alias
+   * @param route what of the stage is this function's, when it serves other functions too and has detailed metrics; without it
+   *   the whole stage is counted, and its alarms do not roll back alone
    */
-  static restApi(api: IRestApi | string, stage: string): Traffic {
+  static restApi(api: IRestApi | string, stage: string, route?: { readonly method: string; readonly resource: string }): Traffic {
     const name = typeof api === 'string' ? api : api.restApiName;
-    return new Traffic('rest-api', { ApiName: name, Stage: stage }, !Token.isUnresolved(name) && !Token.isUnresolved(stage));
+    const ofRoute: Record<string, string> = route === undefined ? {} : { Method: route.method, Resource: route.resource };
+    const isIndependent = !Token.isUnresolved(name) && !Token.isUnresolved(stage);
+    return new Traffic('rest-api', { ApiName: name, Stage: stage, ...ofRoute }, isIndependent);
   }
 
   /**
@@ -27,12 +31,15 @@ export class Traffic {
    *
    * @param api the API, or its id
    * @param stage the name of the stage
+   * @param route the route that is this function's, for example `GET /cart/{id}`, when the stage serves other functions too and
+   *   has detailed metrics; without it the whole stage is counted, and its alarms do not roll back alone
    */
-  static httpApi(api: IHttpApi | string, stage = '$default'): Traffic {
+  static httpApi(api: IHttpApi | string, stage = '$default', route?: string): Traffic {
     // An HTTP API does not refer to its routes and integrations; one that somebody else describes may.
     const isIndependent = typeof api !== 'string' || !Token.isUnresolved(api);
     const id = typeof api === 'string' ? api : api.apiId;
-    return new Traffic('http-api', { ApiId: id, Stage: stage }, isIndependent && !Token.isUnresolved(stage));
+    const ofRoute: Record<string, string> = route === undefined ? {} : { Route: route };
+    return new Traffic('http-api', { ApiId: id, Stage: stage, ...ofRoute }, isIndependent && !Token.isUnresolved(stage));
   }
 
   /**

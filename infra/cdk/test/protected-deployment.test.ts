@@ -92,7 +92,7 @@ test('what a policy sets replaces the recommended part and leaves the rest', () 
   assert.equal(policy.bake, '20m');
   assert.deepEqual(policy.before_traffic, { probes });
   assert.deepEqual(policy.signals.latency, { alarms: ['checkout-p95'] });
-  assert.equal(policy.signals.sla.objective, '99.9%');
+  assert.equal(policy.signals.slo.objective, '99.9%');
   assert.deepEqual(
     policy.signals.errors.alarms,
     protection.alarmNames.filter((name) => name.endsWith('-errors-5xx')),
@@ -141,7 +141,7 @@ test('thresholds, transactions and names reach the alarms', () => {
   const named = (name: string) => alarms.find((alarm) => alarm['AlarmName'] === name);
   assert.equal(named('checkout-latency-p99')?.['Threshold'], 800);
   assert.match(JSON.stringify(named('checkout-errors-5xx')), />= 50,/);
-  assert.equal(policyOf(stack).signals.sla.objective, '99.5%');
+  assert.equal(policyOf(stack).signals.slo.objective, '99.5%');
   const dimensions = named('checkout-transactions')?.['Metrics'][1].MetricStat.Metric.Dimensions;
   assert.deepEqual(dimensions, [{ Name: 'Service', Value: 'payments' }]);
 });
@@ -212,6 +212,18 @@ test('traffic decides which metrics are read, and never closes a circle', () => 
           return Traffic.httpApi(new apigatewayv2.HttpApi(stack, 'Api', { defaultIntegration }));
         },
         /"ApiId","Value":\{"Ref":"Api\w+"\}.*"Stage","Value":"\$default"/,
+        true,
+      ],
+      [
+        'a resource of a REST API',
+        () => Traffic.restApi('api', 'prod', { method: 'GET', resource: '/cart/{id}' }),
+        /"Name":"Method","Value":"GET".*"Name":"Resource","Value":"\/cart\/\{id\}"/,
+        true,
+      ],
+      [
+        'a route of an HTTP API',
+        () => Traffic.httpApi('a1b2c3d4e5', '$default', 'GET /cart/{id}'),
+        /"Name":"Route","Value":"GET \/cart\/\{id\}"/,
         true,
       ],
       [

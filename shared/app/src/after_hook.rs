@@ -1,12 +1,12 @@
 //! The hook AfterAllowTraffic: holds it open as the bake, or judges and answers at once when there is none.
 
-use crate::attend::{AttendPorts, attend_record, read_alarms};
 use crate::before_hook::{HookEnd, HookRun, RESERVE};
 use crate::error::AppError;
-use crate::ports::{Metric, Policies, Schedules};
-use crate::register::{Registration, register};
-use snapback_core::deployment::{Lease, Record};
+use crate::ports::{Controller, OwnMetric, PauseStore, Schedules};
+use crate::reconcile::{ReconcilePorts, read_alarms, reconcile_record};
+use crate::register::{RegisterPorts, Registration, register};
 use snapback_core::plan::{Caller, Readings};
+use snapback_core::record::{Lease, Record};
 use snapback_core::{DeploymentId, HookStatus, LifecycleEvent, Trigger};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const LAST_TRY: Duration = Duration::from_secs(12);
 ///
 /// # Errors
 /// When the record cannot be used and CodeDeploy did not take an answer either.
-pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
+pub async fn after_allow_traffic<P: ReconcilePorts + RegisterPorts + PauseStore + Schedules>(
     ports: &P,
     run: &HookRun,
 ) -> Result<HookEnd, AppError> {
@@ -31,7 +31,7 @@ pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
         execution_id: run.execution.clone(),
         owner: run.owner.clone(),
         taken_at: started_at,
-        deadline: started_at + snapback_core::plan::LONGEST_HOLD,
+        deadline: started_at + snapback_core::target::LONGEST_HOLD,
         result: None,
         answered: None,
     };
@@ -59,16 +59,17 @@ pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
         }
     };
     let caller = Caller { trigger: Trigger::Hook, owner: run.owner.clone() };
-    let readings = if record.policy.bake.is_zero() { read_alarms(ports, &record).await } else { Readings::None };
-    let record = attend_record(ports, record, readings, &caller).await?;
+    let readings =
+        if record.policy.bake.is_zero() { read_alarms(ports, &record.alarm_names()).await } else { Readings::None };
+    let record = reconcile_record(ports, record, readings, &caller).await?;
     let answered = record.lease(LifecycleEvent::AfterAllowTraffic).and_then(|lease| lease.answered);
     let result = answered.map(|(status, _)| status);
-    let (service, took) = (record.deployment.service.clone(), ports.now().since(started_at));
-    ports.emit(Metric::HookDone { service, result, took });
+    let (service, took) = (record.deployment.identity.service.clone(), ports.now().since(started_at));
+    ports.emit(OwnMetric::HookDone { service, result, took });
     if let Some(status) = result {
         return Ok(HookEnd::Answered(status));
     }
-    if let Some(bake) = record.deployment.bake {
+    if let Some(bake) = record.deployment.bake() {
         let policy = &record.policy;
         // The watchdog cannot compare versions: it lets the watcher wait for the last numbers first.
         let for_numbers =
@@ -83,7 +84,7 @@ pub async fn after_allow_traffic<P: AttendPorts + Policies + Schedules>(
 }
 
 /// The record, made now when the first hook never made it; `None` for a rollback of CodeDeploy's.
-async fn known<P: AttendPorts + Policies>(ports: &P, id: &DeploymentId) -> Result<Option<Record>, AppError> {
+async fn known<P: RegisterPorts>(ports: &P, id: &DeploymentId) -> Result<Option<Record>, AppError> {
     if let Some(record) = ports.load(id).await? {
         return Ok(Some(record));
     }
@@ -93,7 +94,7 @@ async fn known<P: AttendPorts + Policies>(ports: &P, id: &DeploymentId) -> Resul
     }
 }
 
-async fn fail<P: AttendPorts>(ports: &P, run: &HookRun, why: &str) -> Result<HookEnd, AppError> {
+async fn fail<P: Controller>(ports: &P, run: &HookRun, why: &str) -> Result<HookEnd, AppError> {
     tracing::error!(deployment = %run.deployment, why, "answering Failed: the bake cannot be put on record");
     let status = HookStatus::Failed;
     ports.answer(&run.deployment, &run.execution, status).await.map_err(|cause| AppError::NotAnswered {

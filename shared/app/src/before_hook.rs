@@ -1,23 +1,26 @@
 //! The hook BeforeAllowTraffic: checks the new version before it gets traffic, and answers.
 
-use crate::attend::{AttendPorts, answer_hook, read_alarms};
 use crate::checks;
+use crate::compare_and_set::{compare_and_set, on_record, record_of};
 use crate::error::AppError;
 use crate::pause;
-use crate::ports::{CallError, CallErrorKind, Metric, Policies, Prober, Write};
-use crate::register::{Registered, Registration, register};
+use crate::ports::{
+    Alarms, CallErrorKind, Clock, Controller, DeploymentStore, OwnMetric, PauseStore, Prober, Telemetry, Write,
+};
+use crate::reconcile::{answer_hook, read_alarms};
+use crate::register::{RegisterPorts, Registered, Registration, register};
 use snapback_core::check::{Check, CheckResult, Conclusion, conclude, conclude_at_deadline};
-use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Lease, Record, Refusal, Verb};
-use snapback_core::lifecycle::Event;
+use snapback_core::deployment::{Deployment, Verb};
+use snapback_core::lifecycle::{Blame, Event, Refusal};
 use snapback_core::pause::in_force;
 use snapback_core::plan::Readings;
+use snapback_core::record::{Lease, Record};
+use snapback_core::timeline::{EntryKind, TimelineEntry};
 use snapback_core::{Cause, DeploymentId, ExecutionId, HookStatus, LifecycleEvent, Policy, Timestamp, Trigger};
 use std::time::Duration;
 
 /// Left of the function's time for the answer itself.
 pub const RESERVE: Duration = Duration::from_secs(2);
-/// Tries to store the result against others who change the record.
-const RESULT_TRIES: u32 = 5;
 
 /// One run of a hook.
 #[derive(Debug, Clone)]
@@ -47,7 +50,7 @@ pub enum HookEnd {
 ///
 /// # Errors
 /// [`AppError::NotAnswered`] when CodeDeploy did not take the answer; then the function must fail, so that the watchdog gives it.
-pub async fn before_allow_traffic<P: AttendPorts + Policies + Prober>(
+pub async fn before_allow_traffic<P: RegisterPorts + PauseStore + Controller + Prober + Telemetry>(
     ports: &P,
     run: &HookRun,
 ) -> Result<HookEnd, AppError> {
@@ -81,8 +84,8 @@ pub async fn before_allow_traffic<P: AttendPorts + Policies + Prober>(
         (checked.answer(), false)
     });
     if let Some(registered) = &checked.registered {
-        ports.emit(Metric::HookDone {
-            service: registered.record.deployment.service.clone(),
+        ports.emit(OwnMetric::HookDone {
+            service: registered.record.deployment.identity.service.clone(),
             result: Some(status),
             took: ports.now().since(started_at),
         });
@@ -118,17 +121,17 @@ impl Checked {
                 (HookStatus::Succeeded, "all checks passed".to_owned())
             }
             Conclusion::Pass { warnings } => {
-                (HookStatus::Succeeded, format!("passed with warnings: {}", warnings.join("; ")))
+                let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+                (HookStatus::Succeeded, format!("passed with warnings: {}", texts.join("; ")))
             }
-            Conclusion::Refuse { reasons, .. } | Conclusion::Hold { reasons } => {
-                (HookStatus::Failed, reasons.join("; "))
-            }
+            Conclusion::Refuse { reasons, .. } => (HookStatus::Failed, reasons.join("; ")),
+            Conclusion::Hold { checks } => (HookStatus::Failed, lines(checks)),
         }
     }
 }
 
 /// Repeats the checks every tick while they cannot tell, at most until the deadline.
-async fn check_until_sure<P: AttendPorts + Policies + Prober>(ports: &P, run: &HookRun, lease: &Lease) -> Checked {
+async fn check_until_sure<P: RegisterPorts + PauseStore + Prober>(ports: &P, run: &HookRun, lease: &Lease) -> Checked {
     let started_at = lease.taken_at;
     let mut registered: Option<Box<Registered>> = None;
     let fallback = Policy::unreadable("unknown");
@@ -144,7 +147,7 @@ async fn check_until_sure<P: AttendPorts + Policies + Prober>(ports: &P, run: &H
                 Err(error) => Some(problem_of(&error)),
             },
         };
-        if let Some(known) = registered.take_if(|known| known.record.deployment.is_return) {
+        if let Some(known) = registered.take_if(|known| known.record.deployment.is_return()) {
             return let_through(Some(known));
         }
         let policy = registered.as_ref().map_or(&fallback, |known| &known.record.policy).clone();
@@ -160,26 +163,30 @@ async fn check_until_sure<P: AttendPorts + Policies + Prober>(ports: &P, run: &H
         let mut conclusion = conclude(&checks, &policy, None);
         if !matches!(conclusion, Conclusion::Pass { .. }) {
             // A broken installation may be why a deployment cannot be resolved: a pause of everything lets it through, too.
-            let group = registered.as_ref().map(|known| &known.record.deployment.group);
+            let group = registered.as_ref().map(|known| &known.record.deployment.identity.group);
             let pauses = pause::read(ports).await;
             conclusion = conclude(&checks, &policy, in_force(&pauses, group));
         }
-        let reasons = match conclusion {
+        let unsure = match conclusion {
             conclusion @ (Conclusion::Pass { .. } | Conclusion::Refuse { .. }) => {
                 return Checked { registered, checks, conclusion };
             }
-            Conclusion::Hold { reasons } => reasons,
+            Conclusion::Hold { checks } => checks,
         };
         if ports.now() + policy.tick >= deadline {
-            let conclusion = conclude_at_deadline(reasons, policy.at_deadline);
+            let conclusion = conclude_at_deadline(&unsure, policy.at_deadline);
             return Checked { registered, checks, conclusion };
         }
-        tracing::info!(deployment = %run.deployment, "held: {}", reasons.join("; "));
+        tracing::info!(deployment = %run.deployment, "held: {}", lines(&unsure));
         ports.sleep(policy.tick).await;
         if let Some(known) = &mut registered {
             refresh(ports, known).await;
         }
     }
+}
+
+fn lines(checks: &[Check]) -> String {
+    checks.iter().map(Check::line).collect::<Vec<_>>().join("; ")
 }
 
 fn let_through(registered: Option<Box<Registered>>) -> Checked {
@@ -206,77 +213,85 @@ fn problem_of(error: &AppError) -> Check {
 }
 
 /// Looks at the alarms again while holding.
-async fn refresh<P: AttendPorts>(ports: &P, known: &mut Registered) {
+async fn refresh<P: Alarms + Clock>(ports: &P, known: &mut Registered) {
+    let names = known.record.alarm_names();
     let deployment = &mut known.record.deployment;
-    match read_alarms(ports, &Record { deployment: deployment.clone(), ..known.record.clone() }).await {
+    match read_alarms(ports, &names).await {
         Readings::All(readings, at) => {
-            for alarm in &mut known.record.deployment.alarms {
+            for alarm in &mut deployment.observation.alarms {
                 if let Some(reading) = readings.iter().find(|reading| reading.name == alarm.name) {
                     alarm.observe(reading, at);
                 }
             }
-            known.record.deployment.unreadable_since = None;
+            deployment.observation.alarms_unreadable_since = None;
         }
         Readings::None | Readings::Event { .. } | Readings::Failed(_) => {}
     }
 }
 
-/// Puts the result on record and into the lease before CodeDeploy is answered: doubts, or the refusal, and each check. Returns the
+/// Puts the result on record and into the lease before CodeDeploy is answered: warnings, or the refusal, and each check. Returns the
 /// result that holds then, which somebody else's refusal may have changed, and whether the lease has it.
-async fn store_result<P: AttendPorts>(
+async fn store_result<P: DeploymentStore + Clock>(
     ports: &P,
     mut record: Record,
     checked: &Checked,
     lease: &Lease,
-) -> Result<((HookStatus, String), bool), CallError> {
-    let now = ports.now();
+) -> Result<((HookStatus, String), bool), AppError> {
+    let (id, now) = (record.deployment.identity.id.clone(), ports.now());
     let lines = checked.checks.iter().map(|check| {
         let text = format!("check {}: {:?}: {}", check.name, check.result, check.detail);
-        Write::Evidence(Evidence::new(now, EvidenceKind::Check, text))
+        Write::Entry(TimelineEntry::new(now, EntryKind::Check, text))
     });
     let lines: Vec<Write> = lines.collect();
-    for _ in 0..RESULT_TRIES {
+    let stored = compare_and_set(&record_of(&id), async |is_again| {
+        if is_again {
+            record = on_record(ports, &id).await?;
+        }
         let mut deployment = record.deployment.clone();
         if let Conclusion::Pass { warnings } = &checked.conclusion {
-            warnings.iter().for_each(|warning| deployment.doubt(warning));
+            for warning in warnings {
+                deployment.warn(warning.clone());
+            }
         }
         if let Some(refusal) = refusal(checked, &deployment, now)
-            && let Ok(phase) = deployment.phase.next(Event::RefusalDecided)
+            && let Ok(phase) = deployment.phase.next(Event::RefusalDecided(refusal))
         {
             deployment.phase = phase;
-            deployment.refusal.get_or_insert(refusal);
         }
-        let result = checked.answer_with(deployment.refusal.as_ref());
+        let result = checked.answer_with(deployment.refusal());
         let mut writes = lines.clone();
         // The watchdog may have answered in this run's place.
         if record.lease(lease.event).is_none_or(|known| known.answered.is_none()) {
             writes.push(Write::Lease(Lease { result: Some(result.clone()), ..lease.clone() }));
         }
-        match ports.commit(&deployment, record.version, &writes).await {
-            Ok(()) => return Ok((result, true)),
-            Err(error) if error.is(CallErrorKind::Conflict) => match ports.load(&record.deployment.id).await? {
-                Some(fresh) => record = fresh,
-                None => return Ok((checked.answer(), false)),
-            },
-            Err(error) => return Err(error),
+        ports.commit(&deployment, record.version, &writes).await?;
+        Ok((result, true))
+    })
+    .await;
+    match stored {
+        Err(error @ AppError::Contended { .. }) => {
+            tracing::warn!(deployment = %id, %error, "the lease has the result");
+            // Whoever was faster may have refused it.
+            let fresh = on_record(ports, &id).await?;
+            Ok((checked.answer_with(fresh.deployment.refusal()), false))
         }
+        stored => stored,
     }
-    let deployment = &record.deployment;
-    tracing::warn!(deployment = %deployment.id, "the record changed under every try; the lease has the result");
-    Ok((checked.answer_with(deployment.refusal.as_ref()), false))
 }
 
 /// What the checks refuse, or a person who asked for a rollback while they ran.
 fn refusal(checked: &Checked, deployment: &Deployment, now: Timestamp) -> Option<Refusal> {
-    let order = deployment.order.as_ref().filter(|order| order.verb == Verb::RollBack && !deployment.is_return);
-    match (&checked.conclusion, order) {
+    let request =
+        deployment.requests.last.as_ref().filter(|request| request.verb == Verb::RollBack && !deployment.is_return());
+    match (&checked.conclusion, request) {
         (Conclusion::Refuse { reasons, is_bad }, _) => {
             let cause = if *is_bad { Cause::CheckFailed } else { Cause::NoEvidence };
-            Some(Refusal { cause, trigger: Trigger::Hook, why: reasons.join("; "), at: now })
+            Some(Refusal { blame: Blame { cause, trigger: Trigger::Hook }, why: reasons.join("; "), at: now })
         }
-        (Conclusion::Pass { .. } | Conclusion::Hold { .. }, Some(order)) => {
-            let why = format!("{} asked: {}", order.who, order.why);
-            Some(Refusal { cause: Cause::Operator, trigger: Trigger::Operator, why, at: now })
+        (Conclusion::Pass { .. } | Conclusion::Hold { .. }, Some(request)) => {
+            let why = format!("{} asked: {}", request.who, request.why);
+            let blame = Blame { cause: Cause::Operator, trigger: Trigger::Operator };
+            Some(Refusal { blame, why, at: now })
         }
         (Conclusion::Pass { .. } | Conclusion::Hold { .. }, None) => None,
     }

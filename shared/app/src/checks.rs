@@ -1,12 +1,15 @@
 //! The checks before traffic, run side by side.
 
-use crate::ports::{CallError, CallErrorKind, Clock, GroupHistory, ProbeAnswer, Prober};
+use crate::ports::{CallError, CallErrorKind, Clock, ProbeAnswer, Prober};
 use futures_util::future::join_all;
 use snapback_core::alarm::AlarmState;
 use snapback_core::check::{Check, CheckResult};
-use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Record};
-use snapback_core::judged::Control;
+use snapback_core::deployment::Deployment;
+use snapback_core::finding::Control;
 use snapback_core::policy::{Probe, ProbeKind, RedAlarms, check_event, human};
+use snapback_core::record::GroupHistory;
+use snapback_core::record::Record;
+use snapback_core::timeline::{EntryKind, TimelineEntry};
 use snapback_core::{Policy, Timestamp};
 use std::time::Duration;
 
@@ -24,7 +27,7 @@ pub(crate) async fn run<P: Prober + Clock>(
     policy_error: Option<&CallError>,
     until: Timestamp,
 ) -> Vec<Check> {
-    let canary = &deployment.target.canary;
+    let canary = deployment.identity.target.canary();
     let probes = policy.before_traffic.probes.iter().map(|probe| run_probe(ports, deployment, canary, probe, until));
     let mut checks = join_all(probes).await;
     checks.push(alarms(deployment, policy));
@@ -52,10 +55,12 @@ async fn run_probe<P: Prober + Clock>(
         }
         let limit = probe.expect.within.unwrap_or(PROBE_LIMIT).min(time_left);
         let answer = match &probe.kind {
-            ProbeKind::Invoke { payload } => ports.invoke(&deployment.target.name, Some(version), payload, limit).await,
+            ProbeKind::Invoke { payload } => {
+                ports.invoke(deployment.identity.target.name(), Some(version), payload, limit).await
+            }
             ProbeKind::Http { url } => ports.get(url, limit).await,
             ProbeKind::Function { arn, payload } => {
-                let event = check_event(payload, &deployment.id, &deployment.target.name, version);
+                let event = check_event(payload, &deployment.identity.id, deployment.identity.target.name(), version);
                 ports.invoke(arn, None, &event, limit).await
             }
         };
@@ -76,7 +81,7 @@ async fn run_probe<P: Prober + Clock>(
 }
 
 /// Runs the probes that reach a version by its number against both versions, and says it in one line of evidence.
-pub(crate) async fn control<P: Prober + Clock>(ports: &P, record: &Record) -> (Control, Evidence) {
+pub(crate) async fn control<P: Prober + Clock>(ports: &P, record: &Record) -> (Control, TimelineEntry) {
     let (deployment, policy) = (&record.deployment, &record.policy);
     let probes: Vec<&Probe> =
         policy.before_traffic.probes.iter().filter(|probe| matches!(probe.kind, ProbeKind::Invoke { .. })).collect();
@@ -89,8 +94,8 @@ pub(crate) async fn control<P: Prober + Clock>(ports: &P, record: &Record) -> (C
         let detail = worst.or(checks.first()).map_or_else(|| "no probe".to_owned(), |check| check.detail.clone());
         (is_known.then_some(worst.is_none()), detail)
     };
-    let target = &deployment.target;
-    let (baseline, canary) = tokio::join!(of(&target.baseline), of(&target.canary));
+    let target = &deployment.identity.target;
+    let (baseline, canary) = tokio::join!(of(target.baseline()), of(target.canary()));
     let found = match (baseline.0, canary.0) {
         (Some(true), Some(true)) => Control::BothPass,
         (Some(false), Some(false)) => Control::BothFail,
@@ -100,9 +105,12 @@ pub(crate) async fn control<P: Prober + Clock>(ports: &P, record: &Record) -> (C
     };
     let text = format!(
         "control probes: old version {}: {}; new version {}: {}",
-        target.baseline, baseline.1, target.canary, canary.1
+        target.baseline(),
+        baseline.1,
+        target.canary(),
+        canary.1
     );
-    (found, Evidence::new(ports.now(), EvidenceKind::Check, text))
+    (found, TimelineEntry::new(ports.now(), EntryKind::Check, text))
 }
 
 fn judge(probe: &Probe, answer: &ProbeAnswer) -> (CheckResult, String) {
@@ -140,26 +148,31 @@ fn unanswered(error: &CallError) -> (CheckResult, String) {
 fn alarms(deployment: &Deployment, policy: &Policy) -> Check {
     let check = |result, detail: String| Check::new("alarms", result, detail);
     let names = |is_wanted: fn(&snapback_core::alarm::WatchedAlarm) -> bool| {
-        let list: Vec<&str> =
-            deployment.alarms.iter().filter(|alarm| is_wanted(alarm)).map(|alarm| alarm.name.as_str()).collect();
+        let list: Vec<&str> = deployment
+            .observation
+            .alarms
+            .iter()
+            .filter(|alarm| is_wanted(alarm))
+            .map(|alarm| alarm.name.as_str())
+            .collect();
         list.join(", ")
     };
     let red = names(|alarm| alarm.last.is_some_and(|(state, _)| state == AlarmState::Alarm));
     if policy.before_traffic.red_alarms == RedAlarms::Block && !red.is_empty() {
         return check(CheckResult::Bad, format!("red before traffic, and red_alarms is block: {red}"));
     }
-    if deployment.unreadable_since.is_some() {
+    if deployment.observation.alarms_unreadable_since.is_some() {
         return check(CheckResult::Unreachable, "the alarm states cannot be read".to_owned());
     }
     let missing = names(|alarm| alarm.last.is_none());
     if !missing.is_empty() {
         return check(CheckResult::Silent, format!("no such alarm, so nothing is watched by it: {missing}"));
     }
-    let armed = deployment.alarms.iter().filter(|alarm| alarm.is_armed()).count();
+    let armed = deployment.observation.alarms.iter().filter(|alarm| alarm.is_armed()).count();
     if armed == 0 && policy.is_compared() {
         return check(CheckResult::Pass, "no alarm is armed, canary and baseline are compared".to_owned());
     }
-    match (armed, deployment.alarms.len(), policy.before_traffic.probes.len()) {
+    match (armed, deployment.observation.alarms.len(), policy.before_traffic.probes.len()) {
         (0, 0, _) => check(CheckResult::Silent, "no alarm watches this deployment".to_owned()),
         (0, _, 0) => {
             check(CheckResult::Unreachable, format!("every alarm is red already and there is no probe: {red}"))
@@ -171,7 +184,7 @@ fn alarms(deployment: &Deployment, policy: &Policy) -> Check {
 
 /// A revision that was rolled back lately is not let through again.
 fn refused(deployment: &Deployment, history: &GroupHistory, now: Timestamp) -> Option<Check> {
-    let revision = deployment.canary_revision.as_ref()?;
+    let revision = deployment.identity.revisions.canary.as_ref()?;
     let refused = history.refused.iter().find(|refused| refused.revision == *revision && now < refused.until)?;
     let detail = format!(
         "version {} was rolled back in {} at {} ({}) and is refused until {}; deploy a fixed version, or set refuse_for: 0s and \

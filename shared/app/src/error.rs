@@ -9,11 +9,11 @@ pub enum AppError {
     /// A call to a service failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The record changed under every try.
-    #[error("the record of {id} changed under {tries} tries in a row")]
+    /// What was to be changed changed under every try.
+    #[error("{what} changed under {tries} tries in a row")]
     Contended {
-        /// Deployment.
-        id: DeploymentId,
+        /// What, for example `the record of d-ABCDEF123`.
+        what: String,
         /// Tries.
         tries: u32,
     },

@@ -1,20 +1,21 @@
 //! An alarm changed its state: judge the live deployments that watch it, now.
 
-use crate::attend::{AttendPorts, look_after};
+use crate::AT_ONCE;
+use crate::compare_and_set::{compare_and_set, on_record, record_of};
 use crate::error::AppError;
 use crate::pause;
-use crate::ports::{CallError, CallErrorKind, Metric, Write};
-use crate::side_by_side::{at_most, side_by_side};
+use crate::ports::{CallError, DeploymentStore, OwnMetric, PauseStore, Telemetry, Write};
+use crate::reconcile::{ReconcilePorts, reconcile_with};
+use futures_util::{StreamExt, stream};
 use snapback_core::Trigger;
 use snapback_core::alarm::{AlarmReading, is_own};
-use snapback_core::deployment::{Evidence, EvidenceKind, Record};
 use snapback_core::pause::Pause;
 use snapback_core::plan::{Caller, Readings, recovery};
+use snapback_core::record::Record;
+use snapback_core::timeline::{EntryKind, TimelineEntry};
 
-/// Deployments that are visited at once: a visit makes three calls at a time, and CodeDeploy's quotas are small.
-const VISITS_AT_ONCE: usize = 4;
-/// Tries to store a recovery against others who change the record.
-const RECOVERY_TRIES: u32 = 5;
+/// Deployments that are reconciled at once: a reconciliation makes three calls at a time, and CodeDeploy's quotas are small.
+const RECONCILED_AT_ONCE: usize = 4;
 
 /// What was done about one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Handled {
 ///
 /// # Errors
 /// The first error, after all deployments had their turn; the event may be handled again.
-pub async fn handle_alarm<P: AttendPorts>(
+pub async fn handle_alarm<P: ReconcilePorts + PauseStore>(
     ports: &P,
     reading: &AlarmReading,
     source: &str,
@@ -41,23 +42,27 @@ pub async fn handle_alarm<P: AttendPorts>(
     if ids.is_empty() {
         return Ok(Handled { deployments: 0 });
     }
-    let (pauses, records) = tokio::join!(pause::read(ports), side_by_side(ids.iter().map(|id| ports.load(id))));
-    let visits = ids.iter().zip(records).map(|(id, record)| {
+    let loads = ids.iter().map(|id| async move { (id, ports.load(id).await) });
+    let (pauses, records) =
+        tokio::join!(pause::read(ports), stream::iter(loads).buffer_unordered(AT_ONCE).collect::<Vec<_>>());
+    let reconciliations = records.into_iter().map(|(id, record)| {
         let (pauses, caller) = (&pauses, &caller);
         async move {
-            let result = visit(ports, record, reading, source, pauses, caller).await;
+            let result = reconcile_one(ports, record, reading, source, pauses, caller).await;
             if let Err(error) = &result {
                 tracing::error!(deployment = %id, alarm = %reading.name, %error, "alarm not handled");
             }
             result
         }
     });
-    let visited: Result<Vec<()>, AppError> = at_most(VISITS_AT_ONCE, visits).await.into_iter().collect();
-    visited.map(|visited| Handled { deployments: visited.len() })
+    let reconciled: Vec<Result<(), AppError>> =
+        stream::iter(reconciliations).buffer_unordered(RECONCILED_AT_ONCE).collect().await;
+    reconciled.into_iter().collect::<Result<(), AppError>>()?;
+    Ok(Handled { deployments: ids.len() })
 }
 
 /// Judges one deployment, or marks its recovery when it is over.
-async fn visit<P: AttendPorts>(
+async fn reconcile_one<P: ReconcilePorts>(
     ports: &P,
     record: Result<Option<Record>, CallError>,
     reading: &AlarmReading,
@@ -70,41 +75,38 @@ async fn visit<P: AttendPorts>(
         Some(record) if record.deployment.phase.is_closed() => recovered(ports, record, reading, source).await,
         Some(record) => {
             let readings = Readings::Event { reading: reading.clone(), source: source.to_owned() };
-            look_after(ports, record, readings, None, pauses, caller).await.map(drop)
+            reconcile_with(ports, record, readings, None, pauses, caller).await.map(drop)
         }
     }
 }
 
 /// After a rollback: the alarm that was its evidence is fine again.
-async fn recovered<P: AttendPorts>(
+async fn recovered<P: DeploymentStore + Telemetry>(
     ports: &P,
     mut record: Record,
     reading: &AlarmReading,
     source: &str,
 ) -> Result<(), AppError> {
-    for _ in 0..RECOVERY_TRIES {
-        let Some(rollback) = recovery(&record, reading) else {
-            return Ok(());
-        };
-        let deployment = &record.deployment;
-        let text = format!("recovered: alarm {} is OK", reading.name);
-        let line = Evidence::new(reading.since, EvidenceKind::Alarm, text).from_source(source);
-        let (cause, trigger) = (rollback.cause, rollback.trigger);
-        let to_recover = rollback.time_to_recover();
-        match ports.commit(deployment, record.version, &[Write::Rollback(rollback), Write::Evidence(line)]).await {
-            Ok(()) => {
-                if let Some(to_recover) = to_recover {
-                    let service = deployment.service.clone();
-                    ports.emit(Metric::Recovered { service, cause, trigger, to_recover });
-                }
-                return Ok(());
-            }
-            Err(error) if error.is(CallErrorKind::Conflict) => match ports.load(&deployment.id).await? {
-                Some(fresh) => record = fresh,
-                None => return Ok(()),
-            },
-            Err(error) => return Err(error.into()),
+    let id = record.deployment.identity.id.clone();
+    let recovered = compare_and_set(&record_of(&id), async |is_again| {
+        if is_again {
+            record = on_record(ports, &id).await?;
         }
+        let Some(rollback) = recovery(&record, reading) else {
+            return Ok(None);
+        };
+        let text = format!("recovered: alarm {} is OK", reading.name);
+        let line = TimelineEntry::new(reading.since, EntryKind::Alarm, text).from_source(source);
+        let writes = [Write::Rollback(rollback.clone()), Write::Entry(line)];
+        ports.commit(&record.deployment, record.version, &writes).await?;
+        Ok(Some(rollback))
+    })
+    .await?;
+    if let Some(rollback) = recovered
+        && let Some(to_recover) = rollback.time_to_recover()
+    {
+        let (cause, trigger) = (rollback.cause, rollback.trigger);
+        ports.emit(OwnMetric::Recovered { service: record.deployment.identity.service, cause, trigger, to_recover });
     }
-    Err(AppError::Contended { id: record.deployment.id, tries: RECOVERY_TRIES })
+    Ok(())
 }

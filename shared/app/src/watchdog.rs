@@ -1,21 +1,21 @@
 //! The hook watchdog: answers for a hook whose run is over without an answer, and for a bake that nobody ended.
 
-use crate::attend::{AttendPorts, attend_record, read_alarms};
 use crate::error::AppError;
 use crate::pause;
-use crate::ports::Policies;
-use crate::register::{Registration, register};
-use snapback_core::deployment::{Lease, Record};
+use crate::ports::{Clock, Controller, DeploymentStore, PauseStore};
+use crate::reconcile::{ReconcilePorts, read_alarms, reconcile_record};
+use crate::register::{RegisterPorts, Registration, register};
 use snapback_core::observed::TargetFacts;
 use snapback_core::pause::in_force;
 use snapback_core::plan::{Caller, Readings};
+use snapback_core::record::{Lease, Record};
 use snapback_core::{DeploymentId, ExecutionId, HookStatus, LifecycleEvent, Trigger};
 
 /// A hook's invocation failed for good: answer for it.
 ///
 /// # Errors
 /// When nothing could be recorded or answered; Lambda calls again.
-pub async fn answer_for_hook<P: AttendPorts + Policies>(
+pub async fn answer_for_hook<P: ReconcilePorts + RegisterPorts + PauseStore>(
     ports: &P,
     id: &DeploymentId,
     execution: &ExecutionId,
@@ -35,30 +35,34 @@ pub async fn answer_for_hook<P: AttendPorts + Policies>(
         Err(error) => return Err(answer_blindly(ports, id, execution, error.into()).await),
     };
     let record = with_lease(ports, record, execution, owner).await?;
-    attend_record(ports, record, Readings::None, &caller).await
+    reconcile_record(ports, record, Readings::None, &caller).await
 }
 
 /// The end of a bake came and went: answer if nobody has.
 ///
 /// # Errors
 /// When the record or CodeDeploy cannot be read; Lambda calls again.
-pub async fn end_bake<P: AttendPorts>(ports: &P, id: &DeploymentId, owner: &str) -> Result<Record, AppError> {
+pub async fn end_bake<P: ReconcilePorts + PauseStore>(
+    ports: &P,
+    id: &DeploymentId,
+    owner: &str,
+) -> Result<Record, AppError> {
     let caller = Caller { trigger: Trigger::Watchdog, owner: owner.to_owned() };
     let Some(record) = ports.load(id).await? else {
         return Err(AppError::Unknown { id: id.clone() });
     };
     let is_open = record.lease(LifecycleEvent::AfterAllowTraffic).is_some_and(|lease| lease.answered.is_none());
     let readings = if is_open && !record.deployment.phase.is_closed() {
-        read_alarms(ports, &record).await
+        read_alarms(ports, &record.alarm_names()).await
     } else {
         Readings::None
     };
-    attend_record(ports, record, readings, &caller).await
+    reconcile_record(ports, record, readings, &caller).await
 }
 
 /// The record cannot be used. Before traffic `Failed` harms nobody, but while everything is paused nothing is refused; afterwards it would undo a version that nobody judged, so
 /// the error is returned and Lambda calls again.
-async fn answer_blindly<P: AttendPorts>(
+async fn answer_blindly<P: Controller + PauseStore>(
     ports: &P,
     id: &DeploymentId,
     execution: &ExecutionId,
@@ -80,7 +84,7 @@ async fn answer_blindly<P: AttendPorts>(
 }
 
 /// The record with a lease for the hook that this execution id belongs to.
-async fn with_lease<P: AttendPorts>(
+async fn with_lease<P: DeploymentStore + Controller + Clock>(
     ports: &P,
     mut record: Record,
     execution: &ExecutionId,
@@ -89,8 +93,8 @@ async fn with_lease<P: AttendPorts>(
     if record.leases.iter().any(|lease| lease.execution_id == *execution) {
         return Ok(record);
     }
-    let id = record.deployment.id.clone();
-    let target = ports.target(&id, Some(&record.deployment.target.name)).await?;
+    let id = record.deployment.identity.id.clone();
+    let target = ports.target(&id, Some(&record.deployment.identity.target)).await?;
     let now = ports.now();
     let lease = Lease {
         event: running_event(target.as_ref()),
@@ -102,8 +106,7 @@ async fn with_lease<P: AttendPorts>(
         answered: None,
     };
     let lease = ports.take_lease(&id, &lease).await?.unwrap_or(lease);
-    record.leases.retain(|known| known.event != lease.event);
-    record.leases.push(lease);
+    record.put_lease(lease);
     Ok(record)
 }
 

@@ -6,10 +6,11 @@ use snapback_app::error::AppError;
 use snapback_app::ports::{CallErrorKind, ProbeAnswer};
 use snapback_app::watchdog::answer_for_hook;
 use snapback_core::alarm::AlarmState;
-use snapback_core::deployment::{EvidenceKind, GoodRevision, RefusedRevision};
 use snapback_core::notice::NoticeKind;
 use snapback_core::observed::Platform;
-use snapback_core::policy::{AtDeadline, RedAlarms, Settings, WithoutEvidence};
+use snapback_core::policy::{AtDeadline, PolicySettings, RedAlarms, WithoutEvidence};
+use snapback_core::record::{GoodRevision, RefusedRevision};
+use snapback_core::timeline::EntryKind;
 use snapback_core::{Cause, DeploymentId, HookStatus, LifecycleEvent, Mode, RevisionId, Timestamp, Trigger};
 use snapback_testkit::{Fault, How, Steps, World, alarm, block_on, policy, run_of};
 use std::time::Duration;
@@ -39,7 +40,7 @@ fn probe(status: u16, ms: u64) -> Result<ProbeAnswer, CallErrorKind> {
     Ok(ProbeAnswer { status: Some(status), error: None, took: Duration::from_millis(ms) })
 }
 
-fn with(change: impl FnOnce(&mut Settings)) -> Settings {
+fn with(change: impl FnOnce(&mut PolicySettings)) -> PolicySettings {
     let mut settings = policy();
     change(&mut settings);
     settings
@@ -174,7 +175,7 @@ fn answers() {
             1,
         ),
         (
-            "a refused revision that is a known good one: the live one is not",
+            "a refused revision that was good before: refused all the same",
             |w| {
                 w.change_history(|h| {
                     h.refused.push(refused(3600));
@@ -183,12 +184,13 @@ fn answers() {
                         revision: Some(revision(2)),
                         version: "2".into(),
                         is_inherited: false,
+                        is_doubtful: false,
                     });
                 });
                 w.set_probe(probe(500, 40));
             },
-            Succeeded,
-            None,
+            Failed,
+            Some(Cause::CheckFailed),
             1,
         ),
     ];
@@ -201,7 +203,7 @@ fn answers() {
         assert_eq!(accepted, *status, "{case}");
         assert!(at.since(began) <= Duration::from_secs(*seconds), "{case}: took {:?}", at.since(began));
         let record = world.record(&id).unwrap_or_else(|| panic!("{case}: not on record"));
-        let refusal = record.deployment.refusal.map(|refusal| (refusal.cause, refusal.trigger));
+        let refusal = record.deployment.refusal().map(|refusal| (refusal.blame.cause, refusal.blame.trigger));
         assert_eq!(refusal, cause.map(|cause| (cause, Trigger::Hook)), "{case}");
         assert_eq!(record.leases[0].answered.map(|(status, _)| status), Some(*status), "{case}");
     }
@@ -224,11 +226,17 @@ fn red_before_is_exempt_and_on_the_record() {
     let (world, id) = waiting(|world| world.set_alarm("checkout-5xx", AlarmState::Alarm));
     run(&world, &id).unwrap();
     let record = world.record(&id).unwrap();
-    let exempt: Vec<&str> =
-        record.deployment.alarms.iter().filter(|alarm| alarm.is_exempt).map(|alarm| alarm.name.as_str()).collect();
+    let exempt: Vec<&str> = record
+        .deployment
+        .observation
+        .alarms
+        .iter()
+        .filter(|alarm| alarm.is_exempt)
+        .map(|alarm| alarm.name.as_str())
+        .collect();
     assert_eq!(exempt, ["checkout-5xx"]);
-    let story = world.story(&id);
-    assert!(story.iter().any(|line| line.text.contains("exempt until it has been OK")), "{story:?}");
+    let timeline = world.timeline(&id);
+    assert!(timeline.iter().any(|line| line.text.contains("exempt until it has been OK")), "{timeline:?}");
 }
 
 #[test]
@@ -295,13 +303,19 @@ fn a_return_is_answered_at_once() {
     world.set_alarm("checkout-5xx", AlarmState::Alarm);
     world.change_history(|history| {
         let at = snapback_testkit::at(0);
-        history.good.push(GoodRevision { at, revision: Some(revision(1)), version: "1".into(), is_inherited: false });
+        history.good.push(GoodRevision {
+            at,
+            revision: Some(revision(1)),
+            version: "1".into(),
+            is_inherited: false,
+            is_doubtful: false,
+        });
     });
     let id = world.deploy("1");
     world.advance(3);
     assert!(matches!(run(&world, &id), Ok(HookEnd::Answered(Succeeded))));
     let record = world.record(&id).unwrap();
-    assert!(record.deployment.is_return);
+    assert!(record.deployment.is_return());
     assert_eq!(world.counts().get("lambda:Invoke"), None, "no checks");
 }
 
@@ -347,7 +361,7 @@ fn probes_that_hang_do_not_outlive_the_deadline() {
 
 #[test]
 fn a_refusal_of_somebody_else_meanwhile_is_kept() {
-    // A person asks for a rollback while the checks run; the checks pass.
+    // A person queries for a rollback while the checks run; the checks pass.
     let (world, id) = waiting(|_| {});
     let recorded = block_on(&world, snapback_app::record_deployment::record_deployment(&world, &id, "recorder"));
     assert!(matches!(recorded, Some(Ok(_))), "{recorded:?}");
@@ -357,7 +371,7 @@ fn a_refusal_of_somebody_else_meanwhile_is_kept() {
         snapback_app::operate::operate(&world, &id, snapback_core::deployment::Verb::RollBack, "ann", "because"),
     );
     drop(order);
-    world.mend_calls("codedeploy:");
+    world.fix_calls("codedeploy:");
     let end = run(&world, &id);
     assert!(matches!(end, Ok(HookEnd::Answered(Failed))), "{end:?}");
 }
@@ -376,7 +390,7 @@ fn an_answer_of_the_watchdog_during_the_checks_stands() {
     assert_eq!(answer(&world, &id).map(|(status, _)| status), Some(Failed));
     let lease = world.leases(&id).remove(0);
     assert_eq!(lease.answered.map(|(status, _)| status), Some(Failed), "the late result does not replace it");
-    assert!(world.story(&id).iter().any(|line| line.kind == EvidenceKind::Check), "what the checks saw is told");
+    assert!(world.timeline(&id).iter().any(|line| line.kind == EntryKind::Check), "what the checks saw is told");
 }
 
 #[test]

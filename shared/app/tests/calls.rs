@@ -8,7 +8,7 @@ use snapback_app::handle_alarm::handle_alarm;
 use snapback_app::record_deployment::record_deployment;
 use snapback_app::sweep::{Memory, sweep};
 use snapback_app::watchdog::answer_for_hook;
-use snapback_core::alarm::AlarmState;
+use snapback_core::alarm::{AlarmReading, AlarmState};
 use snapback_core::policy::{AgainstBaseline, SignalPolicy};
 use snapback_core::{DeploymentId, LifecycleEvent, Signal};
 use snapback_testkit::{Play, World, alarm, at, block_on, policy, run_of};
@@ -58,8 +58,19 @@ fn an_alarm_that_rolls_back() {
     let (world, _) = in_shift();
     world.set_alarm("checkout-5xx", AlarmState::Alarm);
     let reading = world.reading("checkout-5xx").unwrap();
+    let reading = AlarmReading { breaching: vec![reading.since], ..reading };
     let made = calls(&world, || block_on(&world, handle_alarm(&world, &reading, "e", "alarm")).unwrap().unwrap());
     assert_eq!(made, ALARM_THAT_ROLLS_BACK);
+}
+
+#[test]
+fn an_alarm_that_may_be_red_by_data_from_before_the_shift_is_read() {
+    let (world, _) = in_shift();
+    world.set_alarm("checkout-5xx", AlarmState::Alarm);
+    let reading = world.reading("checkout-5xx").unwrap();
+    let reading = AlarmReading { breaching: vec![reading.since - Duration::from_secs(600)], ..reading };
+    let made = calls(&world, || block_on(&world, handle_alarm(&world, &reading, "e", "alarm")).unwrap().unwrap());
+    assert_eq!(made, format!("cloudwatch:DescribeAlarms 1, {ALARM_THAT_ROLLS_BACK}"));
 }
 
 #[test]
@@ -114,7 +125,7 @@ fn shifting(count: usize) -> (World, Vec<DeploymentId>) {
 
 #[test]
 fn ticks_of_the_sweep_while_versions_are_compared() {
-    // Buckets end at the full minute: the glance is due at :20, the look at :30, when the next run of the watcher begins too.
+    // Buckets end at the full minute: the count poll is due at :20, the full poll at :30, when the next run of the watcher begins too.
     let (world, _) = shifting(1);
     let mut play = Play::new(&world);
     play.until(at(225));
@@ -122,7 +133,7 @@ fn ticks_of_the_sweep_while_versions_are_compared() {
         ("nothing is new", 235, QUIET_TICK),
         ("the pauses are due", 245, PAUSES_DUE),
         ("nothing is new", 255, QUIET_TICK),
-        ("a glance at the bucket that has ended", 265, GLANCE),
+        ("a count poll of the bucket that has ended", 265, COUNT_POLL),
         ("a new bucket", 275, LOOK),
         ("nothing is new", 285, QUIET_TICK),
     ] {
@@ -154,7 +165,7 @@ fn a_hundred_deployments_share_the_calls_of_cloudwatch() {
 
 const QUIET_TICK: &str = "dynamodb:PutItem 1, dynamodb:Query 1";
 const PAUSES_DUE: &str = "dynamodb:PutItem 1, dynamodb:Query 2";
-const GLANCE: &str = "cloudwatch:GetMetricData 1, dynamodb:PutItem 2, dynamodb:Query 1";
+const COUNT_POLL: &str = "cloudwatch:GetMetricData 1, dynamodb:PutItem 2, dynamodb:Query 1";
 const LOOK: &str = "\
     cloudwatch:DescribeAlarms 1, cloudwatch:GetMetricData 1, codedeploy:GetDeployment 1, codedeploy:GetDeploymentTarget 1, \
     codedeploy:ListDeployments 1, dynamodb:PutItem 1, dynamodb:Query 3, dynamodb:TransactWriteItems 1, lambda:GetAlias 1, \

@@ -1,56 +1,65 @@
-//! Every call of a whole story goes wrong once: the end is the same.
+//! Every call of a whole deployment goes wrong once: the end is the same.
 #![allow(clippy::panic, clippy::expect_used, reason = "a test helper may panic")]
 
 use snapback_app::ports::CallErrorKind;
 use snapback_core::notice::NoticeKind;
 use snapback_core::policy::{AgainstBaseline, SignalPolicy};
 use snapback_core::{DeploymentId, Outcome, Signal};
-use snapback_testkit::{Bad, Fault, How, Play, Quality, Rules, World, alarm, broken_promises, policy};
+use snapback_testkit::{
+    Bad, Fault, How, Play, Quality, Rules, SimulatedPlatform, World, alarm, broken_promises, policy,
+};
 use std::time::Duration;
 
-/// A story with one thing that goes wrong, and how it must end.
-struct Story {
+/// A plot with one thing that goes wrong, and how it must end.
+struct Plot {
     name: &'static str,
     bad: fn(&World),
     /// The right end, then those that are right when a call failed once.
     outcomes: &'static [Outcome],
+    /// The right end where nothing can be refused before traffic.
+    without_gate: &'static [Outcome],
     /// What a dead function may lead to instead.
     else_allowed: &'static [Outcome],
 }
 
-const STORIES: [Story; 7] = [
-    Story {
+static PLOTS: [Plot; 7] = [
+    Plot {
         name: "healthy",
         bad: |_| {},
         outcomes: &[Outcome::Promoted],
+        without_gate: &[Outcome::Promoted],
         else_allowed: &[Outcome::RefusedBeforeTraffic],
     },
-    Story {
+    Plot {
         name: "bad in shift",
         bad: |world| world.set_bad(Bad::new("2", "checkout-5xx", 25)),
         // An alarm event that failed comes again after a minute; by then all traffic has moved.
         outcomes: &[Outcome::RolledBackInShift, Outcome::RolledBackInBake],
+        without_gate: &[Outcome::RolledBackInShift, Outcome::RolledBackInBake],
         else_allowed: &[Outcome::RefusedBeforeTraffic],
     },
-    Story {
+    Plot {
         name: "bad in bake",
         bad: |world| world.set_bad(Bad::new("2", "checkout-p99", 100)),
         outcomes: &[Outcome::RolledBackInBake],
+        without_gate: &[Outcome::RolledBackInBake],
         else_allowed: &[Outcome::RefusedBeforeTraffic],
     },
-    Story {
+    Plot {
         name: "a probe fails",
         bad: |world| world.set_probe(Err(CallErrorKind::NotFound)),
         outcomes: &[Outcome::RefusedBeforeTraffic],
+        without_gate: &[Outcome::Promoted],
         else_allowed: &[],
     },
-    Story {
+    Plot {
         name: "compared, healthy",
         bad: |world| compare(world, 180),
         outcomes: &[Outcome::Promoted],
+        without_gate: &[Outcome::Promoted],
         else_allowed: &[Outcome::RefusedBeforeTraffic],
     },
-    Story {
+    Plot {
         name: "compared, bad in shift",
         bad: |world| {
             compare(world, 180);
@@ -58,15 +67,17 @@ const STORIES: [Story; 7] = [
         },
         // A minute's delay is enough for all traffic to move.
         outcomes: &[Outcome::RolledBackInShift, Outcome::RolledBackInBake],
+        without_gate: &[Outcome::RolledBackInShift, Outcome::RolledBackInBake],
         else_allowed: &[Outcome::RefusedBeforeTraffic],
     },
-    Story {
+    Plot {
         name: "compared, bad in bake",
         bad: |world| {
             compare(world, 60);
             world.set_quality("2", 65, Quality { errors: 0.3, ..Quality::default() });
         },
         outcomes: &[Outcome::RolledBackInBake],
+        without_gate: &[Outcome::RolledBackInBake],
         else_allowed: &[Outcome::RefusedBeforeTraffic],
     },
 ];
@@ -85,10 +96,17 @@ fn compare(world: &World, shift_s: u64) {
     world.set_group(|group| group.shift = vec![(Duration::ZERO, 0.1), (Duration::from_secs(shift_s), 1.0)]);
 }
 
-fn play(story: &Story, fault: Option<Fault>) -> (World, DeploymentId, bool) {
-    let world = World::new();
+impl Plot {
+    /// The right end on a platform, then those that are right when a call failed once.
+    fn ends(&self, runs_on: SimulatedPlatform) -> &'static [Outcome] {
+        if runs_on.capabilities().gates_before_traffic { self.outcomes } else { self.without_gate }
+    }
+}
+
+fn play(plot: &Plot, runs_on: SimulatedPlatform, fault: Option<Fault>) -> (World, DeploymentId, bool) {
+    let world = World::on(runs_on, 0);
     world.set_policy(policy());
-    (story.bad)(&world);
+    (plot.bad)(&world);
     if let Some(fault) = fault {
         world.add_fault(fault);
     }
@@ -97,31 +115,37 @@ fn play(story: &Story, fault: Option<Fault>) -> (World, DeploymentId, bool) {
     (world, id, is_quiet)
 }
 
+/// Each plot on each platform.
+fn everywhere() -> impl Iterator<Item = (&'static Plot, SimulatedPlatform)> {
+    PLOTS.iter().flat_map(|plot| SimulatedPlatform::ALL.map(|runs_on| (plot, runs_on)))
+}
+
 #[test]
 fn stories_end_as_told() {
-    for story in &STORIES {
-        let (world, id, is_quiet) = play(story, None);
+    for (plot, runs_on) in everywhere() {
+        let (world, id, is_quiet) = play(plot, runs_on, None);
         let outcome = world.outcome(&id);
-        let told: Vec<String> = world.story(&id).into_iter().map(|line| format!("{} {}", line.at, line.text)).collect();
-        assert!(is_quiet, "{}: {told:#?}", story.name);
-        assert!(outcome.as_ref() == story.outcomes.first(), "{}: {outcome:?} {told:#?}", story.name);
+        let told: Vec<String> =
+            world.timeline(&id).into_iter().map(|line| format!("{} {}", line.at, line.text)).collect();
+        assert!(is_quiet, "{}: {told:#?}", plot.name);
+        assert!(outcome.as_ref() == plot.ends(runs_on).first(), "{} {runs_on:?}: {outcome:?} {told:#?}", plot.name);
         let strict = Rules { in_time: true, may_notify_twice: false, may_fail_to_undo: false };
-        assert_eq!(broken_promises(&world, strict), Vec::<String>::new(), "{}: {told:#?}", story.name);
+        assert_eq!(broken_promises(&world, strict), Vec::<String>::new(), "{}: {told:#?}", plot.name);
     }
 }
 
 fn every_call(how: How) {
-    for story in &STORIES {
-        let (world, _, _) = play(story, None);
+    for (plot, runs_on) in everywhere() {
+        let (world, _, _) = play(plot, runs_on, None);
         let calls = world.calls();
         let mut wrong = Vec::new();
         for n in 1..=calls {
-            let (world, id, is_quiet) = play(story, Some(Fault { at: n, how }));
+            let (world, id, is_quiet) = play(plot, runs_on, Some(Fault { at: n, how }));
             let outcome = world.outcome(&id);
             let call = world.faulted().unwrap_or("none");
             let has_died = matches!(how, How::CrashBefore | How::CrashAfter);
             let is_right = outcome.is_some_and(|outcome| {
-                story.outcomes.contains(&outcome) || (has_died && story.else_allowed.contains(&outcome))
+                plot.ends(runs_on).contains(&outcome) || (has_died && plot.else_allowed.contains(&outcome))
             });
             // The sender died, or did not hear that SNS took the message.
             let may_notify_twice = match how {
@@ -144,7 +168,13 @@ fn every_call(how: How) {
                 wrong.push(format!("call {n} ({call}): {}", broken.join("; ")));
             }
         }
-        assert!(wrong.is_empty(), "{} with {how:?}, {} of {calls}:\n{}", story.name, wrong.len(), wrong.join("\n"));
+        assert!(
+            wrong.is_empty(),
+            "{} on {runs_on:?} with {how:?}, {} of {calls}:\n{}",
+            plot.name,
+            wrong.len(),
+            wrong.join("\n")
+        );
     }
 }
 

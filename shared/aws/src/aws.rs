@@ -1,9 +1,8 @@
 //! One value with all clients.
 
 use crate::clock::SystemClock;
-use crate::config::{
-    ConfigError, Environment, ProcessEnvironment, Service, Settings, endpoint_is_loopback, function_config,
-};
+use crate::config::{ConfigError, Service, Settings, endpoint_is_loopback, function_config};
+use crate::environment::{Environment, ProcessEnvironment};
 use aws_types::SdkConfig;
 use snapback_app::ports::Clock;
 use snapback_core::Timestamp;
@@ -25,15 +24,15 @@ pub struct Aws {
     #[cfg(feature = "lambda")]
     pub(crate) lambda: aws_sdk_lambda::Client,
     #[cfg(feature = "scheduler")]
-    pub(crate) scheduler: Late<aws_sdk_scheduler::Client>,
+    pub(crate) scheduler: LazyClient<aws_sdk_scheduler::Client>,
     #[cfg(feature = "sns")]
-    pub(crate) sns: Late<aws_sdk_sns::Client>,
+    pub(crate) sns: LazyClient<aws_sdk_sns::Client>,
     #[cfg(feature = "ssm")]
     pub(crate) ssm: aws_sdk_ssm::Client,
     pub(crate) settings: Settings,
     pub(crate) services: Vec<Service>,
     /// Name of the running function; empty elsewhere.
-    #[cfg(feature = "lambda")]
+    #[cfg(any(feature = "lambda", feature = "cloudwatch"))]
     pub(crate) own_function: String,
     #[cfg(feature = "lambda")]
     pub(crate) allows_loopback_probes: bool,
@@ -41,7 +40,7 @@ pub struct Aws {
 
 /// A client that is made when it is first used, because most runs do without it.
 #[cfg(any(feature = "scheduler", feature = "sns"))]
-pub(crate) type Late<Client> = Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send + Sync>>>;
+pub(crate) type LazyClient<Client> = Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send + Sync>>>;
 
 #[cfg(any(
     feature = "codedeploy",
@@ -130,7 +129,7 @@ impl Aws {
             ssm: client!(aws_sdk_ssm, config, endpoint, Service::Ssm),
             settings,
             services: services.to_vec(),
-            #[cfg(feature = "lambda")]
+            #[cfg(any(feature = "lambda", feature = "cloudwatch"))]
             own_function: own_function.unwrap_or_default(),
             #[cfg(feature = "lambda")]
             allows_loopback_probes,

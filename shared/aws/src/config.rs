@@ -1,7 +1,8 @@
 //! The SDK's configuration, made by hand for functions: no file, no metadata service and no certificate store is read, so
 //! that a cold start costs milliseconds.
 
-use crate::http_client;
+use crate::environment::Environment;
+use crate::http_client::{self, TlsError};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
@@ -41,18 +42,9 @@ pub enum ConfigError {
         /// The feature.
         service: &'static str,
     },
-    /// The TLS settings were refused.
-    #[error("the TLS settings were refused: {0}")]
-    Tls(String),
-    /// The file of further certificates cannot be read.
-    #[cfg(feature = "extra-roots")]
-    #[error("reading the certificates in {path} (SNAPBACK_EXTRA_ROOTS): {why}")]
-    ExtraRoots {
-        /// The file.
-        path: String,
-        /// The system's error.
-        why: String,
-    },
+    /// There is no TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A service that a function calls.
@@ -182,22 +174,6 @@ const fn needs(service: Service) -> &'static [&'static str] {
     }
 }
 
-/// Environment variables, or a table of them in a test.
-pub trait Environment {
-    /// The value of `name`; `None` when it is missing or empty.
-    fn get(&self, name: &str) -> Option<String>;
-}
-
-/// The variables of this process.
-#[derive(Debug, Clone, Copy)]
-pub struct ProcessEnvironment;
-
-impl Environment for ProcessEnvironment {
-    fn get(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok().filter(|value| !value.is_empty())
-    }
-}
-
 /// The SDK configuration of a function: Region and credentials from Lambda's variables, pinned roots, our time-outs.
 ///
 /// # Errors
@@ -249,7 +225,7 @@ pub async fn operator_config(profile: Option<String>, region: Option<String>) ->
     Ok(loader.load().await)
 }
 
-/// Whether `AWS_ENDPOINT_URL` points at this machine, as it does on a rehearsal's stage.
+/// Whether `AWS_ENDPOINT_URL` points at this machine, as it does in a rehearsal.
 #[must_use]
 pub fn endpoint_is_loopback(env: &impl Environment) -> bool {
     let Some(url) = env.get("AWS_ENDPOINT_URL").and_then(|text| url::Url::parse(&text).ok()) else {

@@ -4,6 +4,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use snapback_app::ports::{CallError, CallErrorKind};
+use snapback_http::chain;
 use std::error::Error;
 
 /// Words in error codes that mean: no permission. Signature and token errors are among them, because repeating the call
@@ -109,19 +110,16 @@ pub fn not_set(call: &'static str, name: &str) -> CallError {
     )
 }
 
-/// The error with all its causes, outermost first, each text once.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
-        cause = inner.source();
+/// An answer, or `None` where what was asked for does not exist.
+///
+/// # Errors
+/// All but [`CallErrorKind::NotFound`].
+pub fn found<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is(CallErrorKind::NotFound) => Ok(None),
+        Err(error) => Err(error),
     }
-    texts.join(": ")
 }
 
 fn describe(code: Option<&str>, message: Option<&str>, status: u16) -> String {

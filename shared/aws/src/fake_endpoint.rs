@@ -1,6 +1,6 @@
 //! An endpoint on loopback for tests: each request is answered by a closure, and remembered.
 
-use crate::config::Environment;
+use crate::environment::Environment;
 use crate::{Aws, Service};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

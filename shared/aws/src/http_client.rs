@@ -8,7 +8,7 @@
 //! answer after [`FIRST_TRY`]; whichever answers first counts. A host that is only slow keeps its connections, otherwise all are
 //! given up. Only requests that may come twice are treated so; every path of ours begins with one.
 
-use crate::config::{ConfigError, Environment};
+use crate::environment::Environment;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
@@ -44,6 +44,23 @@ pub const ROOTS: [(&str, &str); 5] = [
     ("Starfield Services Root Certificate Authority - G2", include_str!("../roots/starfield-services-root-g2.pem")),
 ];
 
+/// Why there is no client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsError {
+    /// The TLS settings were refused.
+    #[error("the TLS settings were refused: {0}")]
+    Settings(String),
+    /// The file of further certificates cannot be read.
+    #[cfg(feature = "extra-roots")]
+    #[error("reading the certificates in {path} (SNAPBACK_EXTRA_ROOTS): {why}")]
+    ExtraRoots {
+        /// The file.
+        path: String,
+        /// The system's error.
+        why: String,
+    },
+}
+
 /// The client of a function.
 ///
 /// # Errors
@@ -52,7 +69,7 @@ pub const ROOTS: [(&str, &str); 5] = [
     not(feature = "extra-roots"),
     expect(unused_variables, reason = "a package that is shipped has one trust store")
 )]
-pub fn of_function(env: &impl Environment) -> Result<SharedHttpClient, ConfigError> {
+pub fn of_function(env: &impl Environment) -> Result<SharedHttpClient, TlsError> {
     let store = trust_store();
     #[cfg(feature = "extra-roots")]
     let store = with_extra_roots(store, env)?;
@@ -64,7 +81,7 @@ pub fn of_function(env: &impl Environment) -> Result<SharedHttpClient, ConfigErr
 /// # Errors
 /// When the TLS settings are refused.
 #[cfg(feature = "operator")]
-pub fn of_operator() -> Result<SharedHttpClient, ConfigError> {
+pub fn of_operator() -> Result<SharedHttpClient, TlsError> {
     Ok(pool(&tls(TrustStore::default())?))
 }
 
@@ -79,18 +96,18 @@ fn trust_store() -> TrustStore {
 }
 
 #[cfg(feature = "extra-roots")]
-fn with_extra_roots(store: TrustStore, env: &impl Environment) -> Result<TrustStore, ConfigError> {
+fn with_extra_roots(store: TrustStore, env: &impl Environment) -> Result<TrustStore, TlsError> {
     let Some(path) = env.get("SNAPBACK_EXTRA_ROOTS") else {
         return Ok(store);
     };
     match std::fs::read(&path) {
         Ok(pem) => Ok(store.with_pem_certificate(pem)),
-        Err(error) => Err(ConfigError::ExtraRoots { path, why: error.to_string() }),
+        Err(error) => Err(TlsError::ExtraRoots { path, why: error.to_string() }),
     }
 }
 
-fn tls(store: TrustStore) -> Result<TlsContext, ConfigError> {
-    TlsContext::builder().with_trust_store(store).build().map_err(|error| ConfigError::Tls(error.to_string()))
+fn tls(store: TrustStore) -> Result<TlsContext, TlsError> {
+    TlsContext::builder().with_trust_store(store).build().map_err(|error| TlsError::Settings(error.to_string()))
 }
 
 /// The SDK's client, with no connection yet.
@@ -327,11 +344,15 @@ mod tests {
         assert_eq!(host_of("no url"), "no url");
     }
 
-    /// The SDK tries once here and has no time-out, so nothing else would end the wait or mend the error.
+    /// The SDK tries once here and has no time-out, so nothing else would end the wait or fix the error.
     #[cfg(feature = "dynamodb")]
     #[tokio::test]
     async fn a_quiet_connection_may_be_dead_closed_or_slow() {
-        use crate::fake_endpoint::{FunctionEnvironment, Second, forgetful};
+        use crate::fake_endpoint::{Second, forgetful};
+        use aws_credential_types::Credentials;
+        use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
+        use aws_smithy_types::retry::RetryConfig;
+        use aws_smithy_types::timeout::TimeoutConfig;
         // (what becomes of the second request, connection of each request: two quiet ones, and one after them)
         let table = [
             (Second::Swallow, vec![0, 0, 1, 1]),
@@ -340,14 +361,18 @@ mod tests {
         ];
         for (second, expected) in table {
             let (endpoint, seen) = forgetful(second);
-            let env = FunctionEnvironment { endpoint, table: "snapback".to_owned() };
             let wakeful = WakefulClient::new(tls(trust_store()).unwrap(), Duration::ZERO, Duration::from_millis(50));
             let shared = Arc::clone(&wakeful.shared);
-            let config = crate::config::function_config(&env).unwrap().into_builder();
-            let config = config.http_client(SharedHttpClient::new(wakeful));
-            let config = config.timeout_config(aws_smithy_types::timeout::TimeoutConfig::disabled());
-            let config = config.retry_config(aws_smithy_types::retry::RetryConfig::disabled()).build();
-            let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+            let config = aws_sdk_dynamodb::Config::builder()
+                .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::v2026_01_12())
+                .region(aws_types::region::Region::new("eu-central-1"))
+                .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"))
+                .endpoint_url(endpoint)
+                .http_client(SharedHttpClient::new(wakeful))
+                .timeout_config(TimeoutConfig::disabled())
+                .retry_config(RetryConfig::disabled())
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+            let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
             for turn in 0..3 {
                 if turn == 2 {
                     // The next one is not quiet any more.

@@ -1,24 +1,19 @@
 //! What `snapback doctor` reads of an account, beyond the ports: settings as they are written, not as a decision needs them.
 
-use crate::codedeploy::BATCH;
-use crate::error::{call_error, not_understood};
-use crate::{Aws, cloudwatch};
-use aws_sdk_cloudwatch::types::{
-    AlarmType, CompositeAlarm, Dimension, LogAlarm, Metric, MetricAlarm, MetricDataQuery, MetricStat, StateValue,
-};
-use aws_smithy_types::DateTime;
+use crate::cloudwatch::{AlarmError, AnyAlarm};
+use crate::codedeploy::{BATCH_GET, deployment_facts};
+use crate::error::{call_error, found, not_understood};
+use crate::lambda::timeout;
+use crate::{Aws, measurements};
+use aws_sdk_cloudwatch::types::{CompositeAlarm, Dimension, MetricAlarm, MetricDataQuery};
 use serde_json::{Map, Value, json};
-use snapback_app::ports::{CallError, CallErrorKind};
+use snapback_app::ports::CallError;
 use snapback_core::alarm::AlarmState;
 use snapback_core::observed::{DeploymentFacts, Platform};
 use snapback_core::{AlarmName, GroupRef, Timestamp};
+use snapback_judge::series::Window;
 use std::time::Duration;
 
-const DESCRIBE: &str = "cloudwatch:DescribeAlarms";
-const GET_DATA: &str = "cloudwatch:GetMetricData";
-const GET_GROUP: &str = "codedeploy:GetDeploymentGroup";
-const BATCH_GET: &str = "codedeploy:BatchGetDeployments";
-const GET_CONFIGURATION: &str = "lambda:GetFunctionConfiguration";
 const GET_INVOKE_CONFIG: &str = "lambda:GetFunctionEventInvokeConfig";
 const GET_POLICY: &str = "lambda:GetPolicy";
 /// Whom a rule of EventBridge calls as.
@@ -26,8 +21,6 @@ const EVENTS: &str = "events.amazonaws.com";
 /// How far back deployments are looked for: a month, and when there were none a year.
 const HISTORY_DAYS: [i64; 2] = [30, 365];
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Pages of a list that are read.
-const MAX_PAGES: usize = 10;
 
 /// An alarm with its definition.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +73,7 @@ pub struct FunctionSettings {
 
 /// A series of CloudWatch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Series {
+pub struct InspectedSeries {
     /// Namespace.
     pub namespace: &'static str,
     /// Name of the metric.
@@ -99,33 +92,7 @@ impl Aws {
     /// # Errors
     /// When CloudWatch refuses the call or cannot be reached, or an answer cannot be understood.
     pub async fn alarm_definitions(&self, names: &[AlarmName]) -> Result<Vec<AlarmDefinition>, CallError> {
-        let mut found = Vec::with_capacity(names.len());
-        for names in names.chunks(cloudwatch::NAMES_PER_CALL) {
-            let on = || names.first().map(ToString::to_string).unwrap_or_default();
-            let words: Vec<String> = names.iter().map(|name| name.as_str().to_owned()).collect();
-            let mut token = None;
-            for page in 0.. {
-                if page == MAX_PAGES {
-                    return Err(not_understood(DESCRIBE, on(), format!("more than {MAX_PAGES} pages")));
-                }
-                let request = self.cloudwatch.describe_alarms().set_alarm_names(Some(words.clone()));
-                let request = request.alarm_types(AlarmType::CompositeAlarm).alarm_types(AlarmType::MetricAlarm);
-                let request = request.alarm_types(AlarmType::LogAlarm);
-                let answer = request.set_next_token(token).send().await;
-                let answer = answer.map_err(|error| call_error(DESCRIBE, on(), &error))?;
-                let metric = answer.metric_alarms().iter().map(metric_alarm);
-                let composite = answer.composite_alarms().iter().map(composite_alarm);
-                let log = answer.log_alarms().iter().map(log_alarm);
-                for alarm in metric.chain(composite).chain(log) {
-                    found.push(alarm.map_err(|what| not_understood(DESCRIBE, on(), what))?);
-                }
-                token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-                if token.is_none() {
-                    break;
-                }
-            }
-        }
-        Ok(found)
+        self.describe_alarms(names, definition).await
     }
 
     /// A deployment group as it is written.
@@ -133,11 +100,7 @@ impl Aws {
     /// # Errors
     /// When there is none, or CodeDeploy refuses the call or cannot be reached.
     pub async fn group_settings(&self, group: &GroupRef) -> Result<GroupSettings, CallError> {
-        let request = self.codedeploy.get_deployment_group();
-        let request = request.application_name(group.application()).deployment_group_name(group.group());
-        let answer = request.send().await.map_err(|error| call_error(GET_GROUP, group, &error))?;
-        let info = answer.deployment_group_info();
-        let info = info.ok_or_else(|| not_understood(GET_GROUP, group, "no deploymentGroupInfo"))?;
+        let info = self.group_info(group).await?;
         let rollback = info.auto_rollback_configuration().filter(|rollback| rollback.enabled());
         let events = rollback.map(|rollback| rollback.events().iter().map(|event| event.as_str().to_owned()).collect());
         let alarms = info.alarm_configuration();
@@ -177,15 +140,9 @@ impl Aws {
                 break;
             }
         }
-        let mut facts = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(BATCH) {
-            let request = self.codedeploy.batch_get_deployments().set_deployment_ids(Some(ids.to_vec()));
-            let answer = request.send().await.map_err(|error| call_error(BATCH_GET, group, &error))?;
-            for info in answer.deployments_info() {
-                let known = crate::codedeploy::deployment_facts(info);
-                facts.push(known.map_err(|what| not_understood(BATCH_GET, group, what))?);
-            }
-        }
+        let infos = self.deployment_infos(&ids).await?;
+        let facts = infos.iter().map(deployment_facts).collect::<Result<Vec<_>, _>>();
+        let mut facts = facts.map_err(|what| not_understood(BATCH_GET, group, what))?;
         facts.sort_by_key(|facts| std::cmp::Reverse(facts.created_at));
         Ok(facts)
     }
@@ -197,8 +154,7 @@ impl Aws {
     /// # Errors
     /// When Lambda refuses a call or cannot be reached.
     pub async fn function_settings(&self, name: &str) -> Result<Option<FunctionSettings>, CallError> {
-        let answer = self.lambda.get_function_configuration().function_name(name).send().await;
-        let Some(configuration) = found(answer.map_err(|error| call_error(GET_CONFIGURATION, name, &error)))? else {
+        let Some(configuration) = found(self.configuration(name, None).await)? else {
             return Ok(None);
         };
         let answer = self.lambda.get_function_event_invoke_config().function_name(name).send().await;
@@ -210,7 +166,7 @@ impl Aws {
         let seconds = |seconds: i32| u64::try_from(seconds).ok().map(Duration::from_secs);
         Ok(Some(FunctionSettings {
             arn: configuration.function_arn().unwrap_or(name).to_owned(),
-            timeout: configuration.timeout().and_then(seconds),
+            timeout: timeout(&configuration),
             retries: calls.and_then(|calls| u32::try_from(calls.maximum_retry_attempts()?).ok()),
             event_age: calls.and_then(|calls| seconds(calls.maximum_event_age_in_seconds()?)),
             has_destination: is_set(on_failure) || is_set(queue),
@@ -237,54 +193,51 @@ impl Aws {
         Ok(statements.is_some_and(|statements| statements.iter().any(is_events)))
     }
 
-    /// The values of a series in the time `over` before `now`, one for each period with data.
+    /// The values of a series in the time `over` before `now`, oldest first, one for each period with data.
     ///
     /// # Errors
-    /// When CloudWatch refuses the call or cannot be reached, or does not give all values.
-    pub async fn values(&self, series: &Series, now: Timestamp, over: Duration) -> Result<Vec<f64>, CallError> {
-        let dimension = |(name, value): &(&str, String)| Dimension::builder().name(*name).value(value).build();
-        let metric = Metric::builder()
-            .namespace(series.namespace)
-            .metric_name(series.metric)
-            .set_dimensions(Some(series.dimensions.iter().map(dimension).collect()))
-            .build();
-        let period = i32::try_from(series.period.as_secs()).unwrap_or(i32::MAX);
-        let stat = MetricStat::builder().metric(metric).period(period).stat(series.stat).build();
-        let query = MetricDataQuery::builder().id("series").metric_stat(stat).build();
-        let over_ms = i64::try_from(over.as_millis()).unwrap_or(i64::MAX);
-        let from = DateTime::from_millis(now.ms().saturating_sub(over_ms));
+    /// When CloudWatch refuses the call or cannot be reached, or does not give all values, as with a part of the data or without the permission.
+    pub async fn values(
+        &self,
+        series: &InspectedSeries,
+        now: Timestamp,
+        over: Duration,
+    ) -> Result<Vec<f64>, CallError> {
+        let window = Window { from: now - over, to: now, period: series.period };
+        let metric = measurements::CloudWatchSeries {
+            namespace: series.namespace.to_owned(),
+            name: series.metric.to_owned(),
+            dimensions: series.dimensions.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            statistic: series.stat.to_owned(),
+        };
         let mut values = Vec::new();
-        let mut token = None;
-        for _ in 0..MAX_PAGES {
-            let request = self.cloudwatch.get_metric_data().metric_data_queries(query.clone());
-            let request = request.start_time(from).end_time(DateTime::from_millis(now.ms())).set_next_token(token);
-            let answer = request.send().await.map_err(|error| call_error(GET_DATA, series.metric, &error))?;
-            for result in answer.metric_data_results() {
-                let status = result.status_code().map(|status| status.as_str()).unwrap_or_default();
-                if !matches!(status, "Complete" | "PartialData") {
-                    return Err(not_understood(GET_DATA, series.metric, format!("status `{status}`")));
-                }
-                values.extend_from_slice(result.values());
-            }
-            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if token.is_none() {
-                return Ok(values);
-            }
+        for answer in self.metric_data(window, &[metric], series.metric).await? {
+            let points = answer.map_err(|why| not_understood(measurements::GET, series.metric, why))?;
+            values.extend(points.into_values());
         }
-        Err(not_understood(GET_DATA, series.metric, format!("more than {MAX_PAGES} pages")))
+        Ok(values)
     }
 }
 
-/// An answer, or `None` where what was asked for does not exist.
-fn found<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.is(CallErrorKind::NotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
+fn definition(alarm: AnyAlarm<'_>) -> Result<AlarmDefinition, AlarmError> {
+    let raw = alarm.state();
+    let (name, state, since) = raw.known()?;
+    let (is_composite, properties) = match alarm {
+        AnyAlarm::Metric(alarm) => (false, metric_alarm(alarm)),
+        AnyAlarm::Composite(alarm) => (true, composite_alarm(alarm)),
+        AnyAlarm::Log(_) => (true, [("AlarmName".to_owned(), name.into())].into_iter().collect()),
+    };
+    Ok(AlarmDefinition {
+        name: name.to_owned(),
+        arn: raw.arn.unwrap_or(name).to_owned(),
+        state,
+        since,
+        is_composite,
+        properties: Value::Object(properties),
+    })
 }
 
-fn metric_alarm(alarm: &MetricAlarm) -> Result<AlarmDefinition, String> {
+fn metric_alarm(alarm: &MetricAlarm) -> Map<String, Value> {
     let mut properties = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -313,49 +266,16 @@ fn metric_alarm(alarm: &MetricAlarm) -> Result<AlarmDefinition, String> {
     if !alarm.metrics().is_empty() {
         set("Metrics", Some(alarm.metrics().iter().map(query).collect()));
     }
-    let since = alarm.state_transitioned_timestamp().or(alarm.state_updated_timestamp());
-    definition(alarm.alarm_name(), alarm.alarm_arn(), alarm.state_value(), since, properties, false)
+    properties
 }
 
-fn composite_alarm(alarm: &CompositeAlarm) -> Result<AlarmDefinition, String> {
+fn composite_alarm(alarm: &CompositeAlarm) -> Map<String, Value> {
     let mut properties = Map::new();
-    let name = alarm.alarm_name();
-    properties.extend(name.map(|name| ("AlarmName".to_owned(), name.into())));
+    properties.extend(alarm.alarm_name().map(|name| ("AlarmName".to_owned(), name.into())));
     properties.extend(alarm.alarm_rule().map(|rule| ("AlarmRule".to_owned(), rule.into())));
     properties.extend(alarm.actions_enabled().map(|enabled| ("ActionsEnabled".to_owned(), enabled.into())));
     properties.insert("AlarmActions".to_owned(), json!(alarm.alarm_actions()));
-    let since = alarm.state_transitioned_timestamp().or(alarm.state_updated_timestamp());
-    definition(name, alarm.alarm_arn(), alarm.state_value(), since, properties, true)
-}
-
-fn log_alarm(alarm: &LogAlarm) -> Result<AlarmDefinition, String> {
-    let name = alarm.alarm_name();
-    let properties = name.map(|name| ("AlarmName".to_owned(), name.into())).into_iter().collect();
-    let since = alarm.state_transitioned_timestamp().or(alarm.state_updated_timestamp());
-    definition(name, alarm.alarm_arn(), alarm.state_value(), since, properties, true)
-}
-
-fn definition(
-    name: Option<&str>,
-    arn: Option<&str>,
-    state: Option<&StateValue>,
-    since: Option<&DateTime>,
-    properties: Map<String, Value>,
-    is_composite: bool,
-) -> Result<AlarmDefinition, String> {
-    let name = name.ok_or("an alarm without a name")?;
-    let word = state.map(|state| state.as_str()).unwrap_or_default();
-    let state = AlarmState::parse(word).ok_or_else(|| format!("alarm `{name}` has the unknown state `{word}`"))?;
-    let since = since.and_then(|time| (*time).to_millis().ok());
-    let since = since.ok_or_else(|| format!("alarm `{name}` does not say since when it is {word}"))?;
-    Ok(AlarmDefinition {
-        name: name.to_owned(),
-        arn: arn.unwrap_or(name).to_owned(),
-        state,
-        since: Timestamp::from_ms(since),
-        is_composite,
-        properties: Value::Object(properties),
-    })
+    properties
 }
 
 fn dimensions(dimensions: &[Dimension]) -> Value {
@@ -388,8 +308,14 @@ fn query(query: &MetricDataQuery) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Service;
+    use crate::codedeploy::BATCH;
     use crate::fake_endpoint::{Asked, FakeEndpoint};
-    use aws_sdk_cloudwatch::types::{ComparisonOperator, Statistic};
+    use crate::fake_metrics::{AT_S, error, none, page, result};
+    use aws_sdk_cloudwatch::types::{ComparisonOperator, Metric, MetricStat, StateValue, Statistic};
+    use aws_smithy_types::DateTime;
+    use snapback_app::ports::CallErrorKind;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]
     async fn the_order_in_which_deployments_are_listed_does_not_matter() {
@@ -443,6 +369,33 @@ mod tests {
         assert_eq!(found[0].id.as_str(), "d-000000030", "the newest, which is listed last");
     }
 
+    #[tokio::test]
+    async fn only_a_complete_series_has_values() {
+        let series = InspectedSeries {
+            namespace: "AWS/Lambda",
+            metric: "Invocations",
+            dimensions: vec![("FunctionName", "snapback-watcher".to_owned())],
+            stat: "Sum",
+            period: Duration::from_secs(60),
+        };
+        let values = async |pages: Vec<(u16, Vec<u8>)>| {
+            let next = AtomicUsize::new(0);
+            let endpoint = FakeEndpoint::start_cbor(move |_| pages[next.fetch_add(1, Ordering::Relaxed)].clone());
+            let now = Timestamp::from_ms(AT_S * 1000) + Duration::from_secs(120);
+            endpoint.aws(&[Service::CloudWatch]).values(&series, now, Duration::from_secs(120)).await
+        };
+        let first = || page(vec![result("m0", "PartialData", 1.0, 0)], Some("page2"));
+        let whole = values(vec![first(), page(vec![result("m0", "Complete", 2.0, 1)], None)]).await.unwrap();
+        assert_eq!(whole, [1.0, 2.0]);
+        assert_eq!(values(vec![page(vec![none("m0")], None)]).await.unwrap(), [0.0; 0], "no data is an answer");
+        for status in ["PartialData", "Forbidden", "InternalError"] {
+            let error = values(vec![first(), page(vec![result("m0", status, 2.0, 1)], None)]).await.unwrap_err();
+            assert!(error.message.contains(status), "{error}");
+        }
+        assert!(values(vec![page(vec![], None)]).await.is_err(), "silence is none");
+        assert!(values(vec![error(403, "AccessDeniedException")]).await.unwrap_err().is(CallErrorKind::Denied));
+    }
+
     #[test]
     fn definitions_have_the_names_of_cloudformation() {
         let at = DateTime::from_millis(1_795_169_726_900);
@@ -462,7 +415,7 @@ mod tests {
             .comparison_operator(ComparisonOperator::GreaterThanThreshold)
             .treat_missing_data("notBreaching")
             .build();
-        let found = metric_alarm(&plain).unwrap();
+        let found = definition(AnyAlarm::Metric(&plain)).unwrap();
         assert_eq!(found.arn, "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:shop-5xx");
         assert_eq!((found.state, found.since.ms()), (AlarmState::Ok, 1_795_169_726_900));
         let expected = json!({
@@ -482,15 +435,16 @@ mod tests {
             .metrics(MetricDataQuery::builder().id("rate").expression("errors / 2").build())
             .metrics(MetricDataQuery::builder().id("errors").metric_stat(stat).return_data(false).build())
             .build();
-        let metrics = metric_alarm(&math).unwrap().properties["Metrics"].clone();
+        let metrics = definition(AnyAlarm::Metric(&math)).unwrap().properties["Metrics"].clone();
         assert_eq!(metrics[0], json!({ "Id": "rate", "ReturnData": true, "Expression": "errors / 2" }));
         assert_eq!(metrics[1]["MetricStat"]["Metric"]["MetricName"], "Errors");
         assert_eq!((&metrics[1]["MetricStat"]["Stat"], &metrics[1]["ReturnData"]), (&json!("Sum"), &json!(false)));
 
         let rule = "ALARM(\"shop-5xx\")";
         let composite = CompositeAlarm::builder().alarm_name("both").state_value(StateValue::Ok).alarm_rule(rule);
-        assert!(composite_alarm(&composite.clone().build()).is_err(), "since when?");
-        let composite = composite_alarm(&composite.state_updated_timestamp(at).build()).unwrap();
+        assert!(definition(AnyAlarm::Composite(&composite.clone().build())).is_err(), "since when?");
+        let composite = composite.state_updated_timestamp(at).build();
+        let composite = definition(AnyAlarm::Composite(&composite)).unwrap();
         assert!(composite.is_composite);
         assert_eq!(composite.properties["AlarmRule"], rule);
     }

@@ -14,10 +14,16 @@ pub mod config;
 pub mod connections;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
+mod environment;
 pub mod error;
 #[cfg(test)]
 mod fake_endpoint;
+#[cfg(feature = "cloudwatch")]
+#[cfg(test)]
+mod fake_metrics;
 pub mod http_client;
+#[cfg(feature = "lambda")]
+pub mod http_probe;
 #[cfg(all(feature = "operator", feature = "codedeploy", feature = "cloudwatch", feature = "lambda"))]
 pub mod inspect;
 #[cfg(feature = "lambda")]
@@ -25,6 +31,8 @@ pub mod lambda;
 pub mod logs;
 #[cfg(feature = "cloudwatch")]
 pub mod measurements;
+#[cfg(any(feature = "codedeploy", feature = "cloudwatch", feature = "ssm"))]
+mod pages;
 pub mod runtime;
 #[cfg(feature = "scheduler")]
 mod scheduler;
@@ -33,10 +41,9 @@ mod sns;
 #[cfg(feature = "ssm")]
 pub mod ssm;
 mod telemetry;
-#[cfg(feature = "lambda")]
-pub mod web;
 
 pub use aws::Aws;
 pub use clock::SystemClock;
 pub use config::{ConfigError, Service, Settings};
+pub use environment::{Environment, ProcessEnvironment};
 pub use logs::init_logs;

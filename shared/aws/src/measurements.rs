@@ -1,15 +1,21 @@
-//! CloudWatch metrics: which series a measure is, and many of them in one GetMetricData.
+//! CloudWatch metrics: which one a series of the judge is, and many of them in one GetMetricData. The only place that knows their
+//! names, dimensions and statistics.
 
 use crate::Aws;
 use crate::error::{call_error, not_understood};
+use crate::pages::Page;
 use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataOutput;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricDataResult, MetricStat, ScanBy, StatusCode};
 use aws_smithy_types::DateTime;
 use futures_util::future::join_all;
-use snapback_app::ports::{CallError, Measurements};
+use snapback_app::ports::{CallError, Metrics, TargetQueries};
 use snapback_core::Timestamp;
-use snapback_core::ledger::{Answer, Points, Window};
-use snapback_core::measure::{Api, ApiCount, Ask, Measure, Scope};
+use snapback_core::metrics::{Api, MetricTarget, Peer, Route, Source};
+use snapback_core::target::{LambdaAlias, Target};
+use snapback_judge::detector::Edges;
+use snapback_judge::series::{
+    Points, Quantity, Scope, SeriesError, SeriesQuery, SeriesResult, SourceId, SourceProfile, Window,
+};
 
 /// Queries that one GetMetricData takes.
 pub const QUERIES_PER_CALL: usize = 500;
@@ -18,171 +24,252 @@ pub const CALLS_AT_ONCE: usize = 8;
 /// Pages of one GetMetricData that are read; more is an error.
 pub const MAX_PAGES: usize = 10;
 
-const GET: &str = "cloudwatch:GetMetricData";
+/// Whose answers they are, for people.
+const NAME: &str = "CloudWatch";
+pub(crate) const GET: &str = "cloudwatch:GetMetricData";
 
-impl Measurements for Aws {
-    async fn measure(&self, window: Window, asks: &[Ask]) -> Result<Vec<Answer>, CallError> {
-        let chunks: Vec<&[Ask]> = asks.chunks(QUERIES_PER_CALL).collect();
-        let mut answers = Vec::with_capacity(asks.len());
+impl Metrics for Aws {
+    fn has_own_series(&self) -> bool {
+        self.own_function().is_some()
+    }
+
+    fn profile(&self, target: &MetricTarget, source: SourceId) -> SourceProfile {
+        let counts = SourceProfile::COUNTS;
+        match target.source(source) {
+            // A trimmed count can be asked for at any value.
+            None if source == SourceId::Latency => SourceProfile { edges: Some(Edges::eighths()), ..counts },
+            None => counts,
+            Some(Source::Custom { client_errors, version, .. }) => {
+                SourceProfile { is_split: version.is_some(), has_client_errors: client_errors.is_some(), ..counts }
+            }
+            Some(Source::Api(api)) => SourceProfile {
+                is_split: false,
+                is_whole: true,
+                is_shared: api.is_shared(),
+                has_client_errors: true,
+                ..counts
+            },
+        }
+    }
+
+    async fn measure(&self, window: Window, asked: &[TargetQueries<'_>]) -> Result<Vec<Vec<SeriesResult>>, CallError> {
+        let on = asked.first().map(|asked| asked.target.target.name()).unwrap_or_default();
+        let of = |asked: &TargetQueries<'_>| -> Vec<Option<CloudWatchSeries>> {
+            asked.queries.iter().map(|query| CloudWatchSeries::of(query, asked.target, self.own_function())).collect()
+        };
+        let series: Vec<Vec<Option<CloudWatchSeries>>> = asked.iter().map(of).collect();
+        let known: Vec<CloudWatchSeries> = series.iter().flatten().flatten().cloned().collect();
+        let mut answers = self.read_all(window, &known, on).await?.into_iter();
+        let mut answer = |series: Option<CloudWatchSeries>| match series {
+            Some(_) => answers.next().unwrap_or(Err(SeriesError::NotAnswered(NAME))),
+            None => Err(SeriesError::NoSuchSeries(NAME)),
+        };
+        Ok(series.into_iter().map(|series| series.into_iter().map(&mut answer).collect()).collect())
+    }
+}
+
+impl Aws {
+    /// The name of the running function; `None` outside of Lambda.
+    fn own_function(&self) -> Option<&str> {
+        Some(self.own_function.as_str()).filter(|name| !name.is_empty())
+    }
+
+    async fn read_all(
+        &self,
+        window: Window,
+        series: &[CloudWatchSeries],
+        on: &str,
+    ) -> Result<Vec<SeriesResult>, CallError> {
+        let chunks: Vec<&[CloudWatchSeries]> = series.chunks(QUERIES_PER_CALL).collect();
+        let mut answers = Vec::with_capacity(series.len());
         // A thousand deployments are thirty calls: one after the other they would outlast a tick.
         for chunks in chunks.chunks(CALLS_AT_ONCE) {
-            for some in join_all(chunks.iter().map(|asks| self.measure_some(window, asks))).await {
+            for some in join_all(chunks.iter().map(|series| self.metric_data(window, series, on))).await {
                 answers.extend(some?);
             }
         }
         Ok(answers)
     }
-}
 
-impl Aws {
-    async fn measure_some(&self, window: Window, asks: &[Ask]) -> Result<Vec<Answer>, CallError> {
-        let on = || asks.first().map(|ask| ask.function.clone()).unwrap_or_default();
+    /// The points of each of `series` in `window`, in their order, or why it is not all there.
+    ///
+    /// * `series`: at most [`QUERIES_PER_CALL`].
+    /// * `on`: what an error is about.
+    pub(crate) async fn metric_data(
+        &self,
+        window: Window,
+        series: &[CloudWatchSeries],
+        on: &str,
+    ) -> Result<Vec<SeriesResult>, CallError> {
         let period = i32::try_from(window.period.as_secs()).unwrap_or(60);
         let queries: Vec<MetricDataQuery> =
-            asks.iter().enumerate().map(|(index, ask)| query(index, ask, period)).collect();
-        let mut collected = Collected::new(asks.len());
-        let mut token = None;
-        for _ in 0..MAX_PAGES {
+            series.iter().enumerate().map(|(index, series)| data_query(index, series, period)).collect();
+        let mut collected = Collected::new(series.len());
+        let mut next = Some(Page::first(GET, on, MAX_PAGES));
+        while let Some(page) = next {
             let request = self.cloudwatch.get_metric_data();
             let request = request
                 .set_metric_data_queries(Some(queries.clone()))
                 .start_time(DateTime::from_millis(window.from.ms()))
                 .end_time(DateTime::from_millis(window.to.ms()))
                 .scan_by(ScanBy::TimestampAscending)
-                .set_next_token(token);
-            let answer = request.send().await.map_err(|error| call_error(GET, on(), &error))?;
-            collected.take_page(&answer).map_err(|what| not_understood(GET, on(), what))?;
-            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if token.is_none() {
-                return Ok(collected.answers());
-            }
+                .set_next_token(page.token());
+            let answer = request.send().await.map_err(|error| call_error(GET, on, &error))?;
+            collected.take_page(&answer).map_err(|what| not_understood(GET, on, what))?;
+            next = page.after(answer.next_token())?;
         }
-        Err(not_understood(GET, on(), format!("more than {MAX_PAGES} pages")))
+        Ok(collected.answers())
     }
 }
 
+/// Why a page of an answer makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum PointsError {
+    #[error("a result `{0}` that was not asked for")]
+    NotAsked(String),
+    #[error("{times} times and {values} values")]
+    Uneven { times: usize, values: usize },
+    #[error("a time that no clock can have: {0}")]
+    Time(String),
+}
+
 /// Series over all pages, each with why it is not all there as its last page tells.
-struct Collected(Vec<(Points, Option<String>)>);
+struct Collected(Vec<(Points, Option<SeriesError>)>);
 
 impl Collected {
     fn new(count: usize) -> Self {
-        Self((0..count).map(|_| (Points::new(), Some("CloudWatch did not answer for it".to_owned()))).collect())
+        Self((0..count).map(|_| (Points::new(), Some(SeriesError::NotAnswered(NAME)))).collect())
     }
 
     /// A series may be partial on one page and complete on the next.
-    fn take_page(&mut self, page: &GetMetricDataOutput) -> Result<(), String> {
+    fn take_page(&mut self, page: &GetMetricDataOutput) -> Result<(), PointsError> {
         for result in page.metric_data_results() {
             let id = result.id().unwrap_or_default();
             let index = id.strip_prefix('m').and_then(|digits| digits.parse::<usize>().ok());
             let series = index.and_then(|index| self.0.get_mut(index));
-            let (points, why) = series.ok_or_else(|| format!("a result `{id}` that was not asked for"))?;
+            let (points, why) = series.ok_or_else(|| PointsError::NotAsked(id.to_owned()))?;
             take_points(result, points)?;
             *why = incomplete(result);
         }
         Ok(())
     }
 
-    fn answers(self) -> Vec<Answer> {
+    fn answers(self) -> Vec<SeriesResult> {
         self.0.into_iter().map(|(points, why)| why.map_or(Ok(points), Err)).collect()
     }
 }
 
-fn take_points(result: &MetricDataResult, points: &mut Points) -> Result<(), String> {
-    if result.timestamps().len() != result.values().len() {
-        return Err(format!("{} times and {} values", result.timestamps().len(), result.values().len()));
+fn take_points(result: &MetricDataResult, points: &mut Points) -> Result<(), PointsError> {
+    let (times, values) = (result.timestamps().len(), result.values().len());
+    if times != values {
+        return Err(PointsError::Uneven { times, values });
     }
     for (at, value) in result.timestamps().iter().zip(result.values()) {
-        let at = (*at).to_millis().map_err(|error| error.to_string())?;
+        let at = (*at).to_millis().map_err(|error| PointsError::Time(error.to_string()))?;
         points.insert(Timestamp::from_ms(at), *value);
     }
     Ok(())
 }
 
 /// Why a series is not all there; `None` when it is.
-fn incomplete(result: &MetricDataResult) -> Option<String> {
+fn incomplete(result: &MetricDataResult) -> Option<SeriesError> {
     let status = result.status_code().map_or("no status", StatusCode::as_str);
     if status == "Complete" {
         return None;
     }
     let messages: Vec<&str> = result.messages().iter().filter_map(|message| message.value()).collect();
-    let why = format!("CloudWatch says {status} {}", messages.join("; "));
-    Some(why.trim().chars().take(300).collect())
+    let why = format!("{status} {}", messages.join("; "));
+    Some(SeriesError::Incomplete { source_name: NAME, status: why.trim().chars().take(300).collect() })
 }
 
-fn query(index: usize, ask: &Ask, period: i32) -> MetricDataQuery {
-    let series = Series::of(ask);
+fn data_query(index: usize, series: &CloudWatchSeries, period: i32) -> MetricDataQuery {
+    let dimension = |(name, value): &(String, String)| Dimension::builder().name(name).value(value).build();
     let metric = Metric::builder()
-        .namespace(series.namespace)
-        .metric_name(series.name)
-        .set_dimensions(Some(
-            series
-                .dimensions
-                .into_iter()
-                .map(|(name, value)| Dimension::builder().name(name).value(value).build())
-                .collect(),
-        ))
+        .namespace(&series.namespace)
+        .metric_name(&series.name)
+        .set_dimensions(Some(series.dimensions.iter().map(dimension).collect()))
         .build();
-    let stat = MetricStat::builder().metric(metric).period(period).stat(series.statistic).build();
+    let stat = MetricStat::builder().metric(metric).period(period).stat(&series.statistic).build();
     MetricDataQuery::builder().id(format!("m{index}")).metric_stat(stat).return_data(true).build()
 }
 
-/// A metric as CloudWatch names it.
-#[derive(Debug, PartialEq)]
-struct Series {
-    namespace: String,
-    name: String,
-    dimensions: Vec<(String, String)>,
-    statistic: String,
+/// A series as CloudWatch names it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CloudWatchSeries {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) dimensions: Vec<(String, String)>,
+    pub(crate) statistic: String,
 }
 
-impl Series {
-    fn of(ask: &Ask) -> Self {
-        match &ask.measure {
-            Measure::Invocations => Self::lambda(ask, "Invocations", "Sum".to_owned()),
-            Measure::FunctionErrors => Self::lambda(ask, "Errors", "Sum".to_owned()),
-            Measure::Durations => Self::lambda(ask, "Duration", "SampleCount".to_owned()),
-            Measure::DurationsUpTo(ms) => Self::lambda(ask, "Duration", format!("TC(:{ms:.4})")),
-            Measure::DurationPercentile(percent) => Self::lambda(ask, "Duration", format!("p{percent}")),
-            Measure::Custom(custom) => {
-                let mut dimensions: Vec<(String, String)> = custom.dimensions.clone().into_iter().collect();
-                if let (Some(name), Scope::Version(version)) = (&custom.version, &ask.scope) {
-                    dimensions.push((name.clone(), version.clone()));
-                }
-                Self {
-                    namespace: custom.namespace.clone(),
-                    name: custom.name.clone(),
-                    dimensions,
-                    statistic: "Sum".to_owned(),
-                }
+impl CloudWatchSeries {
+    /// `None`: the source has no such series.
+    ///
+    /// * `own_function`: the name of the function that asks.
+    fn of(query: &SeriesQuery, target: &MetricTarget, own_function: Option<&str>) -> Option<Self> {
+        match query.source {
+            SourceId::Pipeline => {
+                let dimensions = vec![("FunctionName".to_owned(), own_function?.to_owned())];
+                return Self::lambda(query.quantity, dimensions);
             }
-            Measure::Api(api, count) => Self::api(api, *count),
+            SourceId::Peer(index) => {
+                let Peer { function, alias } = target.peers.get(usize::from(index))?;
+                return Self::lambda(query.quantity, alias_dimensions(function, alias));
+            }
+            SourceId::Requests | SourceId::Errors | SourceId::Latency | SourceId::Transactions | SourceId::Front => {}
+        }
+        let version = match query.side {
+            Scope::All => None,
+            Scope::Baseline => Some(target.target.baseline()),
+            Scope::Canary => Some(target.target.canary()),
+        };
+        match target.source(query.source) {
+            None => match &target.target {
+                Target::LambdaAlias(LambdaAlias { function, alias, .. }) => {
+                    let mut dimensions = alias_dimensions(function, alias);
+                    dimensions.extend(version.map(|version| ("ExecutedVersion".to_owned(), version.to_owned())));
+                    Self::lambda(query.quantity, dimensions)
+                }
+                Target::TargetGroups(_) => None,
+            },
+            Some(Source::Custom { namespace, all, bad, client_errors, dimensions, version: dimension }) => {
+                let name = match query.quantity {
+                    Quantity::Requests | Quantity::Attempts => all,
+                    Quantity::Errors | Quantity::Failures => bad,
+                    Quantity::ClientErrors => client_errors.as_ref()?,
+                    Quantity::Latencies | Quantity::LatenciesUpTo(_) | Quantity::LatencyQuantile(_) => return None,
+                };
+                let mut dimensions: Vec<(String, String)> = dimensions.clone().into_iter().collect();
+                dimensions.extend(dimension.clone().zip(version.map(str::to_owned)));
+                Some(Self { namespace: namespace.clone(), name: name.clone(), dimensions, statistic: "Sum".to_owned() })
+            }
+            Some(Source::Api(api)) => Self::api(api, query.quantity),
         }
     }
 
-    fn lambda(ask: &Ask, name: &str, statistic: String) -> Self {
-        let mut dimensions = vec![
-            ("FunctionName".to_owned(), ask.function.clone()),
-            ("Resource".to_owned(), format!("{}:{}", ask.function, ask.alias)),
-        ];
-        if let Scope::Version(version) = &ask.scope {
-            dimensions.push(("ExecutedVersion".to_owned(), version.clone()));
-        }
-        Self { namespace: "AWS/Lambda".to_owned(), name: name.to_owned(), dimensions, statistic }
+    fn lambda(quantity: Quantity, dimensions: Vec<(String, String)>) -> Option<Self> {
+        let (name, statistic) = match quantity {
+            Quantity::Requests => ("Invocations", "Sum".to_owned()),
+            Quantity::Errors => ("Errors", "Sum".to_owned()),
+            Quantity::Latencies => ("Duration", "SampleCount".to_owned()),
+            Quantity::LatenciesUpTo(ms) => ("Duration", format!("TC(:{ms:.4})")),
+            Quantity::LatencyQuantile(permille) => ("Duration", format!("p{}", f64::from(permille) / 10.0)),
+            Quantity::ClientErrors | Quantity::Attempts | Quantity::Failures => return None,
+        };
+        Some(Self { namespace: "AWS/Lambda".to_owned(), name: name.to_owned(), dimensions, statistic })
     }
 
     /// Count of an API Gateway is a number of samples, its error metrics are 0 or 1 for each request.
-    fn api(api: &Api, count: ApiCount) -> Self {
-        let (namespace, names, dimensions) = match api {
-            Api::Rest { name, stage } => (
+    fn api(api: &Api, quantity: Quantity) -> Option<Self> {
+        let (namespace, [requests, server, client], dimensions) = match api {
+            Api::Rest { name, stage, route } => (
                 "AWS/ApiGateway",
                 ["Count", "5XXError", "4XXError"],
-                vec![("ApiName".to_owned(), name.clone()), ("Stage".to_owned(), stage.clone())],
+                stage_dimensions("ApiName", name, stage, route.as_ref()),
             ),
-            Api::Http { id, stage } => (
-                "AWS/ApiGateway",
-                ["Count", "5xx", "4xx"],
-                vec![("ApiId".to_owned(), id.clone()), ("Stage".to_owned(), stage.clone())],
-            ),
+            Api::Http { id, stage, route } => {
+                ("AWS/ApiGateway", ["Count", "5xx", "4xx"], stage_dimensions("ApiId", id, stage, route.as_ref()))
+            }
             Api::LoadBalancer { load_balancer, target_group } => (
                 "AWS/ApplicationELB",
                 ["RequestCount", "HTTPCode_Target_5XX_Count", "HTTPCode_Target_4XX_Count"],
@@ -192,15 +279,42 @@ impl Series {
                 ],
             ),
         };
-        let [requests, server, client] = names;
-        let (name, statistic) = match (count, api) {
-            (ApiCount::Requests, Api::Rest { .. } | Api::Http { .. }) => (requests, "SampleCount"),
-            (ApiCount::Requests, Api::LoadBalancer { .. }) => (requests, "Sum"),
-            (ApiCount::ServerErrors, _) => (server, "Sum"),
-            (ApiCount::ClientErrors, _) => (client, "Sum"),
+        let (name, statistic) = match (quantity, api) {
+            (Quantity::Requests, Api::Rest { .. } | Api::Http { .. }) => (requests, "SampleCount"),
+            (Quantity::Requests, Api::LoadBalancer { .. }) => (requests, "Sum"),
+            (Quantity::Errors, _) => (server, "Sum"),
+            (Quantity::ClientErrors, _) => (client, "Sum"),
+            (
+                Quantity::Latencies
+                | Quantity::LatenciesUpTo(_)
+                | Quantity::LatencyQuantile(_)
+                | Quantity::Attempts
+                | Quantity::Failures,
+                _,
+            ) => return None,
         };
-        Self { namespace: namespace.to_owned(), name: name.to_owned(), dimensions, statistic: statistic.to_owned() }
+        let statistic = statistic.to_owned();
+        Some(Self { namespace: namespace.to_owned(), name: name.to_owned(), dimensions, statistic })
     }
+}
+
+/// A stage of an API, or a part of it.
+fn stage_dimensions(api: &str, of: &str, stage: &str, route: Option<&Route>) -> Vec<(String, String)> {
+    let mut dimensions = vec![(api, of), ("Stage", stage)];
+    match route {
+        Some(Route::Method { method, resource }) => {
+            dimensions.extend([("Resource", resource.as_str()), ("Method", method)])
+        }
+        Some(Route::Named(route)) => dimensions.push(("Route", route)),
+        None => {}
+    }
+    dimensions.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// All versions of a function that one alias called.
+fn alias_dimensions(function: &str, alias: &str) -> Vec<(String, String)> {
+    let resource = format!("{function}:{alias}");
+    vec![("FunctionName".to_owned(), function.to_owned()), ("Resource".to_owned(), resource)]
 }
 
 #[cfg(test)]
@@ -208,71 +322,166 @@ mod tests {
     use super::*;
     use crate::Service;
     use crate::fake_endpoint::{Asked, FakeEndpoint};
+    use crate::fake_metrics::{AT_S, Cbor, error, page, result};
     use snapback_app::ports::CallErrorKind;
-    use snapback_core::measure::CustomSeries;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    fn ask(scope: Scope, measure: Measure) -> Ask {
-        Ask { function: "checkout".to_owned(), alias: "live".to_owned(), scope, measure }
+    fn target() -> MetricTarget {
+        let [function, alias, baseline, canary] = ["checkout", "live", "7", "8"].map(str::to_owned);
+        let target = Target::LambdaAlias(LambdaAlias { function, alias, baseline, canary });
+        let peers = vec![Peer { function: "stock".to_owned(), alias: "live".to_owned() }];
+        MetricTarget { target, errors: None, transactions: None, front: None, peers }
     }
 
-    fn version(number: &str) -> Scope {
-        Scope::Version(number.to_owned())
+    fn custom(by_version: bool, client_errors: Option<&str>) -> Source {
+        Source::Custom {
+            namespace: "Shop".to_owned(),
+            all: "Begun".to_owned(),
+            bad: "Lost".to_owned(),
+            client_errors: client_errors.map(str::to_owned),
+            dimensions: [("Service".to_owned(), "checkout".to_owned())].into(),
+            version: by_version.then(|| "Version".to_owned()),
+        }
+    }
+
+    fn apis() -> [Source; 3] {
+        let (name, stage) = ("shop".to_owned(), "prod".to_owned());
+        let (load_balancer, target_group) = ("app/a/1".to_owned(), "targetgroup/b/2".to_owned());
+        [
+            Source::Api(Api::Rest { name, stage: stage.clone(), route: None }),
+            Source::Api(Api::Http { id: "a1b2".to_owned(), stage, route: None }),
+            Source::Api(Api::LoadBalancer { load_balancer, target_group }),
+        ]
+    }
+
+    /// Namespace, name, statistic and dimensions of a series whose sources are all this one.
+    fn text_of(policy: Option<Source>, query: SeriesQuery) -> Option<String> {
+        let target = MetricTarget { errors: policy.clone(), transactions: policy.clone(), front: policy, ..target() };
+        CloudWatchSeries::of(&query, &target, Some("snapback-watcher")).map(|series| {
+            let dimensions = series.dimensions.iter().map(|(name, value)| format!(" {name}={value}"));
+            format!("{} {} {}{}", series.namespace, series.name, series.statistic, dimensions.collect::<String>())
+        })
     }
 
     #[test]
-    fn each_measure_is_one_series() {
-        let custom = |by_version: bool| {
-            Measure::Custom(CustomSeries {
-                namespace: "Shop".to_owned(),
-                name: "Paid".to_owned(),
-                dimensions: [("Service".to_owned(), "checkout".to_owned())].into(),
-                version: by_version.then(|| "Version".to_owned()),
-            })
+    fn each_query_is_one_metric() {
+        use Quantity::{Attempts, ClientErrors, Errors, Failures, Latencies, LatenciesUpTo, LatencyQuantile, Requests};
+        use Scope::{All, Baseline, Canary};
+        const LAMBDA: &str = "FunctionName=checkout Resource=checkout:live";
+        let own = |side, quantity, source, expected: String| (None, side, quantity, source, Some(expected));
+        let of = |policy: &Source, side, quantity, source, expected: Option<&str>| {
+            (Some(policy.clone()), side, quantity, source, expected.map(str::to_owned))
         };
-        let rest = Api::Rest { name: "shop".to_owned(), stage: "prod".to_owned() };
-        let balancer =
-            Api::LoadBalancer { load_balancer: "app/a/1".to_owned(), target_group: "targetgroup/b/2".to_owned() };
-        // (ask, namespace, name, statistic, dimensions)
+        let (split, whole) = (custom(true, Some("Refused")), custom(false, None));
+        let (requests, errors) = (SourceId::Requests, SourceId::Errors);
         let table = [
-            (
-                ask(Scope::Alias, Measure::Invocations),
-                "AWS/Lambda Invocations Sum FunctionName=checkout Resource=checkout:live",
+            own(All, Requests, requests, format!("AWS/Lambda Invocations Sum {LAMBDA}")),
+            own(Canary, Errors, requests, format!("AWS/Lambda Errors Sum {LAMBDA} ExecutedVersion=8")),
+            own(
+                Baseline,
+                Latencies,
+                SourceId::Latency,
+                format!("AWS/Lambda Duration SampleCount {LAMBDA} ExecutedVersion=7"),
             ),
-            (
-                ask(version("8"), Measure::FunctionErrors),
-                "AWS/Lambda Errors Sum FunctionName=checkout Resource=checkout:live ExecutedVersion=8",
+            own(
+                Canary,
+                LatenciesUpTo(279.169_9),
+                SourceId::Latency,
+                format!("AWS/Lambda Duration TC(:279.1699) {LAMBDA} ExecutedVersion=8"),
             ),
-            (
-                ask(version("8"), Measure::DurationsUpTo(279.169_9)),
-                "AWS/Lambda Duration TC(:279.1699) FunctionName=checkout Resource=checkout:live ExecutedVersion=8",
+            own(All, LatencyQuantile(990), SourceId::Latency, format!("AWS/Lambda Duration p99 {LAMBDA}")),
+            own(All, LatencyQuantile(125), SourceId::Latency, format!("AWS/Lambda Duration p12.5 {LAMBDA}")),
+            own(
+                All,
+                Errors,
+                SourceId::Peer(0),
+                "AWS/Lambda Errors Sum FunctionName=stock Resource=stock:live".to_owned(),
             ),
-            (
-                ask(Scope::Alias, Measure::DurationPercentile(99)),
-                "AWS/Lambda Duration p99 FunctionName=checkout Resource=checkout:live",
+            (None, All, Requests, SourceId::Peer(1), None),
+            own(
+                All,
+                Requests,
+                SourceId::Pipeline,
+                "AWS/Lambda Invocations Sum FunctionName=snapback-watcher".to_owned(),
             ),
-            (ask(version("8"), custom(true)), "Shop Paid Sum Service=checkout Version=8"),
-            (ask(Scope::Alias, custom(true)), "Shop Paid Sum Service=checkout"),
-            (ask(version("8"), custom(false)), "Shop Paid Sum Service=checkout"),
-            (
-                ask(Scope::Alias, Measure::Api(rest.clone(), ApiCount::ServerErrors)),
-                "AWS/ApiGateway 5XXError Sum ApiName=shop Stage=prod",
+            (None, All, ClientErrors, requests, None),
+            of(&split, Canary, Errors, errors, Some("Shop Lost Sum Service=checkout Version=8")),
+            of(&split, Baseline, Requests, errors, Some("Shop Begun Sum Service=checkout Version=7")),
+            of(&split, All, Requests, errors, Some("Shop Begun Sum Service=checkout")),
+            of(&split, All, ClientErrors, errors, Some("Shop Refused Sum Service=checkout")),
+            of(&split, All, Latencies, errors, None),
+            of(&whole, Canary, Errors, errors, Some("Shop Lost Sum Service=checkout")),
+            of(&whole, All, ClientErrors, errors, None),
+            of(&split, Canary, Attempts, SourceId::Transactions, Some("Shop Begun Sum Service=checkout Version=8")),
+            of(&split, Canary, Failures, SourceId::Transactions, Some("Shop Lost Sum Service=checkout Version=8")),
+        ];
+        for (policy, side, quantity, source, expected) in table {
+            let text = text_of(policy, SeriesQuery { side, quantity, source });
+            assert_eq!(text, expected, "{side:?} {quantity:?}");
+        }
+    }
+
+    #[test]
+    fn an_api_is_counted_as_a_stage_or_a_part_of_it() {
+        use Quantity::{Attempts, ClientErrors, Errors, Requests};
+        use Scope::All;
+        let [rest, http, balancer] = apis();
+        let (method, resource) = ("GET".to_owned(), "/cart".to_owned());
+        let (name, stage) = ("shop".to_owned(), "prod".to_owned());
+        let route = Some(Route::Method { method, resource });
+        let by_method = Source::Api(Api::Rest { name, stage: stage.clone(), route });
+        let route = Some(Route::Named("GET /cart".to_owned()));
+        let by_route = Source::Api(Api::Http { id: "a1b2".to_owned(), stage, route });
+        let errors = SourceId::Errors;
+        let of = |policy: &Source, side, quantity, source, expected: Option<&str>| {
+            (Some(policy.clone()), side, quantity, source, expected.map(str::to_owned))
+        };
+        let table = [
+            of(&rest, All, Errors, errors, Some("AWS/ApiGateway 5XXError Sum ApiName=shop Stage=prod")),
+            of(&rest, All, Requests, errors, Some("AWS/ApiGateway Count SampleCount ApiName=shop Stage=prod")),
+            of(
+                &by_method,
+                All,
+                Requests,
+                SourceId::Front,
+                Some("AWS/ApiGateway Count SampleCount ApiName=shop Stage=prod Resource=/cart Method=GET"),
             ),
-            (
-                ask(Scope::Alias, Measure::Api(rest, ApiCount::Requests)),
-                "AWS/ApiGateway Count SampleCount ApiName=shop Stage=prod",
-            ),
-            (
-                ask(Scope::Alias, Measure::Api(balancer, ApiCount::Requests)),
-                "AWS/ApplicationELB RequestCount Sum LoadBalancer=app/a/1 TargetGroup=targetgroup/b/2",
+            of(&by_route, All, Errors, errors, Some("AWS/ApiGateway 5xx Sum ApiId=a1b2 Stage=prod Route=GET /cart")),
+            of(&http, All, ClientErrors, errors, Some("AWS/ApiGateway 4xx Sum ApiId=a1b2 Stage=prod")),
+            of(&http, All, Attempts, errors, None),
+            of(
+                &balancer,
+                All,
+                Requests,
+                errors,
+                Some("AWS/ApplicationELB RequestCount Sum LoadBalancer=app/a/1 TargetGroup=targetgroup/b/2"),
             ),
         ];
-        for (ask, expected) in table {
-            let series = Series::of(&ask);
-            let dimensions: String = series.dimensions.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-            let text = format!("{} {} {}{dimensions}", series.namespace, series.name, series.statistic);
-            assert_eq!(text, expected);
+        for (policy, side, quantity, source, expected) in table {
+            let text = text_of(policy, SeriesQuery { side, quantity, source });
+            assert_eq!(text, expected, "{side:?} {quantity:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn sources_are_what_the_policy_names() {
+        let endpoint = FakeEndpoint::start_cbor(|_| page(vec![], None));
+        let aws = endpoint.aws(&[Service::CloudWatch]);
+        let profile = |errors: Option<Source>, source| {
+            let profile = aws.profile(&MetricTarget { errors, ..target() }, source);
+            (profile.is_split, profile.is_whole, profile.has_client_errors, profile.edges.map(|edges| edges.count()))
+        };
+        let [rest, _, balancer] = apis();
+        assert_eq!(profile(None, SourceId::Requests), (true, false, false, None));
+        assert_eq!(profile(None, SourceId::Latency), (true, false, false, Some(129)));
+        assert_eq!(profile(Some(custom(true, None)), SourceId::Errors), (true, false, false, None));
+        assert_eq!(profile(Some(custom(false, Some("Refused"))), SourceId::Errors), (false, false, true, None));
+        assert_eq!(profile(Some(rest.clone()), SourceId::Errors), (false, true, true, None));
+        let is_shared =
+            |errors| aws.profile(&MetricTarget { errors: Some(errors), ..target() }, SourceId::Errors).is_shared;
+        assert!(is_shared(rest), "a whole stage");
+        assert!(!is_shared(balancer), "a target group");
     }
 
     #[test]
@@ -308,74 +517,10 @@ mod tests {
         for status in ["PartialData", "Forbidden", "InternalError", "Soon"] {
             let mut collected = Collected::new(1);
             collected.take_page(&page(None, vec![result("m0", status, &[(0, 1.0)])])).unwrap();
-            assert!(collected.answers()[0].as_ref().unwrap_err().contains(status), "{status}");
+            assert!(collected.answers()[0].as_ref().unwrap_err().to_string().contains(status), "{status}");
         }
-        let error = Collected::new(1).take_page(&page(None, vec![result("m7", "Complete", &[])])).unwrap_err();
-        assert!(error.contains("`m7`"), "{error}");
-    }
-
-    /// CBOR as far as an answer needs it.
-    enum Cbor {
-        Text(String),
-        Number(f64),
-        /// Epoch seconds.
-        Time(f64),
-        List(Vec<Cbor>),
-        Map(Vec<(&'static str, Cbor)>),
-    }
-
-    impl Cbor {
-        fn text(text: &str) -> Self {
-            Self::Text(text.to_owned())
-        }
-
-        fn bytes(&self) -> Vec<u8> {
-            let head = |kind: u8, length: usize| match u8::try_from(length) {
-                Ok(length @ ..24) => vec![kind << 5 | length],
-                Ok(length) => vec![kind << 5 | 24, length],
-                Err(_) => [&[kind << 5 | 25][..], &u16::try_from(length).unwrap().to_be_bytes()].concat(),
-            };
-            match self {
-                Self::Text(text) => [head(3, text.len()), text.as_bytes().to_vec()].concat(),
-                Self::Number(number) => [&[0xfb][..], &number.to_be_bytes()].concat(),
-                Self::Time(seconds) => [vec![0xc1], Self::Number(*seconds).bytes()].concat(),
-                Self::List(list) => {
-                    let items = list.iter().flat_map(Self::bytes);
-                    head(4, list.len()).into_iter().chain(items).collect()
-                }
-                Self::Map(map) => {
-                    let members =
-                        map.iter().flat_map(|(name, value)| [Self::text(name).bytes(), value.bytes()].concat());
-                    head(5, map.len()).into_iter().chain(members).collect()
-                }
-            }
-        }
-    }
-
-    const AT_S: i64 = 1_795_169_700;
-
-    /// One result of a page: a value `number` in the minute at [`AT_S`] and `minutes` later.
-    fn result(id: &str, status: &str, number: f64, minutes: i32) -> Cbor {
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-        let at = AT_S as f64 + 60.0 * f64::from(minutes);
-        Cbor::Map(vec![
-            ("Id", Cbor::text(id)),
-            ("Label", Cbor::text("Invocations")),
-            ("StatusCode", Cbor::text(status)),
-            ("Timestamps", Cbor::List(vec![Cbor::Time(at)])),
-            ("Values", Cbor::List(vec![Cbor::Number(number)])),
-        ])
-    }
-
-    fn page(results: Vec<Cbor>, next: Option<&str>) -> (u16, Vec<u8>) {
-        let mut members = vec![("MetricDataResults", Cbor::List(results))];
-        members.extend(next.map(|token| ("NextToken", Cbor::text(token))));
-        (200, Cbor::Map(members).bytes())
-    }
-
-    fn error(status: u16, code: &str) -> (u16, Vec<u8>) {
-        let kind = format!("com.amazonaws.cloudwatch#{code}");
-        (status, Cbor::Map(vec![("__type", Cbor::Text(kind)), ("message", Cbor::text("not now"))]).bytes())
+        let error = Collected::new(1).take_page(&page(None, vec![result("m7", "Complete", &[])]));
+        assert_eq!(error, Err(PointsError::NotAsked("m7".to_owned())));
     }
 
     /// How often `text` is in a request.
@@ -388,15 +533,24 @@ mod tests {
         Window { from, to: from + Duration::from_secs(120), period: Duration::from_secs(60) }
     }
 
-    fn asks(many: usize) -> Vec<Ask> {
-        (0..many).map(|number| ask(version(&number.to_string()), Measure::Invocations)).collect()
+    const REQUESTS: SeriesQuery =
+        SeriesQuery { side: Scope::All, quantity: Quantity::Requests, source: SourceId::Requests };
+
+    /// So many series, of a deployment for each three.
+    async fn measure(aws: &Aws, many: usize) -> Result<Vec<SeriesResult>, CallError> {
+        let (target, queries) = (target(), vec![REQUESTS; many]);
+        let asked: Vec<TargetQueries<'_>> =
+            queries.chunks(3).map(|queries| TargetQueries { target: &target, queries }).collect();
+        let answers = aws.measure(window(), &asked).await?;
+        assert!(answers.iter().map(Vec::len).eq(asked.iter().map(|asked| asked.queries.len())), "an answer to each");
+        Ok(answers.into_iter().flatten().collect())
     }
 
     fn small(number: usize) -> f64 {
         f64::from(u16::try_from(number).unwrap())
     }
 
-    fn values(answer: &Answer) -> Vec<f64> {
+    fn values(answer: &SeriesResult) -> Vec<f64> {
         answer.as_ref().unwrap().values().copied().collect()
     }
 
@@ -410,20 +564,20 @@ mod tests {
         let nine_calls = [[500; CALLS_AT_ONCE].as_slice(), &[1]].concat();
         for (many, calls) in [(1, vec![1]), (500, vec![500]), (501, vec![500, 1]), (4_001, nine_calls)] {
             let before = endpoint.asked().len();
-            let answers = aws.measure(window(), &asks(many)).await.unwrap();
+            let answers = measure(&aws, many).await.unwrap();
             let asked = endpoint.asked();
             // Calls are under way side by side, so they come in any order.
             let mut sizes: Vec<usize> = asked[before..].iter().map(|asked| count(asked, "ReturnData")).collect();
             sizes.sort_unstable_by(|a, b| b.cmp(a));
             assert_eq!(sizes, calls, "{many}");
             assert!(asked[before..].iter().all(|asked| asked.operation.ends_with("GetMetricData")), "{asked:?}");
-            // Each call counts from 0 again: answers stay in the order of the asks.
+            // Each call counts from 0 again: answers stay in the order of the queries.
             let seen: Vec<f64> = answers.iter().flat_map(values).collect();
             let expected: Vec<f64> = (0..many).map(|index| small(index % QUERIES_PER_CALL)).collect();
             assert_eq!(seen, expected, "{many}");
         }
         let before = endpoint.asked().len();
-        assert!(aws.measure(window(), &[]).await.unwrap().is_empty());
+        assert!(measure(&aws, 0).await.unwrap().is_empty());
         assert_eq!(endpoint.asked().len(), before, "nothing asked, nothing called");
     }
 
@@ -434,17 +588,30 @@ mod tests {
             (_, 0) => page(vec![result("m0", "PartialData", 2.0, 1)], Some("page3")),
             (_, _) => page(vec![result("m0", "Complete", 3.0, 2), result("m2", "Forbidden", 4.0, 0)], Some("")),
         });
-        let answers = endpoint.aws(&[Service::CloudWatch]).measure(window(), &asks(3)).await.unwrap();
+        let answers = measure(&endpoint.aws(&[Service::CloudWatch]), 3).await.unwrap();
         assert_eq!((values(&answers[0]), values(&answers[1])), (vec![1.0, 2.0, 3.0], vec![7.0]));
         let first = answers[0].as_ref().unwrap().keys().next().copied();
         assert_eq!(first, Some(Timestamp::from_ms(AT_S * 1000)));
-        assert_eq!(answers[2], Err("CloudWatch says Forbidden".to_owned()), "no permission for one series is no zero");
+        assert_eq!(
+            answers[2],
+            Err(SeriesError::Incomplete { source_name: NAME, status: "Forbidden".to_owned() }),
+            "no permission for one series is no zero"
+        );
         assert_eq!(endpoint.asked().len(), 3);
 
-        let endless = FakeEndpoint::start_cbor(|_| page(vec![result("m0", "PartialData", 1.0, 0)], Some("again")));
-        let error = endless.aws(&[Service::CloudWatch]).measure(window(), &asks(1)).await.unwrap_err();
+        let pages = AtomicUsize::new(0);
+        let endless = FakeEndpoint::start_cbor(move |_| {
+            let token = pages.fetch_add(1, Ordering::Relaxed).to_string();
+            page(vec![result("m0", "PartialData", 1.0, 0)], Some(&token))
+        });
+        let error = measure(&endless.aws(&[Service::CloudWatch]), 1).await.unwrap_err();
         assert!(error.message.contains("more than 10 pages"), "{error}");
         assert_eq!(endless.asked().len(), MAX_PAGES);
+
+        let circle = FakeEndpoint::start_cbor(|_| page(vec![result("m0", "PartialData", 1.0, 0)], Some("again")));
+        let error = measure(&circle.aws(&[Service::CloudWatch]), 1).await.unwrap_err();
+        assert!(error.message.contains("came twice"), "{error}");
+        assert_eq!(circle.asked().len(), 2);
     }
 
     #[tokio::test]
@@ -457,7 +624,7 @@ mod tests {
         ];
         for (status, code, expected) in table {
             let endpoint = FakeEndpoint::start_cbor(move |_| error(status, code));
-            let error = endpoint.aws(&[Service::CloudWatch]).measure(window(), &asks(2)).await.unwrap_err();
+            let error = measure(&endpoint.aws(&[Service::CloudWatch]), 2).await.unwrap_err();
             assert_eq!((error.kind, error.call), (expected, "cloudwatch:GetMetricData"), "{code}: {error}");
         }
         // The second of two calls fails: half an answer is none.
@@ -465,7 +632,7 @@ mod tests {
             1 => error(403, "AccessDeniedException"),
             many => page((0..many).map(|index| result(&format!("m{index}"), "Complete", 1.0, 0)).collect(), None),
         });
-        let error = endpoint.aws(&[Service::CloudWatch]).measure(window(), &asks(501)).await.unwrap_err();
+        let error = measure(&endpoint.aws(&[Service::CloudWatch]), 501).await.unwrap_err();
         assert!(error.is(CallErrorKind::Denied), "{error}");
     }
 
@@ -484,7 +651,7 @@ mod tests {
         ];
         for (answer, expected) in table {
             let endpoint = FakeEndpoint::start_cbor(move |_| answer.clone());
-            let error = endpoint.aws(&[Service::CloudWatch]).measure(window(), &asks(1)).await.unwrap_err();
+            let error = measure(&endpoint.aws(&[Service::CloudWatch]), 1).await.unwrap_err();
             assert!(error.is(CallErrorKind::Invalid) && error.message.contains(expected), "{error}");
         }
     }

@@ -1,10 +1,10 @@
 //! What a function's `main.rs` needs of the Lambda runtime.
 
-use crate::error::chain;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde_json::Value;
 use snapback_app::before_hook::HookRun;
 use snapback_core::Timestamp;
+use snapback_http::chain;
 use snapback_wire::event::parse_hook;
 use std::error::Error;
 

@@ -2,12 +2,13 @@
 
 use crate::Aws;
 use crate::error::{call_error, not_understood};
+use crate::pages::Page;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use snapback_app::ports::{CallError, CallErrorKind, Policies};
 use snapback_core::{GroupRef, Policy};
 use snapback_wire::policy_file::{group_of_parameter, parameter_name, parse_policy_json};
 
-/// Pages (10 parameters each) of the list of policies; more is an error, because half a list would look like a whole one.
+/// Pages (10 parameters each) of the list of policies that are read; more is an error.
 pub const MAX_PAGES: usize = 200;
 /// Parameters that one page may have.
 const PAGE: i32 = 10;
@@ -34,10 +35,10 @@ impl Policies for Aws {
     async fn groups_with_policy(&self) -> Result<Vec<GroupRef>, CallError> {
         let prefix = &self.settings.policy_prefix;
         let mut groups = Vec::new();
-        let mut token = None;
-        for _ in 0..MAX_PAGES {
+        let mut next = Some(Page::first(LIST, prefix, MAX_PAGES));
+        while let Some(page) = next {
             let request = self.ssm.get_parameters_by_path().path(prefix).recursive(true);
-            let request = request.max_results(PAGE).set_next_token(token);
+            let request = request.max_results(PAGE).set_next_token(page.token());
             let answer = request.send().await;
             let answer = answer.map_err(|error| call_error(LIST, prefix, &error))?;
             for name in answer.parameters().iter().filter_map(|parameter| parameter.name()) {
@@ -47,12 +48,9 @@ impl Policies for Aws {
                     Err(error) => tracing::warn!("parameter left out: {error}"),
                 }
             }
-            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if token.is_none() {
-                return Ok(groups);
-            }
+            next = page.after(answer.next_token())?;
         }
-        Err(not_understood(LIST, prefix, format!("more than {MAX_PAGES} pages")))
+        Ok(groups)
     }
 }
 

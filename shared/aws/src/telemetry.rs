@@ -2,14 +2,16 @@
 
 use crate::Aws;
 use crate::clock::SystemClock;
-use snapback_app::ports::{Clock, Metric, Telemetry};
+use snapback_app::ports::{Clock, OwnMetric, Telemetry};
 use snapback_core::{HookStatus, Timestamp};
-use snapback_wire::emf::{BAKING, CAUSE, Metric as Name, RESULT, Series, TRIGGER, counts_and_times, group_series};
+use snapback_wire::emf::{
+    BAKING, CAUSE, GroupSeries, RESULT, ServiceMetric as Name, TRIGGER, counts_and_times, group_series,
+};
 use std::io::Write;
 use std::time::Duration;
 
 impl Telemetry for Aws {
-    fn emit(&self, metric: Metric) {
+    fn emit(&self, metric: OwnMetric) {
         let line = emf_line(SystemClock.now(), &metric);
         // Metrics never fail their caller, and standard output that is gone cannot be reported anyway.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
@@ -17,35 +19,35 @@ impl Telemetry for Aws {
 }
 
 /// One line of JSON. A time that is not known is left out, never zero.
-fn emf_line(at: Timestamp, metric: &Metric) -> String {
+fn emf_line(at: Timestamp, metric: &OwnMetric) -> String {
     match metric {
-        Metric::RolledBack { service, cause, trigger, to_detect, to_roll_back } => {
+        OwnMetric::RolledBack { service, cause, trigger, to_detect, to_roll_back } => {
             let times = [(Name::TimeToDetect, *to_detect), (Name::TimeToRollBack, *to_roll_back)];
             let times = times.into_iter().filter_map(|(name, time)| Some((name, ms(time?))));
             let values: Vec<_> = std::iter::once((Name::Rollbacks, 1)).chain(times).collect();
             counts_and_times(at, service, &[(CAUSE, cause.as_str()), (TRIGGER, trigger.as_str())], &values)
         }
-        Metric::Recovered { service, cause, trigger, to_recover } => {
+        OwnMetric::Recovered { service, cause, trigger, to_recover } => {
             let values = [(Name::TimeToRecover, ms(*to_recover))];
             counts_and_times(at, service, &[(CAUSE, cause.as_str()), (TRIGGER, trigger.as_str())], &values)
         }
-        Metric::Held { service } => counts_and_times(at, service, &[], &[(Name::RollbacksHeld, 1)]),
-        Metric::Refused { service, cause, trigger } => {
+        OwnMetric::Held { service } => counts_and_times(at, service, &[], &[(Name::RollbacksHeld, 1)]),
+        OwnMetric::Refused { service, cause, trigger } => {
             let more = [(CAUSE, cause.as_str()), (TRIGGER, trigger.as_str())];
             counts_and_times(at, service, &more, &[(Name::Refusals, 1)])
         }
-        Metric::Inconclusive { service } => counts_and_times(at, service, &[], &[(Name::Inconclusive, 1)]),
-        Metric::HookDone { service, result, took } => {
+        OwnMetric::Inconclusive { service } => counts_and_times(at, service, &[], &[(Name::Inconclusive, 1)]),
+        OwnMetric::HookDone { service, result, took } => {
             let result = result.map_or(BAKING, HookStatus::as_str);
             counts_and_times(at, service, &[(RESULT, result)], &[(Name::HookDuration, ms(*took))])
         }
-        Metric::Watched { service, count } => {
+        OwnMetric::Watched { service, count } => {
             counts_and_times(at, service, &[], &[(Name::DeploymentsWatched, u64::from(*count))])
         }
-        Metric::EvidenceMissing { service } => counts_and_times(at, service, &[], &[(Name::EvidenceMissing, 1)]),
-        Metric::Heartbeat { group } => group_series(at, group, Series::Heartbeat, 1),
-        Metric::Verdict { group, is_bad } => group_series(at, group, Series::Verdict, u64::from(*is_bad)),
-        Metric::Paused { group, is_paused } => group_series(at, group, Series::Paused, u64::from(*is_paused)),
+        OwnMetric::EvidenceMissing { service } => counts_and_times(at, service, &[], &[(Name::EvidenceMissing, 1)]),
+        OwnMetric::Heartbeat { group } => group_series(at, group, GroupSeries::Heartbeat, 1),
+        OwnMetric::Verdict { group, is_bad } => group_series(at, group, GroupSeries::Verdict, u64::from(*is_bad)),
+        OwnMetric::Paused { group, is_paused } => group_series(at, group, GroupSeries::Paused, u64::from(*is_paused)),
     }
 }
 
@@ -59,7 +61,7 @@ mod tests {
     use serde_json::{Value, json};
     use snapback_core::{Cause, GroupRef, Trigger};
 
-    fn line(metric: &Metric) -> Value {
+    fn line(metric: &OwnMetric) -> Value {
         serde_json::from_str(&emf_line(Timestamp::from_ms(5), metric)).unwrap()
     }
 
@@ -69,21 +71,21 @@ mod tests {
         let group = || GroupRef::parse("shop/live").unwrap();
         let (cause, trigger) = (Cause::Errors, Trigger::Alarm);
         let took = Duration::from_millis(1_500);
-        let refused = Metric::Refused { service: service(), cause, trigger };
-        let recovered = Metric::Recovered { service: service(), cause, trigger, to_recover: took };
+        let refused = OwnMetric::Refused { service: service(), cause, trigger };
+        let recovered = OwnMetric::Recovered { service: service(), cause, trigger, to_recover: took };
         let table = [
-            (Metric::Held { service: service() }, "RollbacksHeld", 1),
+            (OwnMetric::Held { service: service() }, "RollbacksHeld", 1),
             (refused, "Refusals", 1),
             (recovered, "TimeToRecover", 1_500),
-            (Metric::Inconclusive { service: service() }, "Inconclusive", 1),
-            (Metric::HookDone { service: service(), result: None, took }, "HookDuration", 1_500),
-            (Metric::Watched { service: service(), count: 3 }, "DeploymentsWatched", 3),
-            (Metric::EvidenceMissing { service: service() }, "EvidenceMissing", 1),
-            (Metric::Heartbeat { group: group() }, "Heartbeat", 1),
-            (Metric::Verdict { group: group(), is_bad: true }, "Verdict", 1),
-            (Metric::Verdict { group: group(), is_bad: false }, "Verdict", 0),
-            (Metric::Paused { group: group(), is_paused: true }, "Paused", 1),
-            (Metric::Paused { group: group(), is_paused: false }, "Paused", 0),
+            (OwnMetric::Inconclusive { service: service() }, "Inconclusive", 1),
+            (OwnMetric::HookDone { service: service(), result: None, took }, "HookDuration", 1_500),
+            (OwnMetric::Watched { service: service(), count: 3 }, "DeploymentsWatched", 3),
+            (OwnMetric::EvidenceMissing { service: service() }, "EvidenceMissing", 1),
+            (OwnMetric::Heartbeat { group: group() }, "Heartbeat", 1),
+            (OwnMetric::Verdict { group: group(), is_bad: true }, "Verdict", 1),
+            (OwnMetric::Verdict { group: group(), is_bad: false }, "Verdict", 0),
+            (OwnMetric::Paused { group: group(), is_paused: true }, "Paused", 1),
+            (OwnMetric::Paused { group: group(), is_paused: false }, "Paused", 0),
         ];
         for (metric, name, value) in table {
             let line = line(&metric);
@@ -98,7 +100,7 @@ mod tests {
             [(Some(HookStatus::Succeeded), "Succeeded"), (Some(HookStatus::Failed), "Failed"), (None, "Baking")];
         for (result, word) in table {
             let took = Duration::from_secs(2);
-            let line = line(&Metric::HookDone { service: "checkout".to_owned(), result, took });
+            let line = line(&OwnMetric::HookDone { service: "checkout".to_owned(), result, took });
             let sets = &line["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
             assert_eq!((&line["Result"], sets), (&word.into(), &json!([["Service"], ["Service", "Result"]])), "{line}");
         }
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_time_that_is_not_known_is_left_out() {
-        let rolled_back = |to_detect| Metric::RolledBack {
+        let rolled_back = |to_detect| OwnMetric::RolledBack {
             service: "checkout".to_owned(),
             cause: Cause::Latency,
             trigger: Trigger::Sweep,
@@ -121,7 +123,7 @@ mod tests {
     }
 
     /// Every combination of name and dimensions that a line publishes.
-    fn published(metric: &Metric) -> Vec<(String, String)> {
+    fn published(metric: &OwnMetric) -> Vec<(String, String)> {
         let line = line(metric);
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         let list = |value: &Value| value.as_array().unwrap().clone();
@@ -140,16 +142,16 @@ mod tests {
         let (cause, trigger, took) = (Cause::Errors, Trigger::Alarm, Duration::from_secs(1));
         let (to_detect, to_roll_back) = (Some(took), Some(took));
         let all = [
-            Metric::RolledBack { service: service(), cause, trigger, to_detect, to_roll_back },
-            Metric::Recovered { service: service(), cause, trigger, to_recover: took },
-            Metric::Held { service: service() },
-            Metric::Refused { service: service(), cause, trigger },
-            Metric::Inconclusive { service: service() },
-            Metric::HookDone { service: service(), result: None, took },
-            Metric::Watched { service: service(), count: 1 },
-            Metric::EvidenceMissing { service: service() },
-            Metric::Heartbeat { group: group() },
-            Metric::Paused { group: group(), is_paused: true },
+            OwnMetric::RolledBack { service: service(), cause, trigger, to_detect, to_roll_back },
+            OwnMetric::Recovered { service: service(), cause, trigger, to_recover: took },
+            OwnMetric::Held { service: service() },
+            OwnMetric::Refused { service: service(), cause, trigger },
+            OwnMetric::Inconclusive { service: service() },
+            OwnMetric::HookDone { service: service(), result: None, took },
+            OwnMetric::Watched { service: service(), count: 1 },
+            OwnMetric::EvidenceMissing { service: service() },
+            OwnMetric::Heartbeat { group: group() },
+            OwnMetric::Paused { group: group(), is_paused: true },
         ];
         let published: Vec<(String, String)> = all.iter().flat_map(published).collect();
         let template = include_str!("../../../infra/sam/template.yaml");

@@ -1,8 +1,8 @@
 //! What one alarm, and one of its transitions, means for a deployment.
 
+use crate::Timestamp;
 use crate::id::AlarmName;
-use crate::time::Timestamp;
-use crate::words::Signal;
+use crate::vocabulary::Signal;
 use std::fmt;
 use std::time::Duration;
 
@@ -47,6 +47,43 @@ impl fmt::Display for AlarmState {
     }
 }
 
+/// Whose requests an alarm counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlarmScope {
+    /// One service's: its function, its route of an API, its target group; or whatever is not known to be shared.
+    Own,
+    /// Those of all functions behind one API stage or load balancer: a neighbour turns it red as well.
+    Shared,
+}
+
+/// How CloudWatch evaluates a metric alarm; only DescribeAlarms tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evaluation {
+    /// Breaching datapoints that turn it red (DatapointsToAlarm, M), at least 1.
+    pub datapoints_to_alarm: u32,
+    /// Periods that it looks at (EvaluationPeriods, N).
+    pub periods: u32,
+    /// Length of a period.
+    pub period: Duration,
+}
+
+/// Alarms with longer periods are evaluated every minute, those with shorter ones once a period.
+const EVALUATED_EVERY: Duration = Duration::from_secs(60);
+
+impl Evaluation {
+    /// When all periods that CloudWatch looks at begin at or after `start`, and it has looked once more: what is red from then on,
+    /// or still is, is red by those alone. The reason of a state is written when the state begins, and never again.
+    #[must_use]
+    pub fn knows_only_what_began_at(&self, start: Timestamp) -> Timestamp {
+        let every = self.period.min(EVALUATED_EVERY);
+        let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX).max(1);
+        let into_period = u64::try_from(start.ms().rem_euclid(every_ms)).unwrap_or_default();
+        let wait =
+            if into_period == 0 { Duration::ZERO } else { every - Duration::from_millis(into_period).min(every) };
+        start + wait + self.period.saturating_mul(self.periods) + every
+    }
+}
+
 /// The state of one alarm as an event or DescribeAlarms tells it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlarmReading {
@@ -60,8 +97,38 @@ pub struct AlarmReading {
     pub previous: Option<(AlarmState, Timestamp)>,
     /// CloudWatch's reason, for people; at most 1,023 characters.
     pub reason: String,
-    /// The oldest breaching datapoint named in the reason's data, when it names one.
-    pub oldest_breaching: Option<Timestamp>,
+    /// When the breaching datapoints begin that the reason's data names, oldest first; none where it names none. As the alarm was
+    /// when it went red.
+    pub breaching: Vec<Timestamp>,
+    /// How it is evaluated; `None`: not told, as in events and of alarms that have no datapoints.
+    pub evaluation: Option<Evaluation>,
+    /// Whose requests it counts; `None`: not told, as in events of composite alarms.
+    pub scope: Option<AlarmScope>,
+}
+
+impl AlarmReading {
+    /// The oldest breaching datapoint that the reason names.
+    #[must_use]
+    pub fn oldest_breaching(&self) -> Option<Timestamp> {
+        self.breaching.first().copied()
+    }
+
+    /// Whether only DescribeAlarms can tell if it is red by data from before `start`.
+    #[must_use]
+    pub fn needs_evaluation(&self, start: Timestamp) -> bool {
+        self.evaluation.is_none() && self.breaching.iter().any(|at| *at < start)
+    }
+
+    /// Whether it is red, as far as is known at `now`, by data from before `start`: fewer of its breaching datapoints than turn it
+    /// red begin at or after that.
+    fn is_by_data_before(&self, start: Timestamp, now: Timestamp) -> bool {
+        let since = self.breaching.iter().filter(|at| **at >= start).count();
+        since < self.breaching.len()
+            && self.evaluation.is_some_and(|evaluation| {
+                u32::try_from(since).unwrap_or(u32::MAX) < evaluation.datapoints_to_alarm
+                    && now < evaluation.knows_only_what_began_at(start)
+            })
+    }
 }
 
 /// Where a watched alarm comes from.
@@ -86,6 +153,10 @@ pub struct WatchedAlarm {
     pub last: Option<(AlarmState, Timestamp)>,
     /// Red before traffic: it judges nothing until it has been OK for [`EXEMPTION_ENDS_AFTER_OK`].
     pub is_exempt: bool,
+    /// Whether it counts what several functions share ([`AlarmScope::Shared`]).
+    pub is_shared: bool,
+    /// Red, by data from before the shift ([`AlarmMeaning::NotYet`]): it is looked at again each tick.
+    pub is_early: bool,
 }
 
 /// What a reading means for one deployment at one moment.
@@ -97,6 +168,8 @@ pub enum AlarmMeaning {
     Exempt,
     /// Red, but no customer uses the new version yet.
     TooEarly,
+    /// It went red in the shift by data from before it: it does not count yet, and counts as soon as its data is of the shift.
+    NotYet,
     /// Not red.
     Fine,
 }
@@ -112,6 +185,9 @@ impl WatchedAlarm {
     /// alarm has been OK long enough. Returns whether anything changed.
     pub fn observe(&mut self, reading: &AlarmReading, now: Timestamp) -> bool {
         let before = self.clone();
+        if let Some(scope) = reading.scope {
+            self.is_shared = scope == AlarmScope::Shared;
+        }
         if let Some((AlarmState::Ok, since)) = reading.previous {
             self.end_exemption(reading.since.since(since));
         }
@@ -130,15 +206,18 @@ impl WatchedAlarm {
         }
     }
 
-    /// What `reading` means, given when the new version began to get traffic (`None`: not yet).
+    /// What `reading`, which was taken at `now`, means, given when the new version began to get traffic (`None`: not yet).
     ///
-    /// A transition at or before the start of the shift never judges: it was there before the version was.
+    /// A transition at or before the start of the shift never judges: it was there before the version was. One after it does not
+    /// judge yet while it rests on datapoints that began before. Where no datapoints are named, or nobody tells how many it takes,
+    /// the transition alone counts.
     #[must_use]
-    pub fn meaning(&self, reading: &AlarmReading, shift_started_at: Option<Timestamp>) -> AlarmMeaning {
+    pub fn meaning(&self, reading: &AlarmReading, shift_started_at: Option<Timestamp>, now: Timestamp) -> AlarmMeaning {
         match (reading.state, shift_started_at) {
             (AlarmState::Ok | AlarmState::InsufficientData, _) => AlarmMeaning::Fine,
             (AlarmState::Alarm, None) => AlarmMeaning::TooEarly,
             (AlarmState::Alarm, Some(start)) if self.is_exempt || reading.since <= start => AlarmMeaning::Exempt,
+            (AlarmState::Alarm, Some(start)) if reading.is_by_data_before(start, now) => AlarmMeaning::NotYet,
             (AlarmState::Alarm, Some(_)) => AlarmMeaning::Bad,
         }
     }
@@ -165,7 +244,9 @@ mod tests {
             since: at(since),
             previous: None,
             reason: String::new(),
-            oldest_breaching: None,
+            breaching: Vec::new(),
+            evaluation: None,
+            scope: None,
         }
     }
 
@@ -176,6 +257,8 @@ mod tests {
             source: AlarmSource::Policy,
             last: Some((if is_exempt { AlarmState::Alarm } else { AlarmState::Ok }, at(0))),
             is_exempt,
+            is_shared: false,
+            is_early: false,
         }
     }
 
@@ -193,8 +276,71 @@ mod tests {
             ("silence is not a breach", false, InsufficientData, 110, Some(100), Fine),
         ];
         for (case, is_exempt, state, since, shift, expected) in table {
-            let meaning = watched(is_exempt).meaning(&reading(state, since), shift.map(at));
+            let meaning = watched(is_exempt).meaning(&reading(state, since), shift.map(at), at(since));
             assert_eq!(meaning, expected, "{case}");
+        }
+    }
+
+    /// Case, beginnings of the breaching datapoints, M of N periods of so many seconds, now, and what it means.
+    type Row<'a> = (&'a str, &'a [i64], Option<(u32, u32, u64)>, i64, AlarmMeaning);
+
+    #[test]
+    fn data_from_before_the_shift_does_not_count_yet() {
+        use AlarmMeaning::{Bad, Exempt, NotYet};
+        let two_of_three = Some((2, 3, 60));
+        // The shift begins at 90 s, so the periods 120, 180 and 240 are the first three of it: over at 300, evaluated by 360.
+        let table: [Row<'_>; 12] = [
+            ("all of the shift", &[120, 180], two_of_three, 250, Bad),
+            ("one of two is from before", &[60, 120], two_of_three, 190, NotYet),
+            ("both are from before", &[0, 60], two_of_three, 130, NotYet),
+            ("one from before beside two of the shift", &[60, 120, 180], two_of_three, 250, Bad),
+            ("begins in the very second of the shift", &[90], Some((1, 1, 10)), 105, Bad),
+            ("the period in which the shift began", &[80], Some((1, 1, 10)), 95, NotYet),
+            ("still red before all of its data is of the shift", &[60, 120], two_of_three, 359, NotYet),
+            ("still red when all of its data is of the shift", &[60, 120], two_of_three, 360, Bad),
+            ("one minute of an hour", &[-3540], Some((1, 1, 3600)), 200, NotYet),
+            ("nobody tells how many it takes", &[60, 120], None, 190, Bad),
+            ("no datapoints are named", &[], two_of_three, 190, Bad),
+            ("a datapoint after the shift is enough for one of three", &[60, 120], Some((1, 3, 60)), 190, Bad),
+        ];
+        for (case, breaching, evaluation, now, expected) in table {
+            let red = AlarmReading {
+                breaching: breaching.iter().copied().map(at).collect(),
+                evaluation: evaluation.map(|(datapoints_to_alarm, periods, period)| Evaluation {
+                    datapoints_to_alarm,
+                    periods,
+                    period: Duration::from_secs(period),
+                }),
+                ..reading(AlarmState::Alarm, now.min(190))
+            };
+            assert_eq!(watched(false).meaning(&red, Some(at(90)), at(now)), expected, "{case}");
+            assert_eq!(watched(true).meaning(&red, Some(at(90)), at(now)), Exempt, "{case}, exempt");
+        }
+    }
+
+    #[test]
+    fn only_datapoints_from_before_need_to_be_asked_about() {
+        let evaluation = Evaluation { datapoints_to_alarm: 1, periods: 1, period: Duration::from_secs(60) };
+        let table = [
+            ("none named", vec![], None, false),
+            ("all of the shift", vec![at(120)], None, false),
+            ("one from before", vec![at(60), at(120)], None, true),
+            ("one from before, and it is known", vec![at(60), at(120)], Some(evaluation), false),
+        ];
+        for (case, breaching, evaluation, expected) in table {
+            let red = AlarmReading { breaching, evaluation, ..reading(AlarmState::Alarm, 190) };
+            assert_eq!(red.needs_evaluation(at(90)), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_an_alarm_counts_is_remembered_where_a_reading_does_not_tell() {
+        let mut alarm = watched(false);
+        for (scope, expected) in
+            [(None, false), (Some(AlarmScope::Shared), true), (None, true), (Some(AlarmScope::Own), false)]
+        {
+            alarm.observe(&AlarmReading { scope, ..reading(AlarmState::Ok, 100) }, at(100));
+            assert_eq!(alarm.is_shared, expected, "{scope:?}");
         }
     }
 
@@ -214,7 +360,7 @@ mod tests {
         red_again.previous = Some((AlarmState::Ok, at(220)));
         alarm.observe(&red_again, at(401));
         assert!(!alarm.is_exempt);
-        assert_eq!(alarm.meaning(&red_again, Some(at(100))), AlarmMeaning::Bad);
+        assert_eq!(alarm.meaning(&red_again, Some(at(100)), at(401)), AlarmMeaning::Bad);
     }
 
     #[test]

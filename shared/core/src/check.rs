@@ -1,8 +1,9 @@
 //! What the checks before traffic add up to.
 
-use crate::pause::{self, Pause};
+use crate::pause::{self, Pause, Restraint};
 use crate::policy::{AtDeadline, Policy, WithoutEvidence};
-use crate::words::Mode;
+use crate::vocabulary::Mode;
+use crate::warning::Warning;
 
 /// Result of one check. Silence, unreachable and bad are three answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,20 @@ impl Check {
     pub fn new(name: impl Into<String>, result: CheckResult, detail: impl Into<String>) -> Self {
         Self { name: name.into(), result, detail: detail.into() }
     }
+
+    /// As people read it.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!("{}: {}", self.name, self.detail)
+    }
+
+    fn warning(&self) -> Warning {
+        Warning::Check { check: self.name.clone(), detail: self.detail.clone() }
+    }
+
+    fn not_refused(&self, restraint: Restraint) -> Warning {
+        Warning::NotRefused { restraint, check: self.name.clone(), detail: self.detail.clone() }
+    }
 }
 
 /// What a hook concludes.
@@ -41,8 +56,8 @@ impl Check {
 pub enum Conclusion {
     /// Answer `Succeeded`; warnings go on the record.
     Pass {
-        /// One line each.
-        warnings: Vec<String>,
+        /// Each once.
+        warnings: Vec<Warning>,
     },
     /// Answer `Failed`: a check found the version bad, or missing evidence is a refusal by policy.
     Refuse {
@@ -53,8 +68,8 @@ pub enum Conclusion {
     },
     /// Do not answer yet; check again at the next tick.
     Hold {
-        /// One line each.
-        reasons: Vec<String>,
+        /// The checks that could not tell.
+        checks: Vec<Check>,
     },
 }
 
@@ -68,20 +83,19 @@ pub fn conclude(checks: &[Check], policy: &Policy, pause: Option<&Pause>) -> Con
     let mut warnings = Vec::new();
     let (mut bad, mut refused, mut held) = (Vec::new(), Vec::new(), Vec::new());
     for check in checks {
-        let line = format!("{}: {}", check.name, check.detail);
         let without_evidence = match check.result {
             CheckResult::Pass => continue,
             CheckResult::Bad => {
-                bad.push(line);
+                bad.push(check);
                 continue;
             }
             CheckResult::Silent => policy.no_evidence.silence,
             CheckResult::Unreachable => policy.no_evidence.unreachable,
         };
         match without_evidence {
-            WithoutEvidence::PassWithWarning => warnings.push(line),
-            WithoutEvidence::Hold => held.push(line),
-            WithoutEvidence::Fail => refused.push(line),
+            WithoutEvidence::PassWithWarning => warnings.push(check.warning()),
+            WithoutEvidence::Hold => held.push(check),
+            WithoutEvidence::Fail => refused.push(check),
         }
     }
     let would_stop = !bad.is_empty() || !refused.is_empty() || !held.is_empty();
@@ -89,41 +103,41 @@ pub fn conclude(checks: &[Check], policy: &Policy, pause: Option<&Pause>) -> Con
     if mode != Mode::Rollback && would_stop {
         let restraint = pause::restraint(mode, pause);
         let all = bad.into_iter().chain(refused).chain(held);
-        warnings.extend(all.map(|line| format!("{restraint}, so not refused: {line}")));
+        warnings.extend(all.map(|check| check.not_refused(restraint)));
         return Conclusion::Pass { warnings };
     }
     if !bad.is_empty() {
-        return Conclusion::Refuse { reasons: bad, is_bad: true };
+        return Conclusion::Refuse { reasons: bad.into_iter().map(Check::line).collect(), is_bad: true };
     }
     if !refused.is_empty() {
-        return Conclusion::Refuse { reasons: refused, is_bad: false };
+        return Conclusion::Refuse { reasons: refused.into_iter().map(Check::line).collect(), is_bad: false };
     }
     if !held.is_empty() {
-        return Conclusion::Hold { reasons: held };
+        return Conclusion::Hold { checks: held.into_iter().cloned().collect() };
     }
     Conclusion::Pass { warnings }
 }
 
-/// What a hold becomes when its deadline is reached.
+/// What a hold because of `checks` becomes when its deadline is reached.
 #[must_use]
-pub fn conclude_at_deadline(reasons: Vec<String>, at_deadline: AtDeadline) -> Conclusion {
+pub fn conclude_at_deadline(checks: &[Check], at_deadline: AtDeadline) -> Conclusion {
     match at_deadline {
-        AtDeadline::Fail => Conclusion::Refuse { reasons, is_bad: false },
-        AtDeadline::PassWithWarning => Conclusion::Pass { warnings: reasons },
+        AtDeadline::Fail => Conclusion::Refuse { reasons: checks.iter().map(Check::line).collect(), is_bad: false },
+        AtDeadline::PassWithWarning => Conclusion::Pass { warnings: checks.iter().map(Check::warning).collect() },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pause::{Said, Scope};
-    use crate::policy::{NoEvidence, Settings};
-    use crate::time::Timestamp;
+    use crate::Timestamp;
+    use crate::pause::{Attribution, PauseScope};
+    use crate::policy::{NoEvidence, PolicySettings};
     use proptest::prelude::*;
 
     fn policy(mode: Mode, silence: WithoutEvidence, unreachable: WithoutEvidence) -> Policy {
-        let settings: Settings = (*Policy::without_parameter("checkout")).clone();
-        Policy::new(Settings { mode, no_evidence: NoEvidence { silence, unreachable }, ..settings }).unwrap()
+        let settings: PolicySettings = (*Policy::without_parameter("checkout")).clone();
+        Policy::new(PolicySettings { mode, no_evidence: NoEvidence { silence, unreachable }, ..settings }).unwrap()
     }
 
     fn check(result: CheckResult) -> Check {
@@ -168,8 +182,8 @@ mod tests {
     fn a_pause_refuses_and_holds_nothing() {
         use CheckResult::{Bad, Pass, Silent, Unreachable};
         use WithoutEvidence::{Fail, Hold};
-        let began = Said { at: Timestamp::from_ms(0), who: "ann".to_owned(), why: "because".to_owned() };
-        let pause = Pause { scope: Scope::Installation, began, ended: None };
+        let began = Attribution { at: Timestamp::from_ms(0), who: "ann".to_owned(), why: "because".to_owned() };
+        let pause = Pause { scope: PauseScope::Installation, began, ended: None };
         let table: [(&str, &[CheckResult], &[&str]); 5] = [
             ("all good", &[Pass], &[]),
             ("bad", &[Bad], &["paused, so not refused: probe: seen"]),
@@ -180,8 +194,9 @@ mod tests {
         for (case, results, expected) in table {
             let checks: Vec<Check> = results.iter().cloned().map(check).collect();
             let conclusion = conclude(&checks, &policy(Mode::Rollback, Fail, Hold), Some(&pause));
-            let warnings = expected.iter().map(|line| (*line).to_owned()).collect();
-            assert_eq!(conclusion, Conclusion::Pass { warnings }, "{case}");
+            let Conclusion::Pass { warnings } = conclusion else { panic!("{case}: {conclusion:?}") };
+            let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+            assert_eq!(texts, *expected, "{case}");
         }
     }
 

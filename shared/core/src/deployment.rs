@@ -1,25 +1,22 @@
 //! One watched deployment: everything that Snapback knows of it and keeps in its record.
 
+use crate::Timestamp;
 use crate::alarm::{AlarmState, WatchedAlarm};
-use crate::id::{AlarmName, DeploymentId, ExecutionId, GroupRef, RevisionId};
-use crate::lifecycle::Phase;
-use crate::notice::Notice;
-use crate::observed::{AutoRollback, Platform, Target};
-use crate::policy::Policy;
-use crate::rollback::Rollback;
-use crate::time::Timestamp;
-use crate::words::{Cause, HookStatus, LifecycleEvent, Trigger};
-use std::collections::BTreeMap;
+use crate::id::{DeploymentId, GroupRef, RevisionId};
+use crate::lifecycle::{Bake, Blame, Phase, Refusal};
+use crate::observed::{AutoRollback, Creator, Platform};
+use crate::target::Target;
+use crate::vocabulary::{Cause, LifecycleEvent, Outcome};
+use crate::warning::{EvidenceSource, MAX_WARNINGS, Warning};
+use snapback_judge::detector::Note;
 use std::time::Duration;
 
 /// Observed weights kept per deployment; a canary has two steps, the longest linear one ten.
 pub const MAX_WEIGHTS: usize = 64;
-/// Doubts kept per deployment; more would say nothing new.
-pub const MAX_DOUBTS: usize = 20;
-/// How long records are kept after a deployment is closed.
-pub const KEEP_CLOSED: Duration = Duration::from_secs(400 * 24 * 3600);
+/// Names of Snapback's own hook functions begin like this; CodeDeploy calls none that does not begin with `CodeDeployHook_`.
+pub const OUR_HOOKS: &str = "CodeDeployHook_snapback-";
 
-/// Functions that the AppSpec names for the two hooks.
+/// Functions that the AppSpec names for the two hooks, by name or ARN.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HookFunctions {
     /// BeforeAllowTraffic.
@@ -29,19 +26,21 @@ pub struct HookFunctions {
 }
 
 impl HookFunctions {
-    /// Whether the hook of `event` is one of Snapback's: its function name contains `snapback`. Hooks of others are never
-    /// judged overdue.
+    /// Whether the hook of `event` is one of Snapback's: its function's name begins with [`OUR_HOOKS`]. Hooks of others are
+    /// never judged overdue.
     #[must_use]
     pub fn is_ours(&self, event: LifecycleEvent) -> bool {
         let function = match event {
             LifecycleEvent::BeforeAllowTraffic => &self.before,
             LifecycleEvent::AfterAllowTraffic => &self.after,
         };
-        function.as_ref().is_some_and(|name| name.to_ascii_lowercase().contains("snapback"))
+        let name =
+            function.as_ref().map(|named| named.split_once(":function:").map_or(named.as_str(), |(_, name)| name));
+        name.is_some_and(|name| name.starts_with(OUR_HOOKS))
     }
 }
 
-/// A shared incident: both versions suffer, so going back would not help.
+/// A shared incident: both versions are degraded, so going back would not help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incident {
     /// When it was seen.
@@ -60,28 +59,6 @@ impl Incident {
     pub const fn is_open(&self) -> bool {
         self.over_at.is_none()
     }
-}
-
-/// The bake: the last hook is held open and alarms are watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bake {
-    /// When the hook event began.
-    pub started_at: Timestamp,
-    /// When it is answered if all is well.
-    pub ends_at: Timestamp,
-}
-
-/// Why a deployment is refused before traffic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Why.
-    pub cause: Cause,
-    /// Who refused.
-    pub trigger: Trigger,
-    /// One line for people.
-    pub why: String,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// What a person asked for.
@@ -106,7 +83,7 @@ impl Verb {
 
 /// A request of a person, with who and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct OperatorRequest {
     /// What.
     pub verb: Verb,
     /// Who, as the command line knows it.
@@ -117,9 +94,36 @@ pub struct Order {
     pub at: Timestamp,
 }
 
-/// The STATE item of a deployment.
+/// Which way a deployment goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To a new version.
+    Forward,
+    /// Back to something good: answered at once, never judged, never rolled back.
+    Return,
+}
+
+/// Identities of the two versions; `None` where one could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Revisions {
+    /// The old version.
+    pub baseline: Option<RevisionId>,
+    /// The new version.
+    pub canary: Option<RevisionId>,
+}
+
+/// How traffic shifts by plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShiftPlan {
+    /// How long; `None` when the plan could not be read.
+    pub lasts: Option<Duration>,
+    /// Time between two steps.
+    pub step: Option<Duration>,
+}
+
+/// What a deployment is. Written when Snapback first sees it; it does not change.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Deployment {
+pub struct Identity {
     /// Its id.
     pub id: DeploymentId,
     /// Its group.
@@ -130,307 +134,201 @@ pub struct Deployment {
     pub platform: Platform,
     /// What it moves.
     pub target: Target,
-    /// Identity of the new version; `None` when it could not be read.
-    pub canary_revision: Option<RevisionId>,
-    /// Identity of the old version.
-    pub baseline_revision: Option<RevisionId>,
+    /// Identities of its versions.
+    pub revisions: Revisions,
+    /// Which way it goes.
+    pub direction: Direction,
     /// Hook functions of the AppSpec.
     pub hooks: HookFunctions,
-    /// CodeDeploy's word for who made it.
-    pub creator: String,
-    /// Whether it goes back to something good: answered at once, never judged, never rolled back.
-    pub is_return: bool,
+    /// Who made it.
+    pub creator: Creator,
     /// Events on which CodeDeploy rolls back by itself.
     pub auto_rollback: AutoRollback,
     /// When CodeDeploy created it.
     pub created_at: Timestamp,
     /// When Snapback first saw it.
     pub registered_at: Timestamp,
-    /// Phase of its life.
-    pub phase: Phase,
-    /// The alarms that concern it.
-    pub alarms: Vec<WatchedAlarm>,
-    /// When the new version began to get traffic.
-    pub shift_started_at: Option<Timestamp>,
-    /// Observed share of the new version, at each change, oldest first; at most [`MAX_WEIGHTS`].
-    pub weights: Vec<(Timestamp, f64)>,
-    /// The bake, once it began.
-    pub bake: Option<Bake>,
-    /// When all alarms were last read.
-    pub alarms_read_at: Option<Timestamp>,
-    /// Since when the alarms cannot be read.
-    pub unreadable_since: Option<Timestamp>,
-    /// Since when the metrics of the versions cannot be read.
-    pub metrics_unreadable_since: Option<Timestamp>,
-    /// The last shared incident.
-    pub incident: Option<Incident>,
-    /// How long traffic shifts by plan; `None` when the plan could not be read.
-    pub planned_shift: Option<Duration>,
-    /// Time between two steps of the shift by plan.
-    pub planned_step: Option<Duration>,
+    /// How its traffic shifts by plan.
+    pub shift_plan: ShiftPlan,
     /// The service's past is no baseline before this: an earlier deployment ended here.
     pub history_from: Option<Timestamp>,
     /// Time-out of the new version.
     pub function_timeout: Option<Duration>,
-    /// When the bake was found to be over and nothing bad: stored before the hook is answered, so that whoever decided otherwise
-    /// in the same moment is seen.
-    pub bake_passed_at: Option<Timestamp>,
-    /// Why the outcome is less than certain, one line each; at most [`MAX_DOUBTS`].
-    pub doubts: Vec<String>,
-    /// Whether it was held in shift or bake.
-    pub was_held: bool,
-    /// Set when it is refused.
-    pub refusal: Option<Refusal>,
-    /// What a person asked for last.
-    pub order: Option<Order>,
+}
+
+/// What was seen of a deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// The alarms that concern it.
+    pub alarms: Vec<WatchedAlarm>,
+    /// When all alarms were last read.
+    pub alarms_read_at: Option<Timestamp>,
+    /// Since when the alarms cannot be read.
+    pub alarms_unreadable_since: Option<Timestamp>,
+    /// Since when the metrics of the versions cannot be read.
+    pub metrics_unreadable_since: Option<Timestamp>,
+    /// When the new version began to get traffic. The platform's own time: it may be known late, or never.
+    pub shift_started_at: Option<Timestamp>,
+    /// Observed share of the new version, at each change, oldest first; at most [`MAX_WEIGHTS`].
+    pub weights: Vec<(Timestamp, f64)>,
+    /// The last shared incident.
+    pub incident: Option<Incident>,
+    /// What the comparison saw but may not lay to the version, in order of first appearance.
+    pub notes: Vec<Note>,
+}
+
+/// What people asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Requests {
+    /// The last request.
+    pub last: Option<OperatorRequest>,
     /// When the pause began that is on its record and not over.
     pub paused_at: Option<Timestamp>,
-    /// When it was closed.
-    pub closed_at: Option<Timestamp>,
-    /// Cause of its refusal or rollback, written with the outcome.
-    pub cause: Option<Cause>,
-    /// Path of its refusal or rollback, written with the outcome.
-    pub trigger: Option<Trigger>,
-    /// Whether the record is complete: notices sent, index cleaned.
-    pub is_settled: bool,
+}
+
+/// The STATE item of a deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployment {
+    /// What it is.
+    pub identity: Identity,
+    /// Phase of its life.
+    pub phase: Phase,
+    /// What was seen of it.
+    pub observation: Observation,
+    /// What people asked for.
+    pub requests: Requests,
+    /// Why the outcome is less than certain; at most [`MAX_WARNINGS`].
+    pub warnings: Vec<Warning>,
+    /// Whether it was held in shift or bake.
+    pub was_held: bool,
 }
 
 impl Deployment {
+    /// Whether it goes back to something good: answered at once, never judged, never rolled back.
+    #[must_use]
+    pub fn is_return(&self) -> bool {
+        self.identity.direction == Direction::Return
+    }
+
+    /// Why it was refused before traffic, once it was, also when that did not take effect.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        self.phase.refusal()
+    }
+
+    /// The bake, once it began.
+    #[must_use]
+    pub const fn bake(&self) -> Option<&Bake> {
+        self.phase.bake()
+    }
+
+    /// How it ended, once it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.phase.closing().map(|closing| closing.ending.outcome())
+    }
+
+    /// Why and on which path it was refused or rolled back, once it is over.
+    #[must_use]
+    pub fn blame(&self) -> Option<Blame> {
+        self.phase.closing().and_then(|closing| closing.ending.blame())
+    }
+
+    /// When it was closed.
+    #[must_use]
+    pub fn closed_at(&self) -> Option<Timestamp> {
+        self.phase.closing().map(|closing| closing.at)
+    }
+
+    /// Whether its record is complete: notices sent, index cleaned.
+    #[must_use]
+    pub fn is_archived(&self) -> bool {
+        self.phase.closing().is_some_and(|closing| closing.is_archived)
+    }
+
+    /// Its record is complete; one that is not closed never is.
+    pub const fn archive(&mut self) {
+        if let Phase::Closed(closing) = &mut self.phase {
+            closing.is_archived = true;
+        }
+    }
+
     /// Since when something that judges this deployment cannot be read, and what it is.
     #[must_use]
-    pub fn blind_since(&self) -> Option<(Timestamp, &'static str)> {
-        let alarms = self.unreadable_since.map(|since| (since, "the alarms"));
-        let metrics = self.metrics_unreadable_since.map(|since| (since, "the metrics of the two versions"));
+    pub fn blind_since(&self) -> Option<(Timestamp, EvidenceSource)> {
+        let alarms = self.observation.alarms_unreadable_since.map(|since| (since, EvidenceSource::Alarms));
+        let metrics = self.observation.metrics_unreadable_since.map(|since| (since, EvidenceSource::Metrics));
         alarms.into_iter().chain(metrics).min_by_key(|(since, _)| *since)
     }
 
     /// The share of traffic that the new version was last seen to get, 0 to 1.
     #[must_use]
     pub fn canary_share(&self) -> f64 {
-        self.weights.last().map_or(0.0, |(_, share)| *share)
+        self.observation.weights.last().map_or(0.0, |(_, share)| *share)
     }
 
     /// Whether the next step of the shift may have been taken since the last one was seen: then it is worth a look.
     #[must_use]
     pub fn may_have_stepped(&self, tick: Duration, now: Timestamp) -> bool {
         // The first step is taken at the start of the shift, the next one a step later, and so on, whenever they were seen.
-        let taken = self.weights.iter().filter(|(_, share)| *share > 0.0).count();
+        let taken = self.observation.weights.iter().filter(|(_, share)| *share > 0.0).count();
         let taken = u32::try_from(taken).unwrap_or(u32::MAX);
-        let next = self.shift_started_at.zip(self.planned_step).map(|(start, step)| start + step.saturating_mul(taken));
+        let next = self
+            .observation
+            .shift_started_at
+            .zip(self.identity.shift_plan.step)
+            .map(|(start, step)| start + step.saturating_mul(taken));
         taken == 0 || next.is_none_or(|next| now + 2 * tick >= next)
     }
 
     /// Whether the new version has all traffic, so that nothing tells it from a shared incident but a control probe.
     #[must_use]
     pub fn has_all_traffic(&self) -> bool {
-        self.canary_share() >= 1.0 - 1e-6 || self.phase == Phase::InBake
+        self.canary_share() >= 1.0 - 1e-6 || matches!(self.phase, Phase::InBake(_))
     }
 
     /// Alarms that went red while the new version got traffic, are red, and are exempt because of a shared incident. None
     /// without an incident: an alarm that was red before the deployment never holds it up.
     pub fn red_in_incident(&self) -> impl Iterator<Item = &WatchedAlarm> {
-        let shift = self.shift_started_at.filter(|_| self.incident.is_some());
-        self.alarms.iter().filter(move |alarm| {
+        let shift = self.observation.shift_started_at.filter(|_| self.observation.incident.is_some());
+        self.observation.alarms.iter().filter(move |alarm| {
             let since = alarm.last.filter(|(state, _)| *state == AlarmState::Alarm).map(|(_, since)| since);
             // Without an incident, what is exempt was red before traffic.
-            self.incident.is_some() && alarm.is_exempt && since.zip(shift).is_some_and(|(since, shift)| since > shift)
+            self.observation.incident.is_some()
+                && alarm.is_exempt
+                && since.zip(shift).is_some_and(|(since, shift)| since > shift)
         })
     }
 
-    /// Adds a doubt once.
-    pub fn doubt(&mut self, line: &str) {
-        if self.doubts.len() < MAX_DOUBTS && !self.doubts.iter().any(|known| known == line) {
-            self.doubts.push(line.to_owned());
+    /// Adds a warning once; false: it is known, or there are [`MAX_WARNINGS`] already.
+    pub fn warn(&mut self, warning: Warning) -> bool {
+        let is_new = self.warnings.len() < MAX_WARNINGS && !self.warnings.contains(&warning);
+        if is_new {
+            self.warnings.push(warning);
         }
+        is_new
     }
 }
 
-/// The lease of one lifecycle hook: the only place that holds the execution id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// Which hook.
-    pub event: LifecycleEvent,
-    /// The id with which CodeDeploy is answered.
-    pub execution_id: ExecutionId,
-    /// Request id of the run that took it.
-    pub owner: String,
-    /// When it was taken.
-    pub taken_at: Timestamp,
-    /// When somebody else answers.
-    pub deadline: Timestamp,
-    /// What the checks concluded, once they had, with the reason.
-    pub result: Option<(HookStatus, String)>,
-    /// The status that CodeDeploy accepted, and when.
-    pub answered: Option<(HookStatus, Timestamp)>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Kind of an evidence item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EvidenceKind {
-    /// The deployment was seen for the first time.
-    Registered,
-    /// Something in its configuration weakens the protection.
-    Warning,
-    /// A check before traffic.
-    Check,
-    /// An alarm changed its state.
-    Alarm,
-    /// The life cycle moved on.
-    Phase,
-    /// A verdict, with numbers.
-    Verdict,
-    /// A call that changes something, with its answer.
-    Call,
-    /// A hook was answered.
-    Answer,
-    /// A person asked for something.
-    Order,
-    /// A pause began or ended.
-    Pause,
-    /// An event that changes nothing.
-    Note,
-    /// The outcome.
-    Closed,
-}
-
-impl EvidenceKind {
-    /// All kinds.
-    pub const ALL: &'static [Self] = &[
-        Self::Registered,
-        Self::Warning,
-        Self::Check,
-        Self::Alarm,
-        Self::Phase,
-        Self::Verdict,
-        Self::Call,
-        Self::Answer,
-        Self::Order,
-        Self::Pause,
-        Self::Note,
-        Self::Closed,
-    ];
-
-    /// The word in the record's key.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Registered => "registered",
-            Self::Warning => "warning",
-            Self::Check => "check",
-            Self::Alarm => "alarm",
-            Self::Phase => "phase",
-            Self::Verdict => "verdict",
-            Self::Call => "call",
-            Self::Answer => "answer",
-            Self::Order => "order",
-            Self::Pause => "pause",
-            Self::Note => "note",
-            Self::Closed => "closed",
+    #[test]
+    fn a_hook_is_ours_by_its_name() {
+        let arn = "arn:aws:lambda:eu-west-1:123456789012:function:CodeDeployHook_snapback-before-allow-traffic:live";
+        let table = [
+            (Some("CodeDeployHook_snapback-before-allow-traffic"), true),
+            (Some(arn), true),
+            (Some("CodeDeployHook_check-snapback"), false),
+            (Some("snapback-before-allow-traffic"), false),
+            (Some("arn:aws:lambda:eu-west-1:123456789012:function:CodeDeployHook_orders"), false),
+            (None, false),
+        ];
+        for (named, expected) in table {
+            let hooks = HookFunctions { before: named.map(str::to_owned), after: None };
+            assert_eq!(hooks.is_ours(LifecycleEvent::BeforeAllowTraffic), expected, "{named:?}");
+            assert!(!hooks.is_ours(LifecycleEvent::AfterAllowTraffic), "{named:?}");
         }
-    }
-
-    /// The kind with this word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
-    }
-}
-
-/// One line of a deployment's story, append-only. The same source at the same time is the same item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    /// When it happened (the source's own time, so that a repeated event is the same item).
-    pub at: Timestamp,
-    /// Kind.
-    pub kind: EvidenceKind,
-    /// What makes it the same item when it is written twice: an event id, or the content.
-    pub source: String,
-    /// One line for people.
-    pub text: String,
-    /// Numbers and names, for machines.
-    pub details: BTreeMap<String, String>,
-}
-
-impl Evidence {
-    /// A line whose content is its identity.
-    #[must_use]
-    pub fn new(at: Timestamp, kind: EvidenceKind, text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { at, kind, source: text.clone(), text, details: BTreeMap::new() }
-    }
-
-    /// With `source` as identity.
-    #[must_use]
-    pub fn from_source(mut self, source: impl Into<String>) -> Self {
-        self.source = source.into();
-        self
-    }
-
-    /// With one more detail.
-    #[must_use]
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.details.insert(name.to_owned(), value.to_string());
-        self
-    }
-}
-
-/// A last known good revision of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GoodRevision {
-    /// When it became good.
-    pub at: Timestamp,
-    /// Identity; `None` when it could not be read.
-    pub revision: Option<RevisionId>,
-    /// Version label, for people.
-    pub version: String,
-    /// Whether it was already live when the group was first seen.
-    pub is_inherited: bool,
-}
-
-/// A revision that is refused for a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedRevision {
-    /// Identity.
-    pub revision: RevisionId,
-    /// Version label, for people.
-    pub version: String,
-    /// The deployment that was rolled back.
-    pub deployment: DeploymentId,
-    /// Why.
-    pub cause: Cause,
-    /// When.
-    pub at: Timestamp,
-    /// Until when it is refused.
-    pub until: Timestamp,
-}
-
-/// Everything on record about one deployment, except its evidence.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Record {
-    /// STATE.
-    pub deployment: Deployment,
-    /// Stored version of STATE, for compare-and-set; 0: not stored yet.
-    pub version: u64,
-    /// POLICY, pinned at registration.
-    pub policy: Policy,
-    /// HOOK items.
-    pub leases: Vec<Lease>,
-    /// ROLLBACK.
-    pub rollback: Option<Rollback>,
-    /// NOTICE items.
-    pub notices: Vec<Notice>,
-}
-
-impl Record {
-    /// The lease of one hook.
-    #[must_use]
-    pub fn lease(&self, event: LifecycleEvent) -> Option<&Lease> {
-        self.leases.iter().find(|lease| lease.event == event)
-    }
-
-    /// Alarms to read for this deployment.
-    #[must_use]
-    pub fn alarm_names(&self) -> Vec<AlarmName> {
-        self.deployment.alarms.iter().map(|alarm| alarm.name.clone()).collect()
     }
 }

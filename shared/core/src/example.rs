@@ -1,14 +1,16 @@
 //! One deployment for tests: version 2 of `checkout` replaces version 1, canary and baseline are compared.
 #![allow(clippy::unwrap_used, reason = "a test helper may panic")]
 
+use crate::Timestamp;
 use crate::alarm::{AlarmSource, AlarmState, WatchedAlarm};
-use crate::deployment::{Deployment, HookFunctions, Record};
+use crate::deployment::{Deployment, Direction, HookFunctions, Identity, Observation, Requests, Revisions, ShiftPlan};
 use crate::id::{AlarmName, DeploymentId, GroupRef};
-use crate::lifecycle::Phase;
-use crate::observed::{AutoRollback, Platform, Target};
-use crate::policy::{AgainstBaseline, Policy, Settings, SignalPolicy};
-use crate::time::Timestamp;
-use crate::words::{Mode, Signal};
+use crate::lifecycle::{Phase, Shift};
+use crate::observed::{AutoRollback, Creator, Platform};
+use crate::policy::{AgainstBaseline, Policy, PolicySettings, SignalPolicy};
+use crate::record::Record;
+use crate::target::{LambdaAlias, Target};
+use crate::vocabulary::{Mode, Signal};
 use std::time::Duration;
 
 /// Second 0: the start of the bucket in which traffic began to shift.
@@ -34,7 +36,7 @@ pub(crate) fn compared(alarms: &[&str]) -> SignalPolicy {
 }
 
 /// Mode `rollback`, errors are compared and have an alarm that is not sufficient alone; a bake of ten minutes.
-pub(crate) fn settings() -> Settings {
+pub(crate) fn settings() -> PolicySettings {
     let mut settings = (*Policy::without_parameter("checkout")).clone();
     settings.mode = Mode::Rollback;
     settings.bake = Duration::from_secs(600);
@@ -43,7 +45,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 /// In the shift since second 12: a tenth of the traffic, seen at second 15.
-pub(crate) fn record(change: impl FnOnce(&mut Settings)) -> Record {
+pub(crate) fn record(change: impl FnOnce(&mut PolicySettings)) -> Record {
     let mut settings = settings();
     change(&mut settings);
     let policy = Policy::new(settings).unwrap();
@@ -54,49 +56,46 @@ pub(crate) fn record(change: impl FnOnce(&mut Settings)) -> Record {
         source: AlarmSource::Policy,
         last: Some((AlarmState::Ok, second(-86_400))),
         is_exempt: false,
+        is_shared: false,
+        is_early: false,
     });
     let deployment = Deployment {
-        id: DeploymentId::parse("d-ABCDEFGHI").unwrap(),
-        group: GroupRef::new("shop", "live").unwrap(),
-        service: "checkout".to_owned(),
-        platform: Platform::Lambda,
-        target: Target {
-            name: "checkout".to_owned(),
-            alias: "live".to_owned(),
-            baseline: "1".to_owned(),
-            canary: "2".to_owned(),
+        identity: Identity {
+            id: DeploymentId::parse("d-ABCDEFGHI").unwrap(),
+            group: GroupRef::new("shop", "live").unwrap(),
+            service: "checkout".to_owned(),
+            platform: Platform::Lambda,
+            target: Target::LambdaAlias(LambdaAlias {
+                function: "checkout".to_owned(),
+                alias: "live".to_owned(),
+                baseline: "1".to_owned(),
+                canary: "2".to_owned(),
+            }),
+            revisions: Revisions { baseline: None, canary: None },
+            direction: Direction::Forward,
+            hooks: HookFunctions { before: None, after: None },
+            creator: Creator::User,
+            auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: true },
+            created_at: second(-30),
+            registered_at: second(-29),
+            shift_plan: ShiftPlan { lasts: Some(Duration::from_secs(300)), step: Some(Duration::from_secs(300)) },
+            history_from: None,
+            function_timeout: Some(Duration::from_secs(3)),
         },
-        canary_revision: None,
-        baseline_revision: None,
-        hooks: HookFunctions { before: None, after: None },
-        creator: "user".to_owned(),
-        is_return: false,
-        auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: true },
-        created_at: second(-30),
-        registered_at: second(-29),
-        phase: Phase::InShift,
-        alarms: alarms.collect(),
-        shift_started_at: Some(second(12)),
-        weights: vec![(second(-20), 0.0), (second(15), 0.1)],
-        bake: None,
-        alarms_read_at: Some(second(-20)),
-        unreadable_since: None,
-        metrics_unreadable_since: None,
-        incident: None,
-        planned_shift: Some(Duration::from_secs(300)),
-        planned_step: Some(Duration::from_secs(300)),
-        history_from: None,
-        function_timeout: Some(Duration::from_secs(3)),
-        bake_passed_at: None,
-        doubts: Vec::new(),
+        observation: Observation {
+            alarms: alarms.collect(),
+            alarms_read_at: Some(second(-20)),
+            alarms_unreadable_since: None,
+            metrics_unreadable_since: None,
+            shift_started_at: Some(second(12)),
+            weights: vec![(second(-20), 0.0), (second(15), 0.1)],
+            incident: None,
+            notes: Vec::new(),
+        },
+        requests: Requests { last: None, paused_at: None },
+        phase: Phase::InShift(Shift::default()),
+        warnings: Vec::new(),
         was_held: false,
-        refusal: None,
-        order: None,
-        paused_at: None,
-        closed_at: None,
-        cause: None,
-        trigger: None,
-        is_settled: false,
     };
     Record { deployment, version: 1, policy, leases: Vec::new(), rollback: None, notices: Vec::new() }
 }

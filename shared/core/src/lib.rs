@@ -5,29 +5,29 @@
 #![warn(missing_docs)]
 
 pub mod alarm;
-pub mod canary;
+pub mod analysis_spec;
 pub mod check;
 pub mod deployment;
 #[cfg(test)]
 mod example;
+pub mod finding;
+pub mod first_sight;
 pub mod id;
-pub mod judged;
-pub mod ledger;
 pub mod lifecycle;
-pub mod measure;
+pub mod metrics;
 pub mod notice;
 pub mod observed;
 pub mod pause;
 pub mod plan;
 pub mod policy;
+pub mod record;
 pub mod rollback;
-pub mod sla;
-pub mod suffering;
-pub mod time;
-
-pub mod words;
+pub mod target;
+pub mod timeline;
+pub mod vocabulary;
+pub mod warning;
 
 pub use id::{AlarmName, DeploymentId, ExecutionId, GroupRef, RevisionId};
 pub use policy::Policy;
-pub use time::Timestamp;
-pub use words::{Cause, HookStatus, LifecycleEvent, Mode, Outcome, Signal, Trigger};
+pub use snapback_judge::Timestamp;
+pub use vocabulary::{Cause, HookStatus, LifecycleEvent, Mode, Outcome, Signal, Trigger};

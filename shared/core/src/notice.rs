@@ -1,9 +1,9 @@
 //! What people are told: one plain-text message per occasion that a person on call can act on.
 
+use crate::Timestamp;
 use crate::deployment::Deployment;
 use crate::policy::human;
 use crate::rollback::{Claim, Rollback, RollbackResult};
-use crate::time::Timestamp;
 use std::time::Duration;
 
 /// The occasions. Each is told once per deployment.
@@ -17,7 +17,7 @@ pub enum NoticeKind {
     RollbackStuck,
     /// Evidence is missing while customers use the new version.
     Held,
-    /// Both versions suffer: going back would not help.
+    /// Both versions are degraded: going back would not help.
     SharedIncident,
     /// In mode `advise`: what would have been done.
     Advice,
@@ -103,13 +103,11 @@ fn seconds(duration: Option<Duration>) -> String {
 /// The message about a rollback that is over: done, or failed for good.
 #[must_use]
 pub fn rollback_notice(deployment: &Deployment, rollback: &Rollback, now: Timestamp) -> Notice {
-    let target = &deployment.target;
+    let target = &deployment.identity.target;
     let done = match &rollback.result {
         RollbackResult::Done => format!(
-            "Done. Alias {}:{} sends all traffic to version {} again{}.",
-            target.name,
-            target.alias,
-            target.baseline,
+            "Done: {target} sends all traffic to version {} again{}.",
+            target.baseline(),
             rollback.rollback_deployment.as_ref().map(|id| format!(" (rollback deployment {id})")).unwrap_or_default()
         ),
         RollbackResult::Pending | RollbackResult::Failed(_) => "NOT DONE. See below.".to_owned(),
@@ -118,7 +116,7 @@ pub fn rollback_notice(deployment: &Deployment, rollback: &Rollback, now: Timest
         RollbackResult::Done => format!(
             "Nothing is broken now. Version {} stays published; fix it and deploy a new version. The same version is refused \
              for the time that the policy's refuse_for says.",
-            target.canary
+            target.canary()
         ),
         RollbackResult::Pending => {
             "The rollback is still running; another message follows if it does not end.".to_owned()
@@ -140,21 +138,22 @@ pub fn rollback_notice(deployment: &Deployment, rollback: &Rollback, now: Timest
          Undone:    {to_undo} after that\n\
          What was done: {done}\n\
          What to do next: {next}\n\n\
-         Deployment {id} of {group}. The whole story: snapback explain {id}\n",
-        service = deployment.service,
-        canary = target.canary,
-        name = target.name,
-        baseline = target.baseline,
+         Deployment {id} of {group}. The whole timeline: snapback explain {id}\n",
+        service = deployment.identity.service,
+        canary = target.canary(),
+        name = target.name(),
+        baseline = target.baseline(),
         cause = rollback.cause,
         why = rollback.why,
         detected = rollback.detected_at,
         to_detect = seconds(rollback.time_to_detect()),
         trigger = rollback.trigger,
         to_undo = seconds(rollback.time_to_roll_back()),
-        id = deployment.id,
-        group = deployment.group,
+        id = deployment.identity.id,
+        group = deployment.identity.group,
     );
-    let subject = format!("Rolled back: {} version {} ({})", deployment.service, target.canary, rollback.cause);
+    let subject =
+        format!("Rolled back: {} version {} ({})", deployment.identity.service, target.canary(), rollback.cause);
     Notice::new(crate::notice::NoticeKind::Rollback, now, &subject, body)
 }
 
@@ -166,24 +165,22 @@ pub fn plain_notice(kind: NoticeKind, deployment: &Deployment, what: &str, next:
         NoticeKind::Refusal => "Refused before traffic",
         NoticeKind::RollbackStuck => "ACT NOW, rollback does not come through",
         NoticeKind::Held => "Cannot see, holding",
-        NoticeKind::SharedIncident => "Both versions suffer, holding",
+        NoticeKind::SharedIncident => "Both versions are degraded, holding",
         NoticeKind::Advice => "Would have rolled back",
         NoticeKind::NoPolicy => "No policy, only watching",
         NoticeKind::Stopped => "Deployment stopped without rollback",
     };
-    let target = &deployment.target;
+    let target = &deployment.identity.target;
     let body = format!(
-        "{service}: version {canary} of {name} (alias {alias}, before: version {baseline}).\n\n\
+        "{service}: version {canary} of {target} (before: version {baseline}).\n\n\
          What happened: {what}\n\
          What to do next: {next}\n\n\
-         Deployment {id} of {group}. The whole story: snapback explain {id}\n",
-        service = deployment.service,
-        canary = target.canary,
-        name = target.name,
-        alias = target.alias,
-        baseline = target.baseline,
-        id = deployment.id,
-        group = deployment.group,
+         Deployment {id} of {group}. The whole timeline: snapback explain {id}\n",
+        service = deployment.identity.service,
+        canary = target.canary(),
+        baseline = target.baseline(),
+        id = deployment.identity.id,
+        group = deployment.identity.group,
     );
-    Notice::new(kind, now, &format!("{headline}: {} version {}", deployment.service, target.canary), body)
+    Notice::new(kind, now, &format!("{headline}: {} version {}", deployment.identity.service, target.canary()), body)
 }

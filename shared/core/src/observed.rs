@@ -1,7 +1,10 @@
-//! What CodeDeploy and the alias show at one moment, in Snapback's words.
+//! What the platform shows at one moment, in Snapback's words.
 
-use crate::id::{DeploymentId, GroupRef};
-use crate::time::Timestamp;
+use crate::Timestamp;
+use crate::deployment::HookFunctions;
+use crate::id::{AlarmName, DeploymentId, GroupRef, RevisionId};
+use crate::target::Target;
+use std::time::Duration;
 
 /// Compute platform of a deployment group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +46,7 @@ impl Platform {
 /// Status of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeploymentStatus {
-    /// Created, Queued, InProgress, Baking or Ready.
+    /// Not over: waiting, shifting traffic, or baking.
     Running,
     /// Ended well.
     Succeeded,
@@ -56,18 +59,6 @@ pub enum DeploymentStatus {
 }
 
 impl DeploymentStatus {
-    /// From CodeDeploy's word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Self {
-        match word {
-            "Created" | "Queued" | "InProgress" | "Baking" | "Ready" => Self::Running,
-            "Succeeded" => Self::Succeeded,
-            "Failed" => Self::Failed,
-            "Stopped" => Self::Stopped,
-            other => Self::Unknown(other.chars().take(64).collect()),
-        }
-    }
-
     /// Whether the deployment is over.
     #[must_use]
     pub const fn is_over(&self) -> bool {
@@ -76,6 +67,43 @@ impl DeploymentStatus {
             Self::Running | Self::Unknown(_) => false,
         }
     }
+}
+
+/// Who made a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Creator {
+    /// A person or a pipeline.
+    User,
+    /// A group of servers that grew.
+    Autoscaling,
+    /// The platform, to go back after a deployment that failed or was stopped.
+    PlatformRollback,
+    /// The platform, to bring servers to the revision that they should have.
+    PlatformUpdate,
+    /// The platform, for another reason.
+    Platform,
+    /// A word that this version does not know, kept as it is; empty where the platform does not tell.
+    Other(String),
+}
+
+/// Why a deployment failed or was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndReason {
+    /// What follows from it.
+    pub kind: EndKind,
+    /// The platform's own word for it; shown, never compared.
+    pub code: String,
+    /// The platform's text for people.
+    pub message: String,
+}
+
+/// What follows from the reason of an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndKind {
+    /// An alarm that is attached to the group was active.
+    AlarmActive,
+    /// Everything else: a person, a failure, a word that this version does not know.
+    Other,
 }
 
 /// The events on which CodeDeploy rolls back by itself.
@@ -100,8 +128,8 @@ pub struct DeploymentFacts {
     pub platform: Platform,
     /// Its status.
     pub status: DeploymentStatus,
-    /// Who made it, CodeDeploy's word (`user`, `codeDeployRollback`, …).
-    pub creator: String,
+    /// Who made it.
+    pub creator: Creator,
     /// Name of the deployment configuration.
     pub config: Option<String>,
     /// SHA-256 of the AppSpec, with which GetApplicationRevision gives its text.
@@ -110,8 +138,8 @@ pub struct DeploymentFacts {
     pub created_at: Timestamp,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
-    /// Error code and message, when it failed or was stopped.
-    pub error: Option<(String, String)>,
+    /// Why it failed or was stopped.
+    pub end_reason: Option<EndReason>,
     /// The rollback deployment that this one triggered.
     pub rollback_deployment: Option<DeploymentId>,
     /// The deployment that this one rolls back.
@@ -121,16 +149,16 @@ pub struct DeploymentFacts {
 }
 
 impl DeploymentFacts {
-    /// Whether CodeDeploy itself marks this deployment as a rollback.
+    /// Whether the platform itself marks this deployment as a rollback.
     #[must_use]
     pub fn is_marked_rollback(&self) -> bool {
-        self.creator == "codeDeployRollback" || self.rolls_back.is_some()
+        self.creator == Creator::PlatformRollback || self.rolls_back.is_some()
     }
 
     /// Whether an attached alarm stopped it.
     #[must_use]
     pub fn was_stopped_by_alarm(&self) -> bool {
-        self.error.as_ref().is_some_and(|(code, _)| code == "ALARM_ACTIVE")
+        self.end_reason.as_ref().is_some_and(|reason| reason.kind == EndKind::AlarmActive)
     }
 }
 
@@ -167,29 +195,58 @@ pub struct TargetFacts {
     pub target: Option<Target>,
 }
 
-/// What a deployment moves: for Lambda a function's alias from one version to another.
+/// A deployment group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Function or service.
-    pub name: String,
-    /// Alias, or what else routes traffic.
-    pub alias: String,
-    /// The old version.
-    pub baseline: String,
-    /// The new version.
-    pub canary: String,
+pub struct GroupFacts {
+    /// Events on which CodeDeploy rolls back by itself.
+    pub auto_rollback: AutoRollback,
+    /// Alarms attached to it.
+    pub alarms: Vec<AlarmName>,
+    /// Whether a failed poll of these alarms is ignored.
+    pub ignores_poll_failure: bool,
 }
 
-/// Where the alias sends traffic now.
+/// An AppSpec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppSpec {
+    /// Its platform.
+    pub platform: Platform,
+    /// What it moves; `None` where this version cannot tell.
+    pub target: Option<Target>,
+    /// Functions that it names for the two hooks.
+    pub hooks: HookFunctions,
+}
+
+/// How traffic shifts by plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrafficPlan {
+    /// In words, for example `10 %, then all after 5 min`.
+    pub words: String,
+    /// From the first traffic of the new version to all of it; `None`: the plan does not tell.
+    pub lasts: Option<Duration>,
+    /// From one step to the next; `None`: there is one step, or the plan does not tell.
+    pub step: Option<Duration>,
+}
+
+/// A published version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionFacts {
+    /// Its identity.
+    pub revision: RevisionId,
+    /// Its time-out, where the answer tells.
+    pub timeout: Option<Duration>,
+}
+
+/// Where traffic goes now.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AliasFacts {
+pub struct TrafficFacts {
     /// Version that gets what the others leave.
     pub version: String,
     /// Other versions with their share, 0.0 to 1.0.
     pub others: Vec<(String, f64)>,
 }
 
-impl AliasFacts {
+impl TrafficFacts {
     /// Share of traffic that `version` gets, 0.0 to 1.0.
     #[must_use]
     pub fn share_of(&self, version: &str) -> f64 {
@@ -226,8 +283,8 @@ pub struct Observed {
     pub deployment: DeploymentFacts,
     /// GetDeploymentTarget; `None`: not started yet, or it could not be read.
     pub target: Option<TargetFacts>,
-    /// GetAlias; `None`: it could not be read.
-    pub alias: Option<AliasFacts>,
+    /// Where traffic goes; `None`: it could not be read.
+    pub traffic: Option<TrafficFacts>,
     /// GetDeployment of the rollback deployment, when there is one.
     pub rollback: Option<RollbackFacts>,
 }

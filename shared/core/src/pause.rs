@@ -1,9 +1,9 @@
 //! The kill switch: while a pause holds, Snapback judges and records as in mode `observe`, whatever the policies say.
 
+use crate::Timestamp;
 use crate::id::{GroupRef, InvalidId};
 use crate::policy::Policy;
-use crate::time::Timestamp;
-use crate::words::{Mode, Signal};
+use crate::vocabulary::{Mode, Signal};
 use std::fmt;
 
 /// How the scope of a pause of everything is written.
@@ -11,14 +11,14 @@ const EVERYTHING: &str = "*";
 
 /// What a pause covers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
+pub enum PauseScope {
     /// The whole installation.
     Installation,
     /// One deployment group.
     Group(GroupRef),
 }
 
-impl Scope {
+impl PauseScope {
     /// Parses `*` or `application/group`.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Scope {
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for PauseScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Installation => f.write_str(EVERYTHING),
@@ -57,7 +57,7 @@ impl fmt::Display for Scope {
 
 /// Who asked for something, when, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct Attribution {
     /// When.
     pub at: Timestamp,
     /// Who, as the command line knows it.
@@ -70,11 +70,11 @@ pub struct Said {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
     /// What it covers.
-    pub scope: Scope,
+    pub scope: PauseScope,
     /// How it began.
-    pub began: Said,
+    pub began: Attribution,
     /// How it ended; `None`: it holds.
-    pub ended: Option<Said>,
+    pub ended: Option<Attribution>,
 }
 
 impl Pause {
@@ -98,10 +98,28 @@ pub fn mode_of(policy: &Policy, signal: Option<Signal>, pause: Option<&Pause>) -
     if pause.is_some() { Mode::Observe } else { policy.mode_of(signal) }
 }
 
-/// What keeps Snapback from acting, for people.
+/// What keeps Snapback from acting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restraint {
+    /// A pause.
+    Paused,
+    /// The policy's mode.
+    Mode(Mode),
+}
+
+impl fmt::Display for Restraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Paused => f.write_str("paused"),
+            Self::Mode(mode) => write!(f, "mode {mode}"),
+        }
+    }
+}
+
+/// What keeps Snapback from acting in `mode`, which is the one in force.
 #[must_use]
-pub fn restraint(mode: Mode, pause: Option<&Pause>) -> String {
-    if pause.is_some() { "paused".to_owned() } else { format!("mode {mode}") }
+pub fn restraint(mode: Mode, pause: Option<&Pause>) -> Restraint {
+    if pause.is_some() { Restraint::Paused } else { Restraint::Mode(mode) }
 }
 
 #[cfg(test)]
@@ -113,21 +131,21 @@ mod tests {
         GroupRef::parse(text).unwrap()
     }
 
-    fn said(second: i64) -> Said {
-        Said { at: Timestamp::from_ms(second * 1000), who: "ann".to_owned(), why: "because".to_owned() }
+    fn attribution(second: i64) -> Attribution {
+        Attribution { at: Timestamp::from_ms(second * 1000), who: "ann".to_owned(), why: "because".to_owned() }
     }
 
     fn pause(scope: &str, began: i64, ended: Option<i64>) -> Pause {
-        Pause { scope: Scope::parse(scope).unwrap(), began: said(began), ended: ended.map(said) }
+        Pause { scope: PauseScope::parse(scope).unwrap(), began: attribution(began), ended: ended.map(attribution) }
     }
 
     #[test]
     fn scopes_are_read_back() {
         for text in ["*", "shop/live", "*/live"] {
-            assert_eq!(Scope::parse(text).unwrap().to_string(), text);
+            assert_eq!(PauseScope::parse(text).unwrap().to_string(), text);
         }
         for bad in ["", "shop", "**", "a/b/c"] {
-            assert!(Scope::parse(bad).is_err(), "{bad}");
+            assert!(PauseScope::parse(bad).is_err(), "{bad}");
         }
     }
 
@@ -170,7 +188,7 @@ mod tests {
         ];
         for (signal, pause, mode, words) in table {
             assert_eq!(mode_of(&policy, signal, pause), mode, "{signal:?} {words}");
-            assert_eq!(restraint(mode, pause), words);
+            assert_eq!(restraint(mode, pause).to_string(), words);
         }
     }
 }

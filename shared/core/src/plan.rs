@@ -1,38 +1,40 @@
 //! What to do next for one deployment: the single place that decides.
 //!
-//! [`next_step`] is level-triggered: it looks at what is on record and at what CodeDeploy, the alias and the alarms show
-//! now, and names one step. The caller carries the step out, looks again and asks again until the answer is
+//! [`next_step`] is level-triggered: it looks at what is on record and at what the platform and the alarms show now, and
+//! names one step. The caller carries the step out, looks again and asks again until the answer is
 //! [`Step::Rest`]. Any caller may crash between any two steps; the next one, whoever that is, goes on from the record.
+//!
+//! `verdict` knows no platform: it tells from findings whether to go back, hold, warn or do nothing. `codedeploy` knows how that
+//! platform gates, holds and undoes. `observations` and `requests` serve both.
 
-mod close;
-mod exposed;
-mod going_back;
-mod hooks;
-mod intake;
+mod codedeploy;
+mod observations;
+mod requests;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
-use crate::alarm::{AlarmReading, AlarmState};
-use crate::deployment::{
-    Deployment, Evidence, EvidenceKind, GoodRevision, Lease, Record, Refusal, RefusedRevision, Verb,
-};
-use crate::judged::{Control, Judged};
-use crate::lifecycle::{Event, Exposure};
+use crate::Timestamp;
+use crate::alarm::{AlarmReading, AlarmState, WatchedAlarm};
+use crate::deployment::Deployment;
+use crate::finding::Control;
+use crate::lifecycle::{Blame, Ending, Event, Exposure, Refusal};
 use crate::notice::{Delivery, Notice, NoticeKind};
 use crate::observed::Observed;
-use crate::pause::{self, Pause};
-use crate::rollback::{Claim, Rollback, RollbackResult, UndoCall};
-use crate::suffering::Suffering;
-use crate::time::Timestamp;
-use crate::words::{Cause, HookStatus, LifecycleEvent, Mode, Outcome, Signal, Trigger};
-use std::time::Duration;
+use crate::pause::{self, Pause, Restraint};
+use crate::record::{GoodRevision, Record, RefusedRevision, Write};
+use crate::rollback::{Claim, Rollback, RollbackAction, RollbackResult};
+use crate::target::WayBack;
+use crate::timeline::{EntryKind, TimelineEntry};
+use crate::vocabulary::{Cause, HookStatus, LifecycleEvent, Mode, Outcome, Signal, Trigger};
+use crate::warning::{Uncertainty, Warning};
+use snapback_judge::degradation::Degradation;
+use snapback_judge::result::AnalysisResult;
 
 /// Alarms are read by the sweep at most once in this many ticks: the quota of DescribeAlarms is shared with CodeDeploy.
 pub const READ_ALARMS_EVERY_TICKS: u32 = 6;
 /// The sweep acts on a red alarm that it found itself only when the transition is this many ticks old: the event goes first.
 pub const EVENT_GOES_FIRST_TICKS: u32 = 2;
-/// The last hook is answered this long after its event began, whatever happens: CodeDeploy gives it an hour.
-pub const LONGEST_HOLD: Duration = Duration::from_secs(55 * 60);
 
 /// Who asks, and on whose behalf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +64,7 @@ pub enum Readings {
 }
 
 impl Readings {
-    fn list(&self) -> &[AlarmReading] {
+    pub(crate) fn list(&self) -> &[AlarmReading] {
         match self {
             Self::None | Self::Failed(_) => &[],
             Self::Event { reading, .. } => std::slice::from_ref(reading),
@@ -76,15 +78,15 @@ impl Readings {
 pub struct Case<'a> {
     /// What is on record.
     pub record: &'a Record,
-    /// What CodeDeploy and the alias show.
+    /// What the platform shows.
     pub observed: &'a Observed,
     /// What the alarms show.
     pub readings: &'a Readings,
     /// What the comparison of canary and baseline says; `None`: nothing is compared, or the caller has not looked.
-    pub judged: Option<&'a Judged>,
-    /// Who suffers right now, by each signal that somebody looked at in this visit.
-    pub suffering: &'a [(Signal, Suffering)],
-    /// What control probes found; `None`: nobody has asked in this visit.
+    pub analysis: Option<&'a AnalysisResult>,
+    /// Which versions are degraded right now, by each signal whose numbers were read in this reconciliation.
+    pub degradation: &'a [(Signal, Degradation)],
+    /// What control probes found; `None`: nobody has asked in this reconciliation.
     pub control: Option<Control>,
     /// The last pause of each scope, as far as they could be read.
     pub pauses: &'a [Pause],
@@ -97,7 +99,7 @@ pub struct Case<'a> {
 impl Case<'_> {
     /// The pause that holds for the deployment.
     fn pause(&self) -> Option<&Pause> {
-        pause::in_force(self.pauses, Some(&self.record.deployment.group))
+        pause::in_force(self.pauses, Some(&self.record.deployment.identity.group))
     }
 
     /// The mode in which findings of `signal` are acted on now. Nothing here asks the policy itself, or a pause would not hold.
@@ -110,27 +112,15 @@ impl Case<'_> {
         self.mode_of(None)
     }
 
-    /// What keeps Snapback from acting in `mode`, for people.
-    fn restraint(&self, mode: Mode) -> String {
+    /// The way back from there, by what the platform can do.
+    fn way_back(&self, exposure: Exposure) -> WayBack {
+        self.record.deployment.identity.target.capabilities().way_back(exposure)
+    }
+
+    /// What keeps Snapback from acting in `mode`.
+    fn restraint(&self, mode: Mode) -> Restraint {
         pause::restraint(mode, self.pause())
     }
-}
-
-/// One more write in the same transaction as a STATE.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Write {
-    /// Adds a line to the story; the same line twice is one item.
-    Evidence(Evidence),
-    /// Writes the rollback (the intent, or what became of it).
-    Rollback(Rollback),
-    /// Writes a notice.
-    Notice(Notice),
-    /// Replaces a hook's lease; if it has been answered meanwhile, nothing of the transaction is written.
-    Lease(Lease),
-    /// Adds a last known good revision to the deployment's group.
-    Good(GoodRevision),
-    /// Refuses a revision in the deployment's group for a time.
-    Refused(RefusedRevision),
 }
 
 /// The next thing to do.
@@ -142,45 +132,44 @@ pub enum Step {
     Record(Box<Deployment>, Vec<Write>),
     /// Read all alarms of the deployment, then ask again.
     ReadAlarms,
-    /// Read the latest numbers of both versions for this kind of impact, then ask again with who suffers.
-    LookAtVersions(Signal),
+    /// Read the latest numbers of both versions for this kind of impact, then ask again with which versions are degraded.
+    ReadDegradation(Signal),
     /// Run the policy's probes against both versions by their numbers, then ask again with what they found.
     ControlProbe,
-    /// Make CodeDeploy go back: try these calls in order until one is accepted. The caller holds the claim.
-    Undo(Vec<UndoCall>),
+    /// Make the platform go back: try these actions in order until one is accepted. The caller holds the claim.
+    Undo(Vec<RollbackAction>),
     /// Answer a hook with its lease's execution id.
     Answer(LifecycleEvent, HookStatus, String),
-    /// StopDeployment with rollback before any traffic: there is no execution id to answer with.
+    /// End the deployment with rollback before any traffic: there is no execution id to answer with.
     StopBeforeTraffic,
     /// Claim and send one notice.
     Send(NoticeKind),
     /// Everything is said and done: set the expiry, leave the index of live deployments.
-    Settle,
+    Archive,
 }
 
 /// The next step for a deployment.
 #[must_use]
 pub fn next_step(case: &Case<'_>) -> Step {
     let deployment = &case.record.deployment;
-    if deployment.is_settled {
+    if deployment.is_archived() {
         return Step::Rest;
     }
     let step = if deployment.phase.is_closed() {
         Step::Rest
     } else {
-        intake::take_in(case)
-            .or_else(|| going_back::next(case))
-            .or_else(|| close::next(case))
-            .or_else(|| ordered(case))
-            .or_else(|| exposed::next(case))
-            .or_else(|| hooks::next(case))
+        observations::take_in(case)
+            .or_else(|| codedeploy::follow(case))
+            .or_else(|| requests::next(case))
+            .or_else(|| verdict::next(case))
+            .or_else(|| codedeploy::answer(case))
             .unwrap_or(Step::Rest)
     };
     if step != Step::Rest {
         return step;
     }
     let all_sent = case.record.notices.iter().all(|notice| matches!(notice.delivery, Delivery::Sent(_)));
-    let rest = if deployment.phase.is_closed() && all_sent { Step::Settle } else { Step::Rest };
+    let rest = if deployment.phase.is_closed() && all_sent { Step::Archive } else { Step::Rest };
     notice_due(case).unwrap_or(rest)
 }
 
@@ -188,13 +177,16 @@ pub fn next_step(case: &Case<'_>) -> Step {
 #[must_use]
 pub fn should_read_alarms(record: &Record, last: Option<Timestamp>, now: Timestamp) -> bool {
     let deployment = &record.deployment;
-    if deployment.phase.is_closed() || deployment.is_return {
+    if deployment.phase.is_closed() || deployment.is_return() {
         return false;
     }
-    let is_due = |at: Timestamp| now.since(at) >= record.policy.tick * READ_ALARMS_EVERY_TICKS;
-    let last = last.max(deployment.alarms_read_at);
+    // One that is red by data from before the shift counts from one tick to the next.
+    let is_early = deployment.observation.alarms.iter().any(|alarm| alarm.is_early);
+    let ticks = if is_early { 1 } else { READ_ALARMS_EVERY_TICKS };
+    let is_due = |at: Timestamp| now.since(at) >= record.policy.tick * ticks;
+    let last = last.max(deployment.observation.alarms_read_at);
     let bake_is_over =
-        deployment.bake.is_some_and(|bake| now >= bake.ends_at && last.is_none_or(|at| at < bake.ends_at));
+        deployment.bake().is_some_and(|bake| now >= bake.ends_at && last.is_none_or(|at| at < bake.ends_at));
     last.is_none_or(is_due) || bake_is_over
 }
 
@@ -211,19 +203,19 @@ pub fn recovery(record: &Record, reading: &AlarmReading) -> Option<Rollback> {
 }
 
 /// What the comparison says of the time that counts. What was judged before a shared incident was over is void: both versions
-/// suffered then.
-fn valid_judged<'a>(case: &Case<'a>) -> Option<&'a Judged> {
-    let over_at = case.record.deployment.incident.and_then(|incident| incident.over_at);
-    case.judged.filter(|judged| over_at.is_none_or(|over_at| judged.until >= over_at))
+/// were degraded then.
+fn valid_analysis<'a>(case: &Case<'a>) -> Option<&'a AnalysisResult> {
+    let over_at = case.record.deployment.observation.incident.and_then(|incident| incident.over_at);
+    case.analysis.filter(|judged| over_at.is_none_or(|over_at| judged.until >= over_at))
 }
 
-/// When the alarms were read last, this visit included: a reading that changes nothing is not stored.
+/// When the alarms were read last, this reconciliation included: a reading that changes nothing is not stored.
 fn alarms_read_at(case: &Case<'_>) -> Option<Timestamp> {
     let now = match case.readings {
         Readings::All(_, at) => Some(*at),
         Readings::None | Readings::Event { .. } | Readings::Failed(_) => None,
     };
-    now.max(case.record.deployment.alarms_read_at)
+    now.max(case.record.deployment.observation.alarms_read_at)
 }
 
 /// A notice that nobody sends yet, or whose sender is gone.
@@ -233,32 +225,6 @@ fn notice_due(case: &Case<'_>) -> Option<Step> {
         Delivery::Claimed(claim) if case.now >= claim.until => Some(Step::Send(notice.kind)),
         Delivery::Claimed(_) | Delivery::Sent(_) => None,
     })
-}
-
-/// What a person asked for, and what a refusal that did not take effect still demands.
-fn ordered(case: &Case<'_>) -> Option<Step> {
-    let deployment = &case.record.deployment;
-    if deployment.is_return {
-        return None;
-    }
-    let order = deployment.order.as_ref().filter(|order| order.verb == Verb::RollBack);
-    match (deployment.phase.exposure(), order, &deployment.refusal) {
-        (Some(exposure), Some(order), _) => {
-            let mut rollback = intent(case, exposure, Cause::Operator, &format!("{} asked: {}", order.who, order.why));
-            rollback.trigger = Trigger::Operator;
-            rollback.asked_by = Some((order.who.clone(), order.why.clone()));
-            Some(decide(case, rollback))
-        }
-        (Some(exposure), None, Some(refusal)) => {
-            let why = format!("refused before traffic, but traffic started all the same: {}", refusal.why);
-            Some(decide(case, intent(case, exposure, refusal.cause, &why)))
-        }
-        (None, Some(order), None) => {
-            let why = format!("{} asked: {}", order.who, order.why);
-            Some(refuse(case, Cause::Operator, Trigger::Operator, &why))
-        }
-        (Some(_), None, None) | (None, Some(_), Some(_)) | (None, None, _) => None,
-    }
 }
 
 /// A new intent, claimed by the caller.
@@ -293,20 +259,20 @@ fn decide(case: &Case<'_>, rollback: Rollback) -> Step {
     };
     deployment.phase = phase;
     let line = format!("roll back: {}: {}", rollback.cause, rollback.why);
-    let mut writes = vec![Write::Evidence(
-        Evidence::new(case.now, EvidenceKind::Verdict, line)
+    let mut writes = vec![Write::Entry(
+        TimelineEntry::new(case.now, EntryKind::Verdict, line)
             .with("cause", rollback.cause)
             .with("trigger", rollback.trigger)
             .with("exposure", format!("{:?}", rollback.exposure)),
     )];
     let refuse_for = case.record.policy.refuse_for;
-    if let Some(revision) = deployment.canary_revision.clone().filter(|_| rollback.cause.blames_revision())
+    if let Some(revision) = deployment.identity.revisions.canary.clone().filter(|_| rollback.cause.blames_revision())
         && !refuse_for.is_zero()
     {
         writes.push(Write::Refused(RefusedRevision {
             revision,
-            version: deployment.target.canary.clone(),
-            deployment: deployment.id.clone(),
+            version: deployment.identity.target.canary().to_owned(),
+            deployment: deployment.identity.id.clone(),
             cause: rollback.cause,
             at: case.now,
             until: case.now + refuse_for,
@@ -316,50 +282,53 @@ fn decide(case: &Case<'_>, rollback: Rollback) -> Step {
     Step::Record(Box::new(deployment), writes)
 }
 
-/// Records a refusal before traffic; the answer to CodeDeploy is the next step.
+/// Records a refusal before traffic; the answer to the platform is the next step.
 fn refuse(case: &Case<'_>, cause: Cause, trigger: Trigger, why: &str) -> Step {
     let mut deployment = case.record.deployment.clone();
-    let Ok(phase) = deployment.phase.next(Event::RefusalDecided) else {
+    let refusal = Refusal { blame: Blame { cause, trigger }, why: why.to_owned(), at: case.now };
+    let Ok(phase) = deployment.phase.next(Event::RefusalDecided(refusal)) else {
         return Step::Rest;
     };
     deployment.phase = phase;
-    deployment.refusal = Some(Refusal { cause, trigger, why: why.to_owned(), at: case.now });
-    let line = Evidence::new(case.now, EvidenceKind::Verdict, format!("refused before traffic: {cause}: {why}"))
+    let line = TimelineEntry::new(case.now, EntryKind::Verdict, format!("refused before traffic: {cause}: {why}"))
         .with("cause", cause)
         .with("trigger", trigger);
-    Step::Record(Box::new(deployment), vec![Write::Evidence(line)])
+    Step::Record(Box::new(deployment), vec![Write::Entry(line)])
 }
 
 /// Ends the record: outcome, cause and path, last known good, the notice to people.
-fn end(
-    case: &Case<'_>,
-    mut deployment: Deployment,
-    outcome: Outcome,
-    why: Option<(Cause, Trigger)>,
-    mut writes: Vec<Write>,
-) -> Step {
-    let Ok(phase) = deployment.phase.next(Event::Ended(outcome)) else {
+fn end(case: &Case<'_>, mut deployment: Deployment, ending: Ending, mut writes: Vec<Write>) -> Step {
+    let Ok(phase) = deployment.phase.next(Event::Ended(ending, case.now)) else {
         return Step::Rest;
     };
     deployment.phase = phase;
-    deployment.closed_at = Some(case.now);
-    deployment.cause = why.map(|(cause, _)| cause);
-    deployment.trigger = why.map(|(_, trigger)| trigger);
+    let outcome = ending.outcome();
     if outcome.is_good() {
         writes.push(Write::Good(GoodRevision {
             at: case.now,
-            revision: deployment.canary_revision.clone(),
-            version: deployment.target.canary.clone(),
+            revision: deployment.identity.revisions.canary.clone(),
+            version: deployment.identity.target.canary().to_owned(),
             is_inherited: false,
+            is_doubtful: !is_proven(&deployment, outcome),
         }));
     }
-    let line = Evidence::new(case.now, EvidenceKind::Closed, format!("ended: {outcome}")).with("outcome", outcome);
-    writes.push(Write::Evidence(line));
+    let line = TimelineEntry::new(case.now, EntryKind::Closed, format!("ended: {outcome}")).with("outcome", outcome);
+    writes.push(Write::Entry(line));
     Step::Record(Box::new(deployment), writes)
 }
 
+/// Whether the version is one to go back to: it was promoted, or nothing but too little traffic kept it from that and no alarm is red.
+fn is_proven(deployment: &Deployment, outcome: Outcome) -> bool {
+    let is_of_little_traffic = |warning: &Warning| *warning == Warning::BakeEnded(Uncertainty::TooLittleTraffic);
+    let is_red = |alarm: &WatchedAlarm| alarm.last.is_some_and(|(state, _)| state == AlarmState::Alarm);
+    outcome == Outcome::Promoted
+        || (outcome == Outcome::Inconclusive
+            && deployment.warnings.iter().filter(|warning| warning.leaves_doubt()).all(is_of_little_traffic)
+            && !deployment.observation.alarms.iter().any(is_red))
+}
+
 /// A notice as a write, unless people asked to be left alone (mode `observe` of the policy). A pause keeps Snapback from acting,
-/// not from telling what really happens: a rollback that was on its way, a person's, CodeDeploy's own.
+/// not from telling what really happens: a rollback that was on its way, a person's, the platform's own.
 fn tell(case: &Case<'_>, notice: Notice) -> Option<Write> {
     let is_new = case.record.notices.iter().all(|known| known.kind != notice.kind);
     (is_new && case.record.policy.mode != Mode::Observe).then_some(Write::Notice(notice))

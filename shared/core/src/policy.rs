@@ -2,12 +2,13 @@
 
 mod comparison;
 
-pub use comparison::{AgainstBaseline, BUCKETS, Judge, Overrides, signal_of};
+pub use comparison::{AgainstBaseline, BUCKETS, Overrides};
 
 use crate::id::{AlarmName, DeploymentId};
-use crate::measure::Source;
-use crate::sla::Objective;
-use crate::words::{Mode, Signal};
+use crate::metrics::{Api, Peer, Source};
+use crate::vocabulary::{Mode, Signal};
+use snapback_judge::Judge;
+use snapback_judge::slo::Objective;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,6 +21,14 @@ pub const MAX_BAKE: Duration = Duration::from_secs(55 * 60);
 pub const MAX_DEADLINE: Duration = Duration::from_secs(14 * 60);
 /// Probes that one policy may name.
 pub const MAX_PROBES: usize = 20;
+/// Other services that one policy may name as witnesses.
+pub const MAX_PEERS: usize = 5;
+/// Most pairs of one burst.
+pub const MAX_BURST: u8 = 50;
+/// A pair of probes is sent once a second; a shorter time is for rehearsals, whose seconds are shorter.
+pub const PAIR_EVERY: Duration = SECOND;
+/// Shortest time between two pairs.
+const PAIR_EVERY_MIN: Duration = Duration::from_millis(20);
 /// Alarms that one policy may name, over all signals: one page of DescribeAlarms.
 pub const MAX_ALARMS: usize = 100;
 
@@ -71,7 +80,7 @@ pub enum ProbeKind {
     },
     /// GET of a URL.
     Http {
-        /// Absolute https URL; loopback http only on a rehearsal's stage (checked where it is called).
+        /// Absolute https URL; loopback http only in a rehearsal (checked where it is called).
         url: String,
     },
     /// Invokes a team's own check function.
@@ -92,12 +101,26 @@ pub struct Probe {
     pub expect: Expect,
     /// Calls per check, 1 to 100; each must be good.
     pub times: u32,
+    /// Name by which the policy refers to it; `None`: its kind.
+    pub label: Option<String>,
+    /// Whether a person said that thousands of calls a deployment are safe: no order, mail, lock or bill. Only such a probe is
+    /// used beside traffic.
+    pub is_repeatable: bool,
 }
 
 impl Probe {
+    /// Whether it may be called beside traffic: a person said so, and it tells the versions apart.
+    #[must_use]
+    pub const fn is_safe_beside_traffic(&self) -> bool {
+        self.is_repeatable && matches!(self.kind, ProbeKind::Invoke { .. })
+    }
+
     /// Short name for records and messages, for example `invoke` or `http https://…`.
     #[must_use]
     pub fn name(&self) -> String {
+        if let Some(label) = &self.label {
+            return label.clone();
+        }
         match &self.kind {
             ProbeKind::Invoke { .. } => "invoke".to_owned(),
             ProbeKind::Http { url } => format!("http {url}"),
@@ -110,16 +133,28 @@ impl Probe {
 /// payload that is no JSON object is sent as it is, and one with a `snapback` of its own keeps that.
 #[must_use]
 pub fn check_event(payload: &str, deployment: &DeploymentId, function: &str, version: &str) -> String {
+    // Ids, names and version numbers have no characters that JSON escapes.
+    let about = format!(r#"{{"deployment":"{deployment}","function":"{function}","version":"{version}"}}"#);
+    with_snapback(payload, &about)
+}
+
+/// The event of a probe beside traffic: `payload` with the member `snapback: {"probe": true}`, by which the function can leave
+/// it out of its own metrics. As with [`check_event`], what is no JSON object and what has a `snapback` of its own stays.
+#[must_use]
+pub fn probe_event(payload: &str) -> String {
+    with_snapback(payload, r#"{"probe":true}"#)
+}
+
+/// `payload` with a member `snapback` before its own ones: the last of two members of one name counts.
+fn with_snapback(payload: &str, value: &str) -> String {
     let Some(members) = payload.trim().strip_prefix('{') else {
         return payload.to_owned();
     };
-    // Ids, names and version numbers have no characters that JSON escapes. The last of two members of one name counts.
-    let about = format!(r#"{{"deployment":"{deployment}","function":"{function}","version":"{version}"}}"#);
     let comma = if members.trim_start().starts_with('}') { "" } else { "," };
-    format!(r#"{{"snapback":{about}{comma}{members}"#)
+    format!(r#"{{"snapback":{value}{comma}{members}"#)
 }
 
-/// Settings of the checks before traffic.
+/// PolicySettings of the checks before traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BeforeTraffic {
     /// Time for all checks, from the start of the hook.
@@ -130,7 +165,38 @@ pub struct BeforeTraffic {
     pub probes: Vec<Probe>,
 }
 
-/// Settings of one signal.
+/// What tells whether a difference can be laid to the version.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WitnessPolicy {
+    /// What stands in front of the service and counts its requests, whoever answers.
+    pub front: Option<Api>,
+    /// Other services behind the same dependencies, at most [`MAX_PEERS`].
+    pub peers: Vec<Peer>,
+    /// How often both versions are probed beside traffic; `None`: not at all.
+    pub probe_every: Option<Duration>,
+}
+
+/// Pairs of probes that may roll back within seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FastPolicy {
+    /// Names of the probes, each a repeatable one; in turn.
+    pub probes: Vec<String>,
+    /// Pairs that are sent at once when the new version is suspected; 0: never, and the pairs only advise.
+    pub burst: u8,
+}
+
+/// What the policy says of pairs of probes, from both places where it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairPolicy<'a> {
+    /// Which probes, in turn; at least one.
+    pub probes: Vec<&'a Probe>,
+    /// Time from one pair to the next.
+    pub every: Duration,
+    /// Pairs of a burst; 0: the pairs only advise.
+    pub burst: u8,
+}
+
+/// PolicySettings of one signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignalPolicy {
     /// Raw customer-impact alarms of this signal.
@@ -143,7 +209,7 @@ pub struct SignalPolicy {
     pub against_baseline: Option<AgainstBaseline>,
     /// Where its counts come from; `None`: from Lambda's own metrics.
     pub source: Option<Source>,
-    /// Objective of the signal `sla`.
+    /// Objective of the signal `slo`.
     pub objective: Option<Objective>,
 }
 
@@ -166,13 +232,17 @@ pub struct NoEvidence {
 
 /// All settings, unchecked; [`Policy::new`] checks them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub struct PolicySettings {
     /// Service name for records, metrics and messages.
     pub service: String,
     /// How far Snapback may go.
     pub mode: Mode,
     /// Checks before traffic.
     pub before_traffic: BeforeTraffic,
+    /// Witnesses beside traffic.
+    pub witness: WitnessPolicy,
+    /// Pairs of probes.
+    pub fast: Option<FastPolicy>,
     /// Customer impact, by kind.
     pub signals: BTreeMap<Signal, SignalPolicy>,
     /// How long alarms are watched after all traffic has moved; zero: not at all.
@@ -206,7 +276,7 @@ pub struct OutOfRange {
 /// Validated settings of one service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    settings: Settings,
+    settings: PolicySettings,
     detectors: comparison::Detectors,
 }
 
@@ -215,11 +285,14 @@ impl Policy {
     ///
     /// # Errors
     /// Names the first field that is out of range, its value and what is allowed.
-    pub fn new(settings: Settings) -> Result<Self, OutOfRange> {
+    pub fn new(settings: PolicySettings) -> Result<Self, OutOfRange> {
         name("service", &settings.service)?;
         duration("before_traffic.deadline", settings.before_traffic.deadline, 2 * SECOND, MAX_DEADLINE)?;
         count("before_traffic.probes", settings.before_traffic.probes.len(), 0, MAX_PROBES)?;
         for (index, probe) in settings.before_traffic.probes.iter().enumerate() {
+            if let Some(label) = &probe.label {
+                name(&format!("before_traffic.probes[{index}].name"), label)?;
+            }
             let times = usize::try_from(probe.times).unwrap_or(usize::MAX);
             count(&format!("before_traffic.probes[{index}].times"), times, 1, 100)?;
             if let Some(within) = probe.expect.within {
@@ -227,6 +300,7 @@ impl Policy {
                 duration(&field, within, Duration::from_millis(1), settings.before_traffic.deadline)?;
             }
         }
+        check_witness(&settings)?;
         count("signals", settings.signals.values().map(|signal| signal.alarms.len()).sum(), 0, MAX_ALARMS)?;
         duration("bake", settings.bake, Duration::ZERO, MAX_BAKE)?;
         duration("tick", settings.tick, SECOND, MINUTE)?;
@@ -244,10 +318,12 @@ impl Policy {
     /// own alarms.
     #[must_use]
     pub fn without_parameter(service: &str) -> Self {
-        let settings = Settings {
+        let settings = PolicySettings {
             service: service.to_owned(),
             mode: Mode::Advise,
             before_traffic: BeforeTraffic { deadline: 2 * MINUTE, red_alarms: RedAlarms::Exempt, probes: Vec::new() },
+            witness: WitnessPolicy::default(),
+            fast: None,
             signals: BTreeMap::new(),
             bake: Duration::ZERO,
             tick: 10 * SECOND,
@@ -288,6 +364,23 @@ impl Policy {
         self.signals.values().any(|signal| signal.against_baseline.is_some() || signal.objective.is_some())
     }
 
+    /// The pairs of probes, if the policy asks for any: those of `fast`, or else all that are safe beside traffic.
+    #[must_use]
+    pub fn pairs(&self) -> Option<PairPolicy<'_>> {
+        let all = &self.before_traffic.probes;
+        let (probes, burst): (Vec<&Probe>, u8) = match (&self.fast, self.witness.probe_every) {
+            (Some(fast), _) => {
+                let named = fast.probes.iter().filter_map(|name| all.iter().find(|probe| probe.name() == *name));
+                (named.collect(), fast.burst)
+            }
+            (None, Some(_)) => (all.iter().collect(), 0),
+            (None, None) => return None,
+        };
+        let probes: Vec<&Probe> = probes.into_iter().filter(|probe| probe.is_safe_beside_traffic()).collect();
+        let every = self.witness.probe_every.unwrap_or(PAIR_EVERY);
+        (!probes.is_empty()).then_some(PairPolicy { probes, every, burst })
+    }
+
     /// The signal to which the policy assigns `alarm`.
     #[must_use]
     pub fn signal_of(&self, alarm: &AlarmName) -> Option<Signal> {
@@ -295,9 +388,32 @@ impl Policy {
     }
 }
 
+fn check_witness(settings: &PolicySettings) -> Result<(), OutOfRange> {
+    let (witness, probes) = (&settings.witness, &settings.before_traffic.probes);
+    count("witness.peers", witness.peers.len(), 0, MAX_PEERS)?;
+    if let Some(every) = witness.probe_every {
+        duration("witness.probe.every", every, PAIR_EVERY_MIN, PAIR_EVERY)?;
+        if !probes.iter().any(Probe::is_safe_beside_traffic) {
+            let allowed = "given beside an invoke probe with `repeatable: true`: it is called thousands of times";
+            return Err(out_of_range("witness.probe", "given", allowed));
+        }
+    }
+    let Some(fast) = &settings.fast else { return Ok(()) };
+    count("fast.burst", usize::from(fast.burst), 0, usize::from(MAX_BURST))?;
+    count("fast.probes", fast.probes.len(), 1, MAX_PROBES)?;
+    for (index, name) in fast.probes.iter().enumerate() {
+        let found = probes.iter().find(|probe| probe.name() == *name);
+        if !found.is_some_and(Probe::is_safe_beside_traffic) {
+            let allowed = "the name of an invoke probe of before_traffic with `repeatable: true`";
+            return Err(out_of_range(&format!("fast.probes[{index}]"), format!("`{name}`"), allowed));
+        }
+    }
+    Ok(())
+}
+
 impl std::ops::Deref for Policy {
-    type Target = Settings;
-    fn deref(&self) -> &Settings {
+    type Target = PolicySettings;
+    fn deref(&self) -> &PolicySettings {
         &self.settings
     }
 }
@@ -340,7 +456,7 @@ pub fn human(value: Duration) -> String {
 mod tests {
     use super::*;
 
-    fn settings() -> Settings {
+    fn settings() -> PolicySettings {
         (*Policy::without_parameter("checkout")).clone()
     }
 
@@ -361,8 +477,63 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_beside_traffic_is_marked() {
+        let table = [
+            ("{}", r#"{"snapback":{"probe":true}}"#),
+            (r#"{"path":"/health"}"#, r#"{"snapback":{"probe":true},"path":"/health"}"#),
+            (r#""text""#, r#""text""#),
+        ];
+        for (payload, event) in table {
+            assert_eq!(probe_event(payload), event);
+        }
+    }
+
+    #[test]
+    fn which_probes_are_sent_in_pairs() {
+        let probe = |label: &str, is_repeatable| Probe {
+            kind: ProbeKind::Invoke { payload: "{}".into() },
+            expect: Expect { status: None, within: None },
+            times: 1,
+            label: Some(label.to_owned()),
+            is_repeatable,
+        };
+        let fast = |burst| Some(FastPolicy { probes: vec!["b".to_owned()], burst });
+        let ms = |ms| Some(Duration::from_millis(ms));
+        // (case, fast, witness.probe.every, what is sent: names, every in ms, burst)
+        let table = [
+            ("nothing is asked for", None, None, None),
+            ("by the minute", None, ms(1000), Some((vec!["a", "b"], 1000, 0))),
+            ("fast", fast(10), None, Some((vec!["b"], 1000, 10))),
+            ("both, in a rehearsal", fast(5), ms(20), Some((vec!["b"], 20, 5))),
+        ];
+        for (case, fast, every, expected) in table {
+            let mut settings = settings();
+            settings.before_traffic.probes = vec![probe("a", true), probe("b", true), probe("c", false)];
+            (settings.fast, settings.witness.probe_every) = (fast, every);
+            let policy = Policy::new(settings).unwrap();
+            let found = policy.pairs().map(|pairs| {
+                let names: Vec<String> = pairs.probes.iter().map(|probe| probe.name()).collect();
+                (names, pairs.every.as_millis(), pairs.burst)
+            });
+            let expected =
+                expected.map(|(names, every, burst)| (names.into_iter().map(str::to_owned).collect(), every, burst));
+            assert_eq!(found, expected, "{case}");
+        }
+        for (case, every) in [("too short", ms(19)), ("too long", ms(1001))] {
+            let mut settings = settings();
+            settings.before_traffic.probes = vec![probe("a", true)];
+            settings.witness.probe_every = every;
+            let error = Policy::new(settings).unwrap_err().to_string();
+            assert!(
+                error.contains("`witness.probe.every`") && error.ends_with("allowed is 20ms to 1s"),
+                "{case}: {error}"
+            );
+        }
+    }
+
+    #[test]
     fn ranges_name_field_value_and_range() {
-        type Case = (&'static str, fn(&mut Settings), Option<&'static str>);
+        type Case = (&'static str, fn(&mut PolicySettings), Option<&'static str>);
         let table: [Case; 9] = [
             ("as it is", |_| {}, None),
             ("longest bake", |s| s.bake = 55 * MINUTE, None),
@@ -390,6 +561,8 @@ mod tests {
                         kind: ProbeKind::Invoke { payload: "{}".into() },
                         expect: Expect { status: None, within: None },
                         times: 0,
+                        label: None,
+                        is_repeatable: false,
                     });
                 },
                 Some("policy field `before_traffic.probes[0].times` is 0, allowed is 1 to 100"),

@@ -1,17 +1,14 @@
 //! One rollback: the write-once intent, what was done about it, and how it ended.
 
+use crate::Timestamp;
 use crate::id::{AlarmName, DeploymentId};
 use crate::lifecycle::Exposure;
-use crate::time::Timestamp;
-use crate::words::{Cause, Trigger};
+use crate::target::WayBack;
+use crate::vocabulary::{Cause, Trigger};
 use std::time::Duration;
 
 /// How long a claim on an unfinished action lasts; afterwards somebody else may finish it.
 pub const CLAIM_LASTS: Duration = Duration::from_secs(20);
-/// A rollback whose call was accepted, and whose deployment still runs after this, is unconfirmed.
-pub const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
-/// CodeDeploy makes its rollback deployment within seconds; none after this is worth a page.
-pub const EXPECT_ROLLBACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Who works on an action right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,39 +33,25 @@ impl Claim {
     }
 }
 
-/// The two calls that make CodeDeploy go back.
+/// What a controller can do to make its platform go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UndoCall {
-    /// StopDeployment with rollback.
+pub enum RollbackAction {
+    /// End the deployment, with a rollback.
     StopDeployment,
-    /// Answer `Failed` to the held hook.
+    /// Answer `Failed` to the hook that is held open.
     FailHook,
 }
 
-impl UndoCall {
-    /// As people read it.
+impl RollbackAction {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::StopDeployment, Self::FailHook];
+
+    /// The platform's own word, as people read it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::StopDeployment => "StopDeployment",
             Self::FailHook => "PutLifecycleEventHookExecutionStatus",
-        }
-    }
-}
-
-/// The calls to try, in order; each is the other's fallback.
-///
-/// * In the shift only StopDeployment ends a deployment; a hook that is held open by then is the fallback.
-/// * In the bake `Failed` is the quicker and cleaner way, but CodeDeploy rolls back on it only with DEPLOYMENT_FAILURE.
-#[must_use]
-pub fn undo_calls(exposure: Exposure, rolls_back_on_failure: bool, hook_is_held: bool) -> Vec<UndoCall> {
-    match (exposure, hook_is_held) {
-        (Exposure::Shift | Exposure::Bake, false) => vec![UndoCall::StopDeployment],
-        (Exposure::Bake, true) if rolls_back_on_failure => {
-            vec![UndoCall::FailHook, UndoCall::StopDeployment]
-        }
-        (Exposure::Shift | Exposure::Bake, true) => {
-            vec![UndoCall::StopDeployment, UndoCall::FailHook]
         }
     }
 }
@@ -114,7 +97,7 @@ pub struct Rollback {
     /// When a call was accepted, or CodeDeploy began by itself.
     pub requested_at: Option<Timestamp>,
     /// The accepted call; `None` when CodeDeploy began by itself.
-    pub call: Option<UndoCall>,
+    pub call: Option<RollbackAction>,
     /// CodeDeploy's rollback deployment.
     pub rollback_deployment: Option<DeploymentId>,
     /// When that deployment had succeeded and the alias showed only the old version.
@@ -126,26 +109,27 @@ pub struct Rollback {
 }
 
 impl Rollback {
-    /// Whether Snapback's own call does not get through: it was refused, or it is unconfirmed for [`CONFIRM_WITHIN`].
+    /// Whether Snapback's own call does not get through: it was refused, or it is unconfirmed for longer than the way
+    /// back takes.
     /// Then the verdict alarm asks CodeDeploy to do it, until its rollback deployment is seen.
     #[must_use]
-    pub fn needs_verdict_alarm(&self, now: Timestamp) -> bool {
+    pub fn needs_verdict_alarm(&self, way_back: WayBack, now: Timestamp) -> bool {
         if self.rollback_deployment.is_some() {
             return false;
         }
         match self.requested_at {
-            None => self.call_error.is_some() || now.since(self.detected_at) >= CONFIRM_WITHIN,
-            Some(requested_at) => now.since(requested_at) >= CONFIRM_WITHIN,
+            None => self.call_error.is_some() || now.since(self.detected_at) >= way_back.confirm_within(),
+            Some(requested_at) => now.since(requested_at) >= way_back.confirm_within(),
         }
     }
 
     /// Whether a call should be tried (again) now, while the deployment still runs.
     #[must_use]
-    pub fn is_call_due(&self, tick: Duration, now: Timestamp) -> bool {
+    pub fn is_call_due(&self, tick: Duration, way_back: WayBack, now: Timestamp) -> bool {
         match (self.requested_at, self.tried_at) {
             (None, None) => true,
             (None, Some(tried_at)) => now.since(tried_at) >= tick,
-            (Some(requested_at), tried_at) => now.since(tried_at.unwrap_or(requested_at)) >= CONFIRM_WITHIN,
+            (Some(requested_at), tried_at) => now.since(tried_at.unwrap_or(requested_at)) >= way_back.confirm_within(),
         }
     }
 
@@ -165,25 +149,5 @@ impl Rollback {
     #[must_use]
     pub fn time_to_recover(&self) -> Option<Duration> {
         Some(self.recovered_at?.since(self.impact_started_at?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_call_is_the_others_fallback() {
-        use UndoCall::{FailHook, StopDeployment};
-        let table = [
-            ("shift", Exposure::Shift, true, false, vec![StopDeployment]),
-            ("shift, hook held by now", Exposure::Shift, true, true, vec![StopDeployment, FailHook]),
-            ("bake", Exposure::Bake, true, true, vec![FailHook, StopDeployment]),
-            ("bake, failure does not roll back", Exposure::Bake, false, true, vec![StopDeployment, FailHook]),
-            ("bake, hook answered by somebody", Exposure::Bake, true, false, vec![StopDeployment]),
-        ];
-        for (case, exposure, on_failure, held, expected) in table {
-            assert_eq!(undo_calls(exposure, on_failure, held), expected, "{case}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::permissions::{Grants, grants_of_function, grants_of_role};
 use crate::template::{Kind, Node, Place, Resource, Template, Text};
+use snapback_core::deployment::OUR_HOOKS;
 
 /// How many references of functions, aliases and versions are followed.
 const FOLLOW_MAX: usize = 8;
@@ -9,8 +10,6 @@ const FOLLOW_MAX: usize = 8;
 pub(crate) const SAM_FUNCTION: &str = "AWS::Serverless::Function";
 /// What is called when a function is named without version or alias.
 pub(crate) const LATEST: &str = "$LATEST";
-/// Part of the names of Snapback's hooks.
-const OUR_HOOK: &str = "CodeDeployHook_snapback-";
 
 /// A template and what was found in it.
 pub(crate) struct Facts<'a> {
@@ -22,12 +21,12 @@ pub(crate) struct Facts<'a> {
 /// A metric alarm.
 pub(crate) struct Alarm<'a> {
     pub(crate) resource: &'a Resource,
-    pub(crate) series: Vec<Series<'a>>,
+    pub(crate) series: Vec<AlarmSeries<'a>>,
     pub(crate) expressions: Vec<Expression<'a>>,
 }
 
 /// A series of an alarm: its own, or one of its metric math.
-pub(crate) struct Series<'a> {
+pub(crate) struct AlarmSeries<'a> {
     /// Id in metric math.
     pub(crate) id: Option<&'a str>,
     /// Where its metric stands.
@@ -98,7 +97,7 @@ pub(crate) struct Hook<'a> {
 impl Hook<'_> {
     /// Whether it is one of Snapback's.
     pub(crate) fn is_ours(&self) -> bool {
-        self.name.starts_with(OUR_HOOK) == Some(true)
+        self.name.starts_with(OUR_HOOKS) == Some(true)
     }
 }
 
@@ -352,7 +351,13 @@ impl<'a> Alarm<'a> {
     fn of(resource: &'a Resource) -> Self {
         let mut alarm = Self { resource, series: Vec::new(), expressions: Vec::new() };
         if resource.get("MetricName").is_some() || resource.get("Namespace").is_some() {
-            alarm.series.push(Series::of(&resource.properties, &resource.properties, None, "Properties", "Properties"));
+            alarm.series.push(AlarmSeries::of(
+                &resource.properties,
+                &resource.properties,
+                None,
+                "Properties",
+                "Properties",
+            ));
         }
         let queries = resource.get("Metrics").map_or(&[][..], Node::items);
         for (index, query) in queries.iter().enumerate() {
@@ -361,7 +366,7 @@ impl<'a> Alarm<'a> {
             if let Some(stat) = query.get("MetricStat") {
                 let stat_at = format!("{at}.MetricStat");
                 if let Some(metric) = stat.get("Metric") {
-                    alarm.series.push(Series::of(metric, stat, id, &format!("{stat_at}.Metric"), &stat_at));
+                    alarm.series.push(AlarmSeries::of(metric, stat, id, &format!("{stat_at}.Metric"), &stat_at));
                 }
             } else if let Some(expression) = query.get("Expression") {
                 alarm.expressions.push(Expression { text: expression.text(), at: format!("{at}.Expression") });
@@ -394,7 +399,7 @@ impl<'a> Alarm<'a> {
     }
 
     /// The only series of an alarm without metric math.
-    pub(crate) fn only_series(&self) -> Option<&Series<'a>> {
+    pub(crate) fn only_series(&self) -> Option<&AlarmSeries<'a>> {
         match (self.series.as_slice(), self.expressions.is_empty()) {
             ([series], true) => Some(series),
             _ => None,
@@ -402,7 +407,7 @@ impl<'a> Alarm<'a> {
     }
 }
 
-impl<'a> Series<'a> {
+impl<'a> AlarmSeries<'a> {
     fn of(metric: &'a Node, stat: &'a Node, id: Option<&'a str>, metric_at: &str, stat_at: &str) -> Self {
         let dimensions = match metric.get("Dimensions") {
             None => Some(Vec::new()),

@@ -33,7 +33,7 @@ impl fmt::Display for Severity {
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct Diagnosis {
     /// Id of the rule, for example `metric-does-not-exist`.
     pub rule: &'static str,
     /// How bad it is.
@@ -46,17 +46,17 @@ pub struct Finding {
     pub path: String,
     /// What cannot work, and why.
     pub why: String,
-    /// How to mend it.
-    pub mend: String,
+    /// How to fix it.
+    pub fix: String,
 }
 
 /// What a template or a group has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     /// By line, then rule.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Diagnosis>,
     /// Findings that the template asks to ignore.
-    pub ignored: Vec<Finding>,
+    pub ignored: Vec<Diagnosis>,
 }
 
 impl Report {

@@ -10,12 +10,14 @@ mod finding;
 pub mod live;
 mod metrics;
 mod permissions;
+mod routes;
 mod rules;
 mod sarif;
 mod template;
 mod words;
 
-pub use finding::{Finding, Report, Severity};
+pub use finding::{Diagnosis, Report, Severity};
+pub use routes::{ApiKind, DeclaredRoute, declared_routes};
 pub use rules::{Rule, rules};
 pub use sarif::{Source, sarif};
 pub use template::TemplateError;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Finding, Report, rules};
+use crate::{Diagnosis, Report, rules};
 
 /// Where the rules are described, in the repository of this program.
 const DOCUMENTATION: &str = "docs/doctor.md";
@@ -35,7 +35,7 @@ pub fn sarif(
             json!({
                 "id": rule.id,
                 "shortDescription": { "text": rule.title },
-                "help": { "text": format!("Why, and how to mend it: {DOCUMENTATION}, {}", rule.id) },
+                "help": { "text": format!("Why, and how to fix it: {DOCUMENTATION}, {}", rule.id) },
                 "defaultConfiguration": { "level": rule.severity.as_str() },
             })
         })
@@ -76,13 +76,13 @@ pub fn sarif(
     })
 }
 
-fn result(source: Source, name: &str, finding: &Finding, is_ignored: bool) -> Value {
+fn result(source: Source, name: &str, finding: &Diagnosis, is_ignored: bool) -> Value {
     let thing = if finding.path.is_empty() { &finding.subject } else { &finding.path };
     let mut result = json!({
         "ruleId": finding.rule,
         "ruleIndex": rules().position(|rule| rule.id == finding.rule),
         "level": finding.severity.as_str(),
-        "message": { "text": format!("{}. To mend it: {}", finding.why, finding.mend) },
+        "message": { "text": format!("{}. To fix it: {}", finding.why, finding.fix) },
         "locations": [location(source, name, finding.line, Some(thing))],
     });
     if is_ignored && let Some(result) = result.as_object_mut() {
@@ -130,14 +130,14 @@ mod tests {
 
     #[test]
     fn what_code_hosts_need_is_there() {
-        let finding = Finding {
+        let finding = Diagnosis {
             rule: "metric-does-not-exist",
             severity: Severity::Error,
             subject: "Alarm".to_owned(),
             line: 7,
             path: "Resources.Alarm.Properties.MetricName".to_owned(),
             why: "no such metric".to_owned(),
-            mend: "another".to_owned(),
+            fix: "another".to_owned(),
         };
         let report = Report { findings: vec![finding.clone()], ignored: vec![finding] };
         let unread = [("b.yaml".to_owned(), Some(3), "no YAML".to_owned())];
@@ -155,7 +155,7 @@ mod tests {
             assert_eq!(place["artifactLocation"]["uri"], "infra/my%20app.yaml");
             assert_eq!(place["region"]["startLine"], 7);
             assert_eq!(result["level"], "error");
-            assert_eq!(result["message"]["text"], "no such metric. To mend it: another");
+            assert_eq!(result["message"]["text"], "no such metric. To fix it: another");
             let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
             assert_eq!(known[index], result["ruleId"].as_str().unwrap());
         }
@@ -168,14 +168,14 @@ mod tests {
 
     #[test]
     fn a_finding_of_an_account_stands_in_no_file() {
-        let finding = Finding {
+        let finding = Diagnosis {
             rule: "alarm-red-now",
             severity: Severity::Warning,
             subject: "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:shop-5xx".to_owned(),
             line: 0,
             path: String::new(),
             why: "it is red".to_owned(),
-            mend: "look why".to_owned(),
+            fix: "look why".to_owned(),
         };
         let checked = [("shop/live".to_owned(), Report { findings: vec![finding.clone()], ignored: Vec::new() })];
         let unread = [("installation".to_owned(), None, "denied".to_owned())];

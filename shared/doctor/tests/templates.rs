@@ -53,7 +53,7 @@ fn wrong_templates_have_exactly_the_expected_findings() {
         found.extend(ids);
         for finding in &report.findings {
             assert!(finding.line > 0 && finding.path.starts_with("Resources."), "{finding:?}");
-            assert!(!finding.why.is_empty() && !finding.mend.is_empty(), "{finding:?}");
+            assert!(!finding.why.is_empty() && !finding.fix.is_empty(), "{finding:?}");
         }
     }
     assert!(several >= 10, "{several} templates combine faults");
@@ -102,7 +102,7 @@ fn the_widespread_example_is_mended_by_what_it_is_told() {
         assert_eq!(of(rule), count, "{rule}");
     }
     assert!(wrong.findings.iter().any(|finding| finding.severity == Severity::Error));
-    assert_eq!(examine(&seed.join("mended.yaml")), Report::default());
+    assert_eq!(examine(&seed.join("fixed.yaml")), Report::default());
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn the_documentation_lists_every_rule() {
     let sections = text.split("\n### `").skip(1).map(|section| {
         let (id, rest) = section.split_once("`\n\n").unwrap();
         let (severity, title) = rest.lines().next().unwrap().split_once(": ").unwrap();
-        assert!(rest.contains("*Mend*: "), "{id} has no mend");
+        assert!(rest.contains("*Fix*: "), "{id} has no fix");
         (id.to_owned(), severity.to_lowercase(), title.trim_end_matches('.').to_owned())
     });
     let documented: Vec<_> = sections.collect();

@@ -2,9 +2,9 @@
 
 use crate::codedeploy::{Deploy, Status};
 use crate::world::{State, World};
-use snapback_core::deployment::Record;
 use snapback_core::lifecycle::Phase;
 use snapback_core::notice::NoticeKind;
+use snapback_core::record::Record;
 use snapback_core::{Cause, HookStatus, LifecycleEvent, Mode, Outcome, Trigger};
 use std::time::Duration;
 
@@ -59,17 +59,17 @@ fn one_rollback(state: &State, deploy: &Deploy, record: Option<&Record>, lines: 
         lines.push("P4: a rollback deployment was rolled back".to_owned());
     }
     let Some(record) = record else { return };
-    if acted && record.deployment.is_return {
+    if acted && record.deployment.is_return() {
         lines.push("P4: a return was rolled back".to_owned());
     }
-    if acted && record.rollback.is_none() && record.deployment.refusal.is_none() {
+    if acted && record.rollback.is_none() && record.deployment.refusal().is_none() {
         lines.push("P3: we went back, but no intent is on record".to_owned());
     }
     let intent_at = record.rollback.as_ref().map(|rollback| rollback.detected_at);
     let first_stop = deploy.stops_accepted.first();
     if let (Some(intent_at), Some(stop_at)) = (intent_at, first_stop)
         && *stop_at < intent_at
-        && record.deployment.refusal.is_none()
+        && record.deployment.refusal().is_none()
     {
         lines.push("P3: the call came before the intent".to_owned());
     }
@@ -77,17 +77,18 @@ fn one_rollback(state: &State, deploy: &Deploy, record: Option<&Record>, lines: 
 
 fn closed(state: &State, record: &Record, rules: Rules, lines: &mut Vec<String>) {
     let deployment = &record.deployment;
-    let Phase::Closed(outcome) = deployment.phase else {
+    let Phase::Closed(closing) = &deployment.phase else {
         lines.push(format!("never closed: {:?}", deployment.phase));
         return;
     };
+    let (outcome, blame) = (closing.ending.outcome(), closing.ending.blame());
     if record.rollback.is_some() && outcome.is_good() {
         lines.push(format!("{outcome} after an intent"));
     }
-    if deployment.refusal.is_some() && outcome.is_good() {
+    if deployment.refusal().is_some() && outcome.is_good() {
         lines.push(format!("P4: {outcome} after a refusal"));
     }
-    let status = state.deployments.get(&deployment.id).map(|deploy| deploy.status);
+    let status = state.deployments.get(&deployment.identity.id).map(|deploy| deploy.status);
     let gone_live = status == Some(Status::Succeeded);
     if gone_live && (outcome.is_rolled_back() || outcome == Outcome::RefusedBeforeTraffic) {
         lines.push(format!("{outcome}, but CodeDeploy says Succeeded"));
@@ -95,13 +96,13 @@ fn closed(state: &State, record: &Record, rules: Rules, lines: &mut Vec<String>)
     if outcome.is_good() && !gone_live {
         lines.push(format!("{outcome}, but CodeDeploy says {status:?}"));
     }
-    if outcome.is_good() && deployment.cause == Some(Cause::NoEvidence) {
+    if outcome.is_good() && blame.is_some_and(|blame| blame.cause == Cause::NoEvidence) {
         lines.push("P2: good for want of evidence".to_owned());
     }
     // What goes red after the last hook was answered is too late, and is told as such.
     let promoted_at = state
         .deployments
-        .get(&deployment.id)
+        .get(&deployment.identity.id)
         .and_then(|deploy| deploy.hook(LifecycleEvent::AfterAllowTraffic)?.answer)
         .map(|(_, at)| at);
     let is_too_late =
@@ -109,7 +110,8 @@ fn closed(state: &State, record: &Record, rules: Rules, lines: &mut Vec<String>)
     if record.rollback.is_some() && gone_live && !rules.may_fail_to_undo && !is_too_late {
         lines.push("a rollback was decided, but the version is live".to_owned());
     }
-    if outcome.is_rolled_back() && deployment.trigger == Some(Trigger::Hook) && record.rollback.is_none() {
+    let is_by_hook = blame.is_some_and(|blame| blame.trigger == Trigger::Hook);
+    if outcome.is_rolled_back() && is_by_hook && record.rollback.is_none() {
         lines.push("rolled back without a rollback on record".to_owned());
     }
 }
@@ -125,9 +127,9 @@ fn notified(state: &State, deploy: &Deploy, record: &Record, rules: Rules, lines
         if sent > most {
             lines.push(format!("P3: {sent} notices of kind {}", kind.as_str()));
         }
-        let is_due = match (kind, record.deployment.phase) {
-            (NoticeKind::Rollback, Phase::Closed(outcome)) => outcome.is_rolled_back(),
-            (NoticeKind::Refusal, Phase::Closed(outcome)) => outcome == Outcome::RefusedBeforeTraffic,
+        let is_due = match (kind, record.deployment.outcome()) {
+            (NoticeKind::Rollback, Some(outcome)) => outcome.is_rolled_back(),
+            (NoticeKind::Refusal, Some(outcome)) => outcome == Outcome::RefusedBeforeTraffic,
             _ => false,
         };
         if is_due && sent == 0 {
@@ -138,7 +140,7 @@ fn notified(state: &State, deploy: &Deploy, record: &Record, rules: Rules, lines
 
 /// P1.
 fn answered(deploy: &Deploy, record: Option<&Record>, lines: &mut Vec<String>) {
-    let Some(record) = record.filter(|record| !record.deployment.is_return) else { return };
+    let Some(record) = record.filter(|record| !record.deployment.is_return()) else { return };
     for hook in &deploy.hooks {
         let limit = match hook.event {
             LifecycleEvent::BeforeAllowTraffic => record.policy.before_traffic.deadline + Duration::from_secs(90),

@@ -1,12 +1,15 @@
 //! A small CodeDeploy for Lambda: hooks, a traffic shift in steps, stop, alarms, rollback deployments.
 
+use crate::platform::SimulatedPlatform;
 use crate::play::Delivery;
 use crate::world::State;
 use snapback_core::alarm::AlarmState;
 use snapback_core::deployment::HookFunctions;
 use snapback_core::observed::{
-    AliasFacts, AppSpecRef, AutoRollback, DeploymentFacts, DeploymentStatus, EventFacts, Platform, Target, TargetFacts,
+    AppSpecRef, AutoRollback, Creator, DeploymentFacts, DeploymentStatus, EndKind, EndReason, EventFacts, Platform,
+    TargetFacts, TrafficFacts,
 };
+use snapback_core::target::Target;
 use snapback_core::{AlarmName, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Timestamp};
 use std::time::Duration;
 
@@ -14,16 +17,18 @@ use std::time::Duration;
 const HOOK_HOUR: Duration = Duration::from_secs(3600);
 /// Between two lifecycle events.
 const BETWEEN: Duration = Duration::from_secs(1);
-/// A rollback deployment takes this long.
-const ROLLBACK_TAKES: Duration = Duration::from_secs(5);
+/// From the creation to the first lifecycle event.
+const STARTS_AFTER: Duration = Duration::from_secs(2);
 
 /// A deployment group with everything that a deployment takes from it.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// Its name.
     pub name: GroupRef,
-    /// Its platform.
+    /// Its platform, CodeDeploy's word.
     pub platform: Platform,
+    /// What it moves.
+    pub runs_on: SimulatedPlatform,
     /// Events on which CodeDeploy rolls back.
     pub auto_rollback: AutoRollback,
     /// Attached alarms: red ones stop a deployment.
@@ -88,7 +93,7 @@ pub(crate) struct Deploy {
     pub(crate) created_at: Timestamp,
     pub(crate) completed_at: Option<Timestamp>,
     pub(crate) status: Status,
-    pub(crate) error: Option<(String, String)>,
+    pub(crate) end_reason: Option<EndReason>,
     pub(crate) rolls_back: Option<DeploymentId>,
     pub(crate) rollback: Option<DeploymentId>,
     pub(crate) stop: Option<(Timestamp, StopKind)>,
@@ -111,7 +116,7 @@ impl Deploy {
             created_at: now,
             completed_at: None,
             status: Status::InProgress,
-            error: None,
+            end_reason: None,
             rolls_back: None,
             rollback: None,
             stop: None,
@@ -121,7 +126,7 @@ impl Deploy {
             allow: EventFacts::default(),
             after: EventFacts::default(),
             stage: Stage::Created,
-            until: Some(now + 2 * BETWEEN),
+            until: Some(now + STARTS_AFTER),
         }
     }
 
@@ -157,12 +162,12 @@ impl Deploy {
                 Status::Failed => DeploymentStatus::Failed,
                 Status::Stopped => DeploymentStatus::Stopped,
             },
-            creator: if self.rolls_back.is_some() { "codeDeployRollback" } else { "user" }.to_owned(),
+            creator: if self.rolls_back.is_some() { Creator::PlatformRollback } else { Creator::User },
             config: Some("CodeDeployDefault.LambdaCanary10Percent5Minutes".to_owned()),
             app_spec: Some(AppSpecRef { is_string_type: false, sha256: self.id.as_str().to_owned() }),
             created_at: self.created_at,
             completed_at: self.completed_at,
-            error: self.error.clone(),
+            end_reason: self.end_reason.clone(),
             rollback_deployment: self.rollback.clone(),
             rolls_back: self.rolls_back.clone(),
             auto_rollback: Some(self.group.auto_rollback),
@@ -218,11 +223,12 @@ impl State {
                 StopKind::Manual { rolls_back } => rolls_back || deploy.group.auto_rollback.on_request,
                 StopKind::Alarm => deploy.group.auto_rollback.on_alarm,
             };
-            let error = match kind {
-                StopKind::Manual { .. } => ("MANUAL_STOP", "The deployment was stopped by a user."),
-                StopKind::Alarm => ("ALARM_ACTIVE", "One or more alarms have been activated."),
+            let (kind, code, message) = match kind {
+                StopKind::Manual { .. } => (EndKind::Other, "MANUAL_STOP", "The deployment was stopped by a user."),
+                StopKind::Alarm => (EndKind::AlarmActive, "ALARM_ACTIVE", "One or more alarms have been activated."),
             };
-            self.end(deploy, at, Status::Stopped, error, rolls_back);
+            let reason = EndReason { kind, code: code.to_owned(), message: message.to_owned() };
+            self.end(deploy, at, Status::Stopped, reason, rolls_back);
             return;
         }
         match deploy.stage {
@@ -290,9 +296,13 @@ impl State {
                 deploy.until = Some(at + BETWEEN);
             }
             Some(HookStatus::Failed) | None => {
-                let error = ("HOOK_EXECUTION_FAILURE", "A lifecycle hook failed or did not answer within an hour.");
+                let (code, message) = match answer {
+                    Some(_) => ("HOOK_EXECUTION_FAILURE", "A lifecycle hook failed."),
+                    None => ("TIMEOUT", "A lifecycle hook did not answer within an hour."),
+                };
+                let reason = EndReason { kind: EndKind::Other, code: code.to_owned(), message: message.to_owned() };
                 let rolls_back = deploy.group.auto_rollback.on_failure;
-                self.end(deploy, at, Status::Failed, error, rolls_back);
+                self.end(deploy, at, Status::Failed, reason, rolls_back);
             }
         }
     }
@@ -308,7 +318,7 @@ impl State {
         deploy.until = Some(next);
     }
 
-    fn end(&mut self, deploy: &mut Deploy, at: Timestamp, status: Status, error: (&str, &str), rolls_back: bool) {
+    fn end(&mut self, deploy: &mut Deploy, at: Timestamp, status: Status, reason: EndReason, rolls_back: bool) {
         for event in [&mut deploy.before, &mut deploy.allow, &mut deploy.after] {
             if event.is_in_progress {
                 event.is_in_progress = false;
@@ -317,7 +327,7 @@ impl State {
         }
         deploy.status = status;
         deploy.completed_at = Some(at);
-        deploy.error = Some((error.0.to_owned(), error.1.to_owned()));
+        deploy.end_reason = Some(reason);
         deploy.stage = Stage::Over;
         deploy.until = None;
         deploy.stop = None;
@@ -327,7 +337,7 @@ impl State {
             let mut undo = Deploy::new(id.clone(), deploy.group.clone(), deploy.target.clone(), at);
             undo.rolls_back = Some(deploy.id.clone());
             undo.stage = Stage::Over;
-            undo.until = Some(at + ROLLBACK_TAKES);
+            undo.until = Some(at + deploy.group.runs_on.rollback_takes());
             deploy.rollback = Some(id.clone());
             self.deployments.insert(id.clone(), undo);
             self.send(at, Delivery::Deployment(id));
@@ -337,11 +347,11 @@ impl State {
     /// Sends `share` of the traffic to the new version.
     pub(crate) fn set_alias(&mut self, target: &Target, share: f64, at: Timestamp) {
         let alias = if share >= 1.0 {
-            AliasFacts { version: target.canary.clone(), others: Vec::new() }
+            TrafficFacts { version: target.canary().to_owned(), others: Vec::new() }
         } else if share <= 0.0 {
-            AliasFacts { version: target.baseline.clone(), others: Vec::new() }
+            TrafficFacts { version: target.baseline().to_owned(), others: Vec::new() }
         } else {
-            AliasFacts { version: target.baseline.clone(), others: vec![(target.canary.clone(), share)] }
+            TrafficFacts { version: target.baseline().to_owned(), others: vec![(target.canary().to_owned(), share)] }
         };
         for bad in &mut self.bad {
             let is_exposed = alias.share_of(&bad.version) > 0.0;
@@ -367,7 +377,9 @@ impl State {
                 .iter()
                 .any(|name| self.alarms.get(name).is_some_and(|alarm| alarm.state == AlarmState::Alarm));
             if is_red && deploy.stop.is_none() {
-                deploy.stop = Some((at + BETWEEN, StopKind::Alarm));
+                // The first hook has been called by the time of the first look.
+                let looked_at = at.max(deploy.created_at + STARTS_AFTER);
+                deploy.stop = Some((looked_at + BETWEEN, StopKind::Alarm));
             }
         }
     }

@@ -20,16 +20,23 @@
 
 mod check;
 mod codedeploy;
+mod direct;
 mod faults;
+mod histogram;
+mod platform;
 mod play;
 mod ports;
+mod stores;
 mod table;
 mod traffic;
 mod world;
 
 pub use check::{Rules, broken_promises};
 pub use codedeploy::{Group, Status};
+pub use direct::Direct;
 pub use faults::{Chaos, Fault, How};
+pub use histogram::Histogram;
+pub use platform::SimulatedPlatform;
 pub use play::{Delivery, Ended, Play, Steps, block_on};
 pub use traffic::Quality;
 pub use world::{Action, Bad, Published, World, alarm, at, policy, run_of, scope_of};

@@ -30,6 +30,9 @@ const RETRY_AFTER: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs
 /// Polls without time going on before a run counts as stuck.
 const MAX_POLLS: u64 = 2_000_000;
 
+/// The run of a future with nothing beside it.
+const ALONE: u64 = 0;
+
 /// One event on its way to a function.
 #[derive(Debug, Clone)]
 pub enum Delivery {
@@ -55,8 +58,8 @@ pub enum Delivery {
     Alarm(Box<AlarmReading>, String),
     /// The one-time schedule at the end of a bake.
     EndOfBake(DeploymentId),
-    /// A person asks for something.
-    Order(DeploymentId, Verb),
+    /// A person queries for something.
+    OperatorRequest(DeploymentId, Verb),
     /// The watcher's schedule.
     Sweep,
 }
@@ -73,6 +76,7 @@ pub struct Ended {
 }
 
 struct Task<'w> {
+    run: u64,
     future: Pin<Box<dyn Future<Output = Result<(), AppError>> + 'w>>,
     delivery: Delivery,
     attempt: usize,
@@ -226,11 +230,8 @@ impl<'w> Play<'w> {
         self.runs += 1;
         assert!(self.runs < MAX_POLLS, "a run never ends");
         let mut task = self.tasks.remove(index);
-        {
-            let mut state = self.world.state.borrow_mut();
-            state.asleep_until = None;
-            state.is_sweep = matches!(task.delivery, Delivery::Sweep);
-        }
+        self.world.enter(task.run);
+        self.world.state.borrow_mut().is_sweep = matches!(task.delivery, Delivery::Sweep);
         let ready = Arc::new(Ready::default());
         let waker = Waker::from(Arc::clone(&ready));
         match task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -243,8 +244,7 @@ impl<'w> Play<'w> {
                     return true;
                 }
                 let is_ready = ready.0.load(Ordering::Relaxed);
-                let until = self.world.state.borrow().asleep_until;
-                task.asleep_until = if is_ready { None } else { until };
+                task.asleep_until = if is_ready { None } else { self.world.asleep_until(task.run) };
                 self.tasks.push(task);
             }
         }
@@ -274,7 +274,7 @@ impl<'w> Play<'w> {
                         state.deliver_again(now + *wait, delivery.clone(), attempt + 1);
                     }
                 }
-                Delivery::Order(..) | Delivery::Sweep => {}
+                Delivery::OperatorRequest(..) | Delivery::Sweep => {}
             }
         }
         self.ended.push(Ended { at: now, delivery, result });
@@ -304,7 +304,7 @@ impl<'w> Play<'w> {
                 Box::pin(async move { handle_alarm(world, &reading, &source, &owner).await.map(drop) })
             }
             Delivery::EndOfBake(id) => Box::pin(async move { end_bake(world, &id, &owner).await.map(drop) }),
-            Delivery::Order(id, verb) => {
+            Delivery::OperatorRequest(id, verb) => {
                 Box::pin(async move { operate(world, &id, verb, "ann", "because").await.map(drop) })
             }
             Delivery::Sweep => Box::pin(async move {
@@ -316,7 +316,7 @@ impl<'w> Play<'w> {
             }),
         };
         let ends_at = world.time() + time_out;
-        self.tasks.push(Task { future, delivery, attempt, ends_at, asleep_until: None });
+        self.tasks.push(Task { run: self.runs, future, delivery, attempt, ends_at, asleep_until: None });
     }
 }
 
@@ -327,20 +327,16 @@ impl<'w> Play<'w> {
 pub fn block_on<T>(world: &World, future: impl Future<Output = T>) -> Option<T> {
     let mut future = Box::pin(future);
     for _ in 0..MAX_POLLS {
-        world.state.borrow_mut().asleep_until = None;
+        world.enter(ALONE);
         let ready = Arc::new(Ready::default());
         let waker = Waker::from(Arc::clone(&ready));
         if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Some(value);
         }
-        let until = {
-            let mut state = world.state.borrow_mut();
-            if std::mem::take(&mut state.has_crashed) {
-                return None;
-            }
-            state.asleep_until
-        };
-        if let Some(until) = until.filter(|_| !ready.0.load(Ordering::Relaxed)) {
+        if std::mem::take(&mut world.state.borrow_mut().has_crashed) {
+            return None;
+        }
+        if let Some(until) = world.asleep_until(ALONE).filter(|_| !ready.0.load(Ordering::Relaxed)) {
             world.advance_to(until);
         }
     }

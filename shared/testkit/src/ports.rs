@@ -1,22 +1,24 @@
-//! All ports of the use cases, answered by the world.
+//! All ports of the use cases but the stores, answered by the world.
 
 use crate::codedeploy::StopKind;
 use crate::faults::How;
 use crate::play::Delivery;
-use crate::world::{Published, State, World};
+use crate::world::{Published, Sleeper, State, World};
 use snapback_app::ports::{
-    Actuator, Alarms, AppSpec, CallError, CallErrorKind, Clock, Deployments, Discovery, GroupFacts, GroupHistory,
-    Listed, Measurements, Metric, Notifier, Policies, ProbeAnswer, Prober, Records, Schedules, Telemetry, TrafficPlan,
-    VersionFacts, Versions, Write,
+    Alarms, CallError, CallErrorKind, Clock, Controller, DirectAnswer, Metrics, Notifier, OwnMetric, Policies,
+    ProbeAnswer, Prober, Schedules, TargetQueries, Telemetry,
 };
 use snapback_core::alarm::AlarmReading;
-use snapback_core::deployment::{Deployment, Evidence, Lease, Record};
-use snapback_core::ledger::{Answer, Ledger, SeriesPoint, Window};
-use snapback_core::measure::Ask;
+
+use snapback_core::metrics::MetricTarget;
 use snapback_core::notice::Notice;
-use snapback_core::observed::{AliasFacts, AppSpecRef, DeploymentFacts, TargetFacts};
-use snapback_core::pause::Pause;
+use snapback_core::observed::{
+    AppSpec, AppSpecRef, DeploymentFacts, GroupFacts, TargetFacts, TrafficFacts, TrafficPlan, VersionFacts,
+};
+use snapback_core::rollback::RollbackAction;
+use snapback_core::target::Target;
 use snapback_core::{AlarmName, DeploymentId, ExecutionId, GroupRef, HookStatus, Policy, RevisionId, Timestamp};
+use snapback_judge::series::{SeriesQuery, SeriesResult, SourceId, SourceProfile, Window};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -25,21 +27,23 @@ use std::time::Duration;
 const SHORT_PROBE: Duration = Duration::from_millis(100);
 /// Series that one GetMetricData takes.
 const QUERIES_PER_CALL: usize = 500;
-const READ: &str = "dynamodb:Query";
-const WRITE: &str = "dynamodb:TransactWriteItems";
-const PUT: &str = "dynamodb:PutItem";
 
 impl World {
     /// One call: others may run first, the clock moves, faults apply, then the effect.
-    async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         name: &'static str,
         on: impl ToString,
         effect: impl FnOnce(&mut State) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let_others_run().await;
+        let on = on.to_string();
+        let slow = self.state.borrow().slow.as_ref().filter(|(slow, _)| slow.as_str() == on).map(|(_, by)| *by);
+        if let Some(by) = slow {
+            self.sleep(by).await;
+        }
         let wrong = self.state.borrow_mut().begin_call(name);
-        let error = |kind| Err(CallError::new(kind, name, on.to_string(), "injected"));
+        let error = |kind| Err(CallError::new(kind, name, on.clone(), "injected"));
         match wrong {
             None => effect(&mut self.state.borrow_mut()),
             Some(How::Fail(kind)) => error(kind),
@@ -56,7 +60,7 @@ impl World {
     }
 
     /// The function is gone: its future never completes, and whoever polls it drops it.
-    async fn crash<T>(&self) -> T {
+    pub(crate) async fn crash<T>(&self) -> T {
         self.state.borrow_mut().has_crashed = true;
         std::future::pending().await
     }
@@ -86,156 +90,22 @@ impl Clock for World {
 
     async fn sleep(&self, duration: Duration) {
         let until = self.time() + duration;
-        poll_fn(|_| {
+        let number = self.state.borrow_mut().next_sleeper();
+        poll_fn(|context| {
             let mut state = self.state.borrow_mut();
             if state.now >= until {
+                state.sleepers.remove(&number);
                 return Poll::Ready(());
             }
-            state.asleep_until = Some(state.asleep_until.map_or(until, |earlier| earlier.min(until)));
+            let sleeper = Sleeper { run: state.run, until, waker: context.waker().clone() };
+            state.sleepers.insert(number, sleeper);
             Poll::Pending
         })
         .await;
     }
 }
 
-impl Records for World {
-    async fn load(&self, id: &DeploymentId) -> Result<Option<Record>, CallError> {
-        self.call(READ, id, |state| Ok(state.table.load(id))).await
-    }
-
-    async fn register(&self, deployment: &Deployment, policy: &Policy, writes: &[Write]) -> Result<bool, CallError> {
-        self.call(WRITE, &deployment.id, |state| {
-            let now = state.now;
-            state.table.register(deployment, policy, writes, now)
-        })
-        .await
-    }
-
-    async fn commit(&self, deployment: &Deployment, expected: u64, writes: &[Write]) -> Result<(), CallError> {
-        self.call(WRITE, &deployment.id, |state| {
-            let now = state.now;
-            state.table.commit(deployment, expected, writes, now)
-        })
-        .await
-    }
-
-    async fn add_evidence(&self, id: &DeploymentId, evidence: &[Evidence]) -> Result<(), CallError> {
-        self.call(PUT, id, |state| {
-            state.table.add_evidence(id, evidence);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn take_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<Option<Lease>, CallError> {
-        self.call(PUT, id, |state| Ok(state.table.take_lease(id, lease))).await
-    }
-
-    async fn save_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<(), CallError> {
-        self.call(PUT, id, |state| {
-            state.table.save_lease(id, lease);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn save_answer(&self, id: &DeploymentId, lease: &Lease, evidence: &Evidence) -> Result<(), CallError> {
-        self.call(WRITE, id, |state| {
-            state.table.save_lease(id, lease);
-            state.table.add_evidence(id, std::slice::from_ref(evidence));
-            Ok(())
-        })
-        .await
-    }
-
-    async fn ledger(&self, id: &DeploymentId) -> Result<Option<(Ledger, u64)>, CallError> {
-        self.call(READ, id, |state| Ok(state.table.ledger(id))).await
-    }
-
-    async fn save_ledger(
-        &self,
-        id: &DeploymentId,
-        ledger: &Ledger,
-        expected: u64,
-        series: &[SeriesPoint],
-    ) -> Result<(), CallError> {
-        self.call(WRITE, id, |state| state.table.save_ledger(id, ledger, expected, series)).await
-    }
-
-    async fn series(&self, id: &DeploymentId) -> Result<Vec<SeriesPoint>, CallError> {
-        self.call(READ, id, |state| Ok(state.table.series(id))).await
-    }
-
-    async fn live(&self) -> Result<Vec<(DeploymentId, Option<u64>)>, CallError> {
-        self.call(READ, "live", |state| Ok(state.table.live())).await
-    }
-
-    async fn watching(&self, alarm: &AlarmName) -> Result<Vec<DeploymentId>, CallError> {
-        self.call(READ, alarm, |state| Ok(state.table.watching(alarm))).await
-    }
-
-    async fn group_history(&self, group: &GroupRef) -> Result<GroupHistory, CallError> {
-        self.call(READ, group, |state| Ok(state.table.history(group))).await
-    }
-
-    async fn settle(&self, deployment: &Deployment, keep: &[AlarmName]) -> Result<(), CallError> {
-        self.call(WRITE, &deployment.id, |state| {
-            state.table.settle(deployment, keep);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn save_groups(&self, groups: &[GroupRef]) -> Result<(), CallError> {
-        self.call(PUT, "groups", |state| {
-            state.table.save_groups(groups);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn groups(&self) -> Result<Vec<GroupRef>, CallError> {
-        self.call(READ, "groups", |state| Ok(state.table.groups())).await
-    }
-
-    async fn take_sweep(&self, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool, CallError> {
-        self.call(PUT, "sweep", |state| Ok(state.table.take_sweep(owner, now, until))).await
-    }
-
-    async fn release_sweep(&self, owner: &str) -> Result<(), CallError> {
-        self.call(PUT, "sweep", |state| {
-            state.table.release_sweep(owner);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn story(&self, id: &DeploymentId) -> Result<Vec<Evidence>, CallError> {
-        self.call(READ, id, |state| Ok(state.table.story(id))).await
-    }
-
-    async fn pauses(&self) -> Result<Vec<Pause>, CallError> {
-        self.call(READ, "pauses", |state| match state.broken.get("pauses") {
-            Some(kind) => Err(CallError::new(*kind, READ, "pauses", "broken")),
-            None => Ok(state.table.pauses()),
-        })
-        .await
-    }
-
-    async fn past_pauses(&self, since: Timestamp) -> Result<Vec<Pause>, CallError> {
-        self.call(READ, "pauses", |state| Ok(state.table.past_pauses(since))).await
-    }
-
-    async fn save_pause(&self, pause: &Pause) -> Result<(), CallError> {
-        self.call(WRITE, &pause.scope, |state| state.table.save_pause(pause)).await
-    }
-
-    async fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Listed>, CallError> {
-        self.call(READ, "list", |state| Ok(state.table.list(from, to, limit))).await
-    }
-}
-
-impl Deployments for World {
+impl Controller for World {
     async fn deployment(&self, id: &DeploymentId) -> Result<DeploymentFacts, CallError> {
         let name = "codedeploy:GetDeployment";
         self.call(name, id, |state| {
@@ -244,7 +114,7 @@ impl Deployments for World {
         .await
     }
 
-    async fn target(&self, id: &DeploymentId, _name: Option<&str>) -> Result<Option<TargetFacts>, CallError> {
+    async fn target(&self, id: &DeploymentId, _target: Option<&Target>) -> Result<Option<TargetFacts>, CallError> {
         let name = "codedeploy:GetDeploymentTarget";
         self.call(name, id, |state| {
             let deploy = state.deployments.get(id).ok_or_else(|| not_found(name, id))?;
@@ -289,9 +159,7 @@ impl Deployments for World {
         })
         .await
     }
-}
 
-impl Discovery for World {
     async fn running(&self, since: Timestamp) -> Result<Vec<DeploymentFacts>, CallError> {
         self.call("codedeploy:ListDeployments", "all", |state| {
             let running = state.deployments.values().filter(|one| one.is_running() && one.created_at >= since);
@@ -299,11 +167,23 @@ impl Discovery for World {
         })
         .await
     }
-}
 
-impl Actuator for World {
-    async fn stop(&self, id: &DeploymentId) -> Result<(), CallError> {
+    async fn perform(
+        &self,
+        id: &DeploymentId,
+        action: RollbackAction,
+        held: Option<&ExecutionId>,
+    ) -> Result<(), CallError> {
         let name = "codedeploy:StopDeployment";
+        match (action, held) {
+            (RollbackAction::StopDeployment, _) => {}
+            (RollbackAction::FailHook, Some(held)) => {
+                return Controller::answer(self, id, held, HookStatus::Failed).await;
+            }
+            (RollbackAction::FailHook, None) => {
+                return Err(CallError::new(CallErrorKind::Invalid, name, id, "no hook is held"));
+            }
+        }
         self.call(name, id, |state| {
             let now = state.now;
             let deploy = state.deployments.get_mut(id).ok_or_else(|| not_found(name, id))?;
@@ -333,16 +213,15 @@ impl Actuator for World {
         })
         .await
     }
-}
 
-impl Versions for World {
-    async fn alias(&self, function: &str, _alias: &str) -> Result<AliasFacts, CallError> {
-        self.call("lambda:GetAlias", function, |state| Ok(state.alias.clone())).await
+    async fn traffic(&self, target: &Target) -> Result<TrafficFacts, CallError> {
+        let call = self.state.borrow().group.runs_on.traffic_call();
+        self.call(call, target.name(), |state| Ok(state.alias.clone())).await
     }
 
-    async fn revision(&self, function: &str, version: &str) -> Result<VersionFacts, CallError> {
+    async fn version(&self, target: &Target, version: &str) -> Result<VersionFacts, CallError> {
         let name = "lambda:GetFunctionConfiguration";
-        self.call(name, function, |_| {
+        self.call(name, target.name(), |_| {
             let number: u64 = version.parse().map_err(|_| not_found(name, version))?;
             let revision = RevisionId::parse(format!("{number:064x}")).map_err(|_| not_found(name, version))?;
             Ok(VersionFacts { revision, timeout: Some(Duration::from_secs(3)) })
@@ -376,6 +255,10 @@ impl Prober for World {
         Ok(answer)
     }
 
+    async fn call_version(&self, function: &str, version: &str, _payload: &str, limit: Duration) -> DirectAnswer {
+        self.call_directly(function, version, limit).await
+    }
+
     async fn get(&self, url: &str, limit: Duration) -> Result<ProbeAnswer, CallError> {
         self.invoke(url, None, "", limit).await
     }
@@ -391,8 +274,16 @@ impl Alarms for World {
     }
 }
 
-impl Measurements for World {
-    async fn measure(&self, window: Window, asks: &[Ask]) -> Result<Vec<Answer>, CallError> {
+impl Metrics for World {
+    fn has_own_series(&self) -> bool {
+        true
+    }
+
+    fn profile(&self, _target: &MetricTarget, source: SourceId) -> SourceProfile {
+        self.state.borrow().traffic.profile(source)
+    }
+
+    async fn measure(&self, window: Window, asked: &[TargetQueries<'_>]) -> Result<Vec<Vec<SeriesResult>>, CallError> {
         let name = "cloudwatch:GetMetricData";
         self.call(name, "metrics", |state| {
             if window.from >= window.to {
@@ -403,9 +294,14 @@ impl Measurements for World {
                     "StartTime must be less than EndTime",
                 ));
             }
-            let more_calls = asks.len().div_ceil(QUERIES_PER_CALL).saturating_sub(1);
+            let queries: usize = asked.iter().map(|asked| asked.queries.len()).sum();
+            let more_calls = queries.div_ceil(QUERIES_PER_CALL).saturating_sub(1);
             *state.counts.entry(name).or_default() += u64::try_from(more_calls).unwrap_or(u64::MAX);
-            Ok(asks.iter().map(|ask| Ok(state.traffic.points(ask, window, state.now))).collect())
+            let points = |TargetQueries { target, queries }: &TargetQueries<'_>| {
+                let of = |query: &SeriesQuery| state.traffic.points(*query, &target.target, window, state.now);
+                queries.iter().map(of).collect()
+            };
+            Ok(asked.iter().map(points).collect())
         })
         .await
     }
@@ -453,21 +349,21 @@ impl Schedules for World {
 }
 
 impl Telemetry for World {
-    fn emit(&self, metric: Metric) {
+    fn emit(&self, metric: OwnMetric) {
         let mut state = self.state.borrow_mut();
         let now = state.now;
         match &metric {
-            Metric::Heartbeat { .. } => state.last_heartbeat = now,
-            Metric::Verdict { is_bad, .. } => state.set_verdict(*is_bad),
-            Metric::RolledBack { .. }
-            | Metric::Recovered { .. }
-            | Metric::Held { .. }
-            | Metric::Refused { .. }
-            | Metric::Inconclusive { .. }
-            | Metric::HookDone { .. }
-            | Metric::Paused { .. }
-            | Metric::Watched { .. }
-            | Metric::EvidenceMissing { .. } => {}
+            OwnMetric::Heartbeat { .. } => state.last_heartbeat = now,
+            OwnMetric::Verdict { is_bad, .. } => state.set_verdict(*is_bad),
+            OwnMetric::RolledBack { .. }
+            | OwnMetric::Recovered { .. }
+            | OwnMetric::Held { .. }
+            | OwnMetric::Refused { .. }
+            | OwnMetric::Inconclusive { .. }
+            | OwnMetric::HookDone { .. }
+            | OwnMetric::Paused { .. }
+            | OwnMetric::Watched { .. }
+            | OwnMetric::EvidenceMissing { .. } => {}
         }
         state.metrics.push((now, metric));
     }

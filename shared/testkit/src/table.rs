@@ -1,10 +1,14 @@
 //! The table in memory: compare-and-set, write-once registration, leases.
 
-use snapback_app::ports::{CallError, CallErrorKind, GroupHistory, Listed, Write};
-use snapback_core::deployment::{Deployment, Evidence, EvidenceKind, Lease, Record};
-use snapback_core::ledger::{Ledger, SeriesPoint};
-use snapback_core::pause::{Pause, Said, Scope, in_force};
+use snapback_app::ports::{CallError, CallErrorKind, Listed, Write};
+use snapback_core::analysis_spec::StoredAnalysis;
+use snapback_core::deployment::Deployment;
+use snapback_core::pause::{Attribution, Pause, PauseScope, in_force};
+use snapback_core::record::GroupHistory;
+use snapback_core::record::{Lease, Record};
+use snapback_core::timeline::{EntryKind, TimelineEntry};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, Policy, Timestamp, Trigger};
+use snapback_judge::analysis::{Analysis, SeriesPoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -14,15 +18,15 @@ const KEEP_GOOD: usize = 3;
 /// Every function finds out about a pause within this.
 const PAUSE_TAKES: Duration = Duration::from_secs(60);
 
-type EvidenceKey = (i64, EvidenceKind, String);
+type EvidenceKey = (i64, EntryKind, String);
 
 /// All items of one deployment.
 #[derive(Debug)]
 struct Items {
     record: Option<Record>,
     leases: BTreeMap<LifecycleEvent, Lease>,
-    evidence: BTreeMap<EvidenceKey, Evidence>,
-    ledger: Option<(Ledger, u64)>,
+    evidence: BTreeMap<EvidenceKey, TimelineEntry>,
+    analysis: Option<StoredAnalysis>,
     series: Vec<SeriesPoint>,
 }
 
@@ -35,8 +39,8 @@ pub(crate) struct Table {
     history: BTreeMap<GroupRef, GroupHistory>,
     groups: BTreeSet<GroupRef>,
     sweep: Option<(String, Timestamp)>,
-    pauses: BTreeMap<Scope, Pause>,
-    past_pauses: BTreeMap<(Timestamp, Scope), Pause>,
+    pauses: BTreeMap<PauseScope, Pause>,
+    past_pauses: BTreeMap<(Timestamp, PauseScope), Pause>,
     /// Refusals and intents of Snapback's own, written although a pause of a minute or more held for the group.
     pub(crate) decided_while_paused: Vec<String>,
     /// What no table may contain: more than one intent, an intent that lost its decision, an outcome that changed.
@@ -49,7 +53,7 @@ impl Table {
             record: None,
             leases: BTreeMap::new(),
             evidence: BTreeMap::new(),
-            ledger: None,
+            analysis: None,
             series: Vec::new(),
         })
     }
@@ -60,24 +64,31 @@ impl Table {
         Some(Record { leases: items.leases.values().cloned().collect(), ..record.clone() })
     }
 
-    pub(crate) fn ledger(&self, id: &DeploymentId) -> Option<(Ledger, u64)> {
-        self.items.get(id)?.ledger.clone()
+    pub(crate) fn analysis(&self, id: &DeploymentId) -> Option<StoredAnalysis> {
+        self.items.get(id)?.analysis.clone()
     }
 
-    pub(crate) fn save_ledger(
+    /// As if another version of Snapback had stored it.
+    pub(crate) fn repack(&mut self, id: &DeploymentId) {
+        if let Some(stored) = self.items(id).analysis.as_mut() {
+            stored.analysis = None;
+        }
+    }
+
+    pub(crate) fn save_analysis(
         &mut self,
         id: &DeploymentId,
-        ledger: &Ledger,
+        analysis: &Analysis,
         expected: u64,
         series: &[SeriesPoint],
     ) -> Result<(), CallError> {
         let items = self.items(id);
-        let version = items.ledger.as_ref().map_or(0, |(_, version)| *version);
+        let version = items.analysis.as_ref().map_or(0, |stored| stored.version);
         if version != expected {
             let call = "dynamodb:TransactWriteItems";
-            return Err(CallError::new(CallErrorKind::Conflict, call, id, "the version of the ledger changed"));
+            return Err(CallError::new(CallErrorKind::Conflict, call, id, "the version of the analysis changed"));
         }
-        items.ledger = Some((ledger.clone(), expected + 1));
+        items.analysis = Some(StoredAnalysis { analysis: Some(analysis.clone()), version: expected + 1 });
         items.series.extend(series.iter().cloned());
         Ok(())
     }
@@ -101,7 +112,7 @@ impl Table {
         writes: &[Write],
         now: Timestamp,
     ) -> Result<bool, CallError> {
-        let id = deployment.id.clone();
+        let id = deployment.identity.id.clone();
         if self.items(&id).record.is_some() {
             return Ok(false);
         }
@@ -115,7 +126,7 @@ impl Table {
         });
         self.commit(deployment, 0, writes, now)?;
         self.live.insert(id.clone());
-        for alarm in &deployment.alarms {
+        for alarm in &deployment.observation.alarms {
             self.watches.insert((alarm.name.clone(), id.clone()));
         }
         Ok(true)
@@ -128,16 +139,16 @@ impl Table {
         writes: &[Write],
         now: Timestamp,
     ) -> Result<(), CallError> {
-        let id = deployment.id.clone();
+        let id = deployment.identity.id.clone();
         let conflict =
             || CallError::new(CallErrorKind::Conflict, "dynamodb:TransactWriteItems", &id, "the version changed");
-        let in_force = in_force(&self.pauses(), Some(&deployment.group)).map(|pause| pause.began.at);
+        let in_force = in_force(&self.pauses(), Some(&deployment.identity.group)).map(|pause| pause.began.at);
         let is_paused = in_force.is_some_and(|since| now >= since + PAUSE_TAKES);
         let mut decided_while_paused = Vec::new();
         let items = self.items(&id);
         let leases = writes.iter().filter_map(|write| match write {
             Write::Lease(lease) => Some(lease),
-            Write::Evidence(_) | Write::Rollback(_) | Write::Notice(_) | Write::Good(_) | Write::Refused(_) => None,
+            Write::Entry(_) | Write::Rollback(_) | Write::Notice(_) | Write::Good(_) | Write::Refused(_) => None,
         });
         let leases: Vec<&Lease> = leases.collect();
         let is_answered = |lease: &&Lease| items.leases.get(&lease.event).is_some_and(|known| known.answered.is_some());
@@ -149,65 +160,52 @@ impl Table {
         };
         items.leases.extend(leases.into_iter().map(|lease| (lease.event, lease.clone())));
         let mut violations = Vec::new();
-        if record.deployment.phase.is_closed() && record.deployment.phase != deployment.phase {
+        let end = |deployment: &Deployment| deployment.phase.closing().map(|closing| (closing.ending, closing.at));
+        if record.deployment.phase.is_closed() && end(&record.deployment) != end(deployment) {
             violations.push(format!("{id} left {:?} for {:?}", record.deployment.phase, deployment.phase));
         }
-        let is_refused = deployment.refusal.as_ref().filter(|_| record.deployment.refusal.is_none());
-        let refused_by = is_refused.map(|refusal| refusal.trigger);
+        let is_refused = deployment.refusal().filter(|_| record.deployment.refusal().is_none());
+        let refused_by = is_refused.map(|refusal| refusal.blame.trigger);
         // What finishes a refusal is no new decision.
-        let may_decide = record.rollback.is_none() && record.deployment.refusal.is_none();
+        let may_decide = record.rollback.is_none() && record.deployment.refusal().is_none();
         let decided_by = writes.iter().filter(|_| may_decide).find_map(|write| match write {
             Write::Rollback(rollback) => Some(rollback.trigger),
-            Write::Evidence(_) | Write::Notice(_) | Write::Lease(_) | Write::Good(_) | Write::Refused(_) => None,
+            Write::Entry(_) | Write::Notice(_) | Write::Lease(_) | Write::Good(_) | Write::Refused(_) => None,
         });
-        let by_itself = |trigger: &Trigger| !matches!(trigger, Trigger::Operator | Trigger::CodeDeploy);
+        let by_itself = |trigger: &Trigger| !matches!(trigger, Trigger::Operator | Trigger::Platform);
         if let Some(trigger) = decided_by.or(refused_by).filter(by_itself).filter(|_| is_paused) {
             decided_while_paused.push(format!("{id} by {trigger}: {:?}", deployment.phase));
         }
-        record.deployment = deployment.clone();
-        record.version += 1;
+        let intent_before = record.rollback.clone();
+        record.apply(deployment.clone(), writes);
+        if let (Some(before), Some(after)) = (intent_before, &record.rollback)
+            && (before.detected_at, &before.why) != (after.detected_at, &after.why)
+        {
+            violations.push(format!("{id} has a second intent: {} after {}", after.why, before.why));
+        }
         let mut evidence = Vec::new();
-        let mut group_writes = Vec::new();
+        let history = self.history.entry(deployment.identity.group.clone()).or_default();
         for write in writes {
             match write {
-                Write::Evidence(line) => evidence.push(line.clone()),
-                Write::Rollback(rollback) => {
-                    if let Some(before) = &record.rollback
-                        && (before.detected_at, &before.why) != (rollback.detected_at, &rollback.why)
-                    {
-                        violations.push(format!("{id} has a second intent: {} after {}", rollback.why, before.why));
-                    }
-                    record.rollback = Some(rollback.clone());
-                }
-                Write::Notice(notice) => {
-                    record.notices.retain(|known| known.kind != notice.kind);
-                    record.notices.push(notice.clone());
-                }
-                Write::Lease(_) => {}
-                Write::Good(_) | Write::Refused(_) => group_writes.push(write.clone()),
-            }
-        }
-        let history = self.history.entry(deployment.group.clone()).or_default();
-        for write in group_writes {
-            match write {
+                Write::Entry(line) => evidence.push(line.clone()),
                 Write::Good(good) => {
-                    history.good.insert(0, good);
+                    history.good.insert(0, good.clone());
                     history.good.truncate(KEEP_GOOD);
                 }
                 Write::Refused(refused) => {
                     history.refused.retain(|known| known.revision != refused.revision && now < known.until);
-                    history.refused.push(refused);
+                    history.refused.push(refused.clone());
                 }
-                Write::Evidence(_) | Write::Rollback(_) | Write::Notice(_) | Write::Lease(_) => {}
+                Write::Rollback(_) | Write::Notice(_) | Write::Lease(_) => {}
             }
         }
-        self.add_evidence(&id, &evidence);
+        self.add_entries(&id, &evidence);
         self.violations.extend(violations);
         self.decided_while_paused.extend(decided_while_paused);
         Ok(())
     }
 
-    pub(crate) fn add_evidence(&mut self, id: &DeploymentId, evidence: &[Evidence]) {
+    pub(crate) fn add_entries(&mut self, id: &DeploymentId, evidence: &[TimelineEntry]) {
         for line in evidence {
             let key = (line.at.ms(), line.kind, line.source.clone());
             self.items(id).evidence.entry(key).or_insert_with(|| line.clone());
@@ -247,9 +245,9 @@ impl Table {
         self.history.entry(group.clone()).or_default()
     }
 
-    pub(crate) fn settle(&mut self, deployment: &Deployment, keep: &[AlarmName]) {
-        self.live.remove(&deployment.id);
-        self.watches.retain(|(name, id)| *id != deployment.id || keep.contains(name));
+    pub(crate) fn archive(&mut self, deployment: &Deployment, keep: &[AlarmName]) {
+        self.live.remove(&deployment.identity.id);
+        self.watches.retain(|(name, id)| *id != deployment.identity.id || keep.contains(name));
     }
 
     pub(crate) fn save_groups(&mut self, groups: &[GroupRef]) {
@@ -282,13 +280,13 @@ impl Table {
         self.past_pauses.values().filter(|pause| pause.began.at >= since).cloned().collect()
     }
 
-    pub(crate) fn pause(&mut self, scope: Scope, at: Timestamp) {
+    pub(crate) fn pause(&mut self, scope: PauseScope, at: Timestamp) {
         if !self.pauses.get(&scope).is_some_and(Pause::holds) {
             self.pauses.insert(scope.clone(), Pause { scope, began: by_ann(at), ended: None });
         }
     }
 
-    pub(crate) fn resume(&mut self, scope: &Scope, at: Timestamp) {
+    pub(crate) fn resume(&mut self, scope: &PauseScope, at: Timestamp) {
         if let Some(pause) = self.pauses.get_mut(scope).filter(|pause| pause.holds()) {
             pause.ended = Some(by_ann(at));
         }
@@ -310,20 +308,20 @@ impl Table {
         Ok(())
     }
 
-    pub(crate) fn story(&self, id: &DeploymentId) -> Vec<Evidence> {
+    pub(crate) fn timeline(&self, id: &DeploymentId) -> Vec<TimelineEntry> {
         self.items.get(id).map(|items| items.evidence.values().cloned().collect()).unwrap_or_default()
     }
 
     pub(crate) fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Vec<Listed> {
         let mut all: Vec<Listed> =
             self.records().into_iter().map(|record| (record.deployment, record.rollback)).collect();
-        all.retain(|(deployment, _)| deployment.created_at >= from && deployment.created_at < to);
-        all.sort_by_key(|(deployment, _)| std::cmp::Reverse(deployment.created_at));
+        all.retain(|(deployment, _)| deployment.identity.created_at >= from && deployment.identity.created_at < to);
+        all.sort_by_key(|(deployment, _)| std::cmp::Reverse(deployment.identity.created_at));
         all.truncate(limit);
         all
     }
 }
 
-fn by_ann(at: Timestamp) -> Said {
-    Said { at, who: "ann".to_owned(), why: "because".to_owned() }
+fn by_ann(at: Timestamp) -> Attribution {
+    Attribution { at, who: "ann".to_owned(), why: "because".to_owned() }
 }

@@ -1,29 +1,37 @@
 //! The world: what is true at one moment, and how it goes on by itself.
 
 use crate::codedeploy::{Deploy, Group, Status, StopKind};
+use crate::direct::DirectCalls;
 use crate::faults::{Chaos, Fault};
+use crate::histogram::Histogram;
+use crate::platform::SimulatedPlatform;
 use crate::play::Delivery;
 use crate::table::Table;
 use crate::traffic::{Quality, Traffic};
 use snapback_app::before_hook::HookRun;
-use snapback_app::ports::{CallErrorKind, GroupHistory, Metric, ProbeAnswer};
+use snapback_app::ports::{CallErrorKind, OwnMetric, ProbeAnswer};
 use snapback_app::sweep::Memory;
 use snapback_core::alarm::{AlarmReading, AlarmState};
-use snapback_core::deployment::{Evidence, HookFunctions, Lease, Record, Verb};
-use snapback_core::lifecycle::Phase;
+use snapback_core::deployment::Verb;
 use snapback_core::notice::{Notice, NoticeKind};
-use snapback_core::observed::{AliasFacts, AutoRollback, Platform, Target};
-use snapback_core::pause::Scope;
+use snapback_core::observed::{AutoRollback, Platform, TrafficFacts};
+use snapback_core::pause::PauseScope;
 use snapback_core::policy::{
-    AtDeadline, BeforeTraffic, Expect, Judge, NoEvidence, Probe, ProbeKind, RedAlarms, Settings, SignalPolicy,
-    WithoutEvidence,
+    AtDeadline, BeforeTraffic, Expect, NoEvidence, PolicySettings, Probe, ProbeKind, RedAlarms, SignalPolicy,
+    WithoutEvidence, WitnessPolicy,
 };
+use snapback_core::record::GroupHistory;
+use snapback_core::record::{Lease, Record};
+use snapback_core::timeline::TimelineEntry;
 use snapback_core::{
     AlarmName, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Mode, Outcome, Policy, Signal,
     Timestamp,
 };
+use snapback_judge::Judge;
+use snapback_judge::analysis::{Analysis, SeriesPoint};
 use std::cell::{Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::task::Waker;
 use std::time::Duration;
 
 /// Where every world begins.
@@ -57,8 +65,8 @@ pub fn at(second: u64) -> Timestamp {
 /// # Panics
 /// When it is neither.
 #[must_use]
-pub fn scope_of(text: &str) -> Scope {
-    Scope::parse(text).expect("a scope")
+pub fn scope_of(text: &str) -> PauseScope {
+    PauseScope::parse(text).expect("a scope")
 }
 
 /// One run of a hook function with two and a half minutes to live.
@@ -74,9 +82,9 @@ pub fn run_of(world: &World, id: &DeploymentId, event: LifecycleEvent, owner: &s
 
 /// The policy of service `checkout`: mode `rollback`, one probe, two alarms, a bake of two minutes.
 #[must_use]
-pub fn policy() -> Settings {
+pub fn policy() -> PolicySettings {
     let signal = |name: &str| SignalPolicy::of_alarms(vec![alarm(name)]);
-    Settings {
+    PolicySettings {
         service: "checkout".to_owned(),
         mode: Mode::Rollback,
         before_traffic: BeforeTraffic {
@@ -86,8 +94,12 @@ pub fn policy() -> Settings {
                 kind: ProbeKind::Invoke { payload: "{}".to_owned() },
                 expect: Expect { status: Some(200), within: Some(Duration::from_millis(800)) },
                 times: 1,
+                label: None,
+                is_repeatable: false,
             }],
         },
+        witness: WitnessPolicy::default(),
+        fast: None,
         signals: BTreeMap::from([(Signal::Errors, signal("checkout-5xx")), (Signal::Latency, signal("checkout-p99"))]),
         bake: Duration::from_secs(120),
         tick: Duration::from_secs(10),
@@ -134,15 +146,15 @@ pub enum Action {
     /// Calls whose name starts with this fail from now on.
     Break(&'static str, CallErrorKind),
     /// They work again.
-    Mend(&'static str),
-    /// A person asks Snapback for something.
-    Order(DeploymentId, Verb),
+    Fix(&'static str),
+    /// A person queries Snapback for something.
+    OperatorRequest(DeploymentId, Verb),
     /// A person stops a deployment in CodeDeploy.
     Stop(DeploymentId, bool),
     /// A person pauses Snapback, unless it is paused.
-    Pause(Scope),
+    Pause(PauseScope),
     /// A person resumes it, if it is paused.
-    Resume(Scope),
+    Resume(PauseScope),
 }
 
 /// A message that SNS accepted.
@@ -169,7 +181,7 @@ pub(crate) struct State {
     pub(crate) table: Table,
     pub(crate) group: Group,
     pub(crate) deployments: BTreeMap<DeploymentId, Deploy>,
-    pub(crate) alias: AliasFacts,
+    pub(crate) alias: TrafficFacts,
     pub(crate) traffic: Traffic,
     pub(crate) alarms: BTreeMap<AlarmName, Alarm>,
     pub(crate) bad: Vec<Bad>,
@@ -177,7 +189,7 @@ pub(crate) struct State {
     pub(crate) probe: Result<ProbeAnswer, CallErrorKind>,
     pub(crate) probes: BTreeMap<String, Result<ProbeAnswer, CallErrorKind>>,
     pub(crate) published: Vec<Published>,
-    pub(crate) metrics: Vec<(Timestamp, Metric)>,
+    pub(crate) metrics: Vec<(Timestamp, OwnMetric)>,
     pub(crate) schedules: BTreeSet<DeploymentId>,
     pub(crate) script: BTreeMap<(Timestamp, u64), Action>,
     /// What is on its way, with the number of times that it was tried.
@@ -192,11 +204,25 @@ pub(crate) struct State {
     pub(crate) has_crashed: bool,
     /// Whether the run that goes on now is a sweep.
     pub(crate) is_sweep: bool,
-    pub(crate) asleep_until: Option<Timestamp>,
+    /// The run that is polled now.
+    pub(crate) run: u64,
+    /// Whoever sleeps, by a number of its own: one among many of a run is polled again only when it is woken.
+    pub(crate) sleepers: BTreeMap<u64, Sleeper>,
+    pub(crate) direct: DirectCalls,
+    /// A deployment all calls about which take so much longer.
+    pub(crate) slow: Option<(DeploymentId, Duration)>,
     pub(crate) last_heartbeat: Timestamp,
     pub(crate) memory: Option<Memory>,
     sequence: u64,
     ids: u32,
+}
+
+/// Somebody who waits for the clock.
+#[derive(Debug)]
+pub(crate) struct Sleeper {
+    pub(crate) run: u64,
+    pub(crate) until: Timestamp,
+    pub(crate) waker: Waker,
 }
 
 enum Change {
@@ -297,10 +323,10 @@ impl State {
             Action::Break(call, kind) => {
                 self.broken.insert(call, kind);
             }
-            Action::Mend(call) => {
+            Action::Fix(call) => {
                 self.broken.remove(call);
             }
-            Action::Order(id, verb) => self.send(at, Delivery::Order(id, verb)),
+            Action::OperatorRequest(id, verb) => self.send(at, Delivery::OperatorRequest(id, verb)),
             Action::Pause(scope) => self.table.pause(scope, at),
             Action::Resume(scope) => self.table.resume(&scope, at),
             Action::Stop(id, rolls_back) => {
@@ -333,7 +359,12 @@ impl State {
             since: alarm.since,
             previous: alarm.previous,
             reason: format!("Threshold Crossed: {name}"),
-            oldest_breaching: (alarm.state == AlarmState::Alarm).then(|| alarm.since - Duration::from_secs(20)),
+            breaching: (alarm.state == AlarmState::Alarm)
+                .then(|| alarm.since - Duration::from_secs(20))
+                .into_iter()
+                .collect(),
+            evaluation: None,
+            scope: None,
         })
     }
 
@@ -376,6 +407,25 @@ impl State {
         DeploymentId::parse(format!("d-{:09}", self.ids)).expect("a valid id")
     }
 
+    /// A number for somebody who is about to sleep.
+    pub(crate) fn next_sleeper(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Counts a call that takes its time beside others: it moves no clock. Says whether and how it goes wrong.
+    pub(crate) fn begin_side_call(&mut self, name: &'static str) -> Option<crate::How> {
+        self.calls += 1;
+        *self.counts.entry(name).or_default() += 1;
+        if let Some((_, kind)) = self.broken.iter().find(|(broken, _)| name.starts_with(**broken)) {
+            return Some(crate::How::Fail(*kind));
+        }
+        let calls = self.calls;
+        let fault = self.faults.iter().find(|fault| fault.at == calls)?;
+        self.faulted = Some(name);
+        Some(fault.how)
+    }
+
     /// Counts one call, moves the clock, and says whether and how it goes wrong.
     pub(crate) fn begin_call(&mut self, name: &'static str) -> Option<crate::How> {
         self.calls += 1;
@@ -415,17 +465,21 @@ impl World {
     /// As [`World::new`], with dice of its own.
     #[must_use]
     pub fn with_seed(seed: u64) -> Self {
+        Self::on(SimulatedPlatform::LambdaAlias, seed)
+    }
+
+    /// As [`World::with_seed`], on one of the simulated platforms.
+    #[must_use]
+    pub fn on(runs_on: SimulatedPlatform, seed: u64) -> Self {
         let ok = || Alarm { state: AlarmState::Ok, since: BEGIN - Duration::from_secs(86_400), previous: None };
         let group = Group {
             name: GroupRef::new("shop", "live").expect("a group"),
             platform: Platform::Lambda,
+            runs_on,
             auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: true },
             alarms: Vec::new(),
             is_guarded: false,
-            hooks: HookFunctions {
-                before: Some("snapback-before-allow-traffic".to_owned()),
-                after: Some("snapback-after-allow-traffic".to_owned()),
-            },
+            hooks: runs_on.hooks(),
             shift: vec![(Duration::ZERO, 0.1), (Duration::from_secs(60), 1.0)],
             stop_takes: Duration::from_secs(2),
         };
@@ -434,11 +488,11 @@ impl World {
             table: Table::default(),
             group,
             deployments: BTreeMap::new(),
-            alias: AliasFacts { version: "1".to_owned(), others: Vec::new() },
+            alias: TrafficFacts { version: "1".to_owned(), others: Vec::new() },
             traffic: Traffic {
                 routes: vec![(
                     BEGIN - Duration::from_secs(86_400),
-                    AliasFacts { version: "1".to_owned(), others: Vec::new() },
+                    TrafficFacts { version: "1".to_owned(), others: Vec::new() },
                 )],
                 ..Traffic::default()
             },
@@ -461,7 +515,10 @@ impl World {
             faulted: None,
             has_crashed: false,
             is_sweep: false,
-            asleep_until: None,
+            run: 0,
+            sleepers: BTreeMap::new(),
+            direct: DirectCalls::default(),
+            slow: None,
             memory: None,
             last_heartbeat: BEGIN,
             sequence: 0,
@@ -474,7 +531,7 @@ impl World {
     ///
     /// # Panics
     /// When a setting is out of range.
-    pub fn set_policy(&self, settings: Settings) {
+    pub fn set_policy(&self, settings: PolicySettings) {
         self.state.borrow_mut().policy = Some(Ok(Policy::new(settings).expect("a valid policy")));
     }
 
@@ -486,6 +543,28 @@ impl World {
     /// Changes the deployment group for the deployments to come.
     pub fn set_group(&self, change: impl FnOnce(&mut Group)) {
         change(&mut self.state.borrow_mut().group);
+    }
+
+    /// Calls about `id` take `by` longer from now on.
+    pub fn set_slow(&self, id: &DeploymentId, by: Duration) {
+        self.state.borrow_mut().slow = Some((id.clone(), by));
+    }
+
+    /// Before a run is polled: whoever has slept long enough is woken.
+    pub(crate) fn enter(&self, run: u64) {
+        let due: Vec<Sleeper> = {
+            let mut state = self.state.borrow_mut();
+            let now = state.now;
+            state.run = run;
+            state.sleepers.extract_if(.., |_, sleeper| sleeper.until <= now).map(|(_, sleeper)| sleeper).collect()
+        };
+        due.into_iter().for_each(|sleeper| sleeper.waker.wake());
+    }
+
+    /// When the first one of a run that sleeps wakes up; `None`: nobody does.
+    pub(crate) fn asleep_until(&self, run: u64) -> Option<Timestamp> {
+        let state = self.state.borrow();
+        state.sleepers.values().filter(|sleeper| sleeper.run == run).map(|sleeper| sleeper.until).min()
     }
 
     /// How the new version answers probes from now on.
@@ -542,7 +621,7 @@ impl World {
     }
 
     /// They work again.
-    pub fn mend_calls(&self, call: &'static str) {
+    pub fn fix_calls(&self, call: &'static str) {
         self.state.borrow_mut().broken.remove(call);
     }
 
@@ -560,12 +639,7 @@ impl World {
     pub fn deploy(&self, version: &str) -> DeploymentId {
         let mut state = self.state.borrow_mut();
         let id = state.next_id();
-        let target = Target {
-            name: "checkout".to_owned(),
-            alias: "live".to_owned(),
-            baseline: state.alias.version.clone(),
-            canary: version.to_owned(),
-        };
+        let target = state.group.runs_on.target(&state.alias.version, version);
         let (group, now) = (state.group.clone(), state.now);
         state.deployments.insert(id.clone(), Deploy::new(id.clone(), group, target, now));
         state.send(now, Delivery::Deployment(id.clone()));
@@ -619,10 +693,10 @@ impl World {
         self.state.borrow().table.leases(id)
     }
 
-    /// The story of a deployment.
+    /// The timeline of a deployment.
     #[must_use]
-    pub fn story(&self, id: &DeploymentId) -> Vec<Evidence> {
-        self.state.borrow().table.story(id)
+    pub fn timeline(&self, id: &DeploymentId) -> Vec<TimelineEntry> {
+        self.state.borrow().table.timeline(id)
     }
 
     /// A group's past, to look at.
@@ -642,8 +716,7 @@ impl World {
     /// The outcome on record.
     #[must_use]
     pub fn outcome(&self, id: &DeploymentId) -> Option<Outcome> {
-        let phase = self.record(id)?.deployment.phase;
-        if let Phase::Closed(outcome) = phase { Some(outcome) } else { None }
+        self.record(id)?.deployment.outcome()
     }
 
     /// CodeDeploy's status of a deployment, with its error code.
@@ -651,7 +724,7 @@ impl World {
     pub fn status(&self, id: &DeploymentId) -> Option<(Status, Option<String>)> {
         let state = self.state.borrow();
         let deploy = state.deployments.get(id)?;
-        Some((deploy.status, deploy.error.as_ref().map(|(code, _)| code.clone())))
+        Some((deploy.status, deploy.end_reason.as_ref().map(|reason| reason.code.clone())))
     }
 
     /// The status that CodeDeploy accepted for a hook, and when.
@@ -677,6 +750,28 @@ impl World {
         self.state.borrow_mut().traffic.per_second = per_second;
     }
 
+    /// Latencies come from a histogram, everything else still from CloudWatch.
+    pub fn set_latency_source(&self, histogram: Histogram) {
+        self.state.borrow_mut().traffic.latency = Some(histogram);
+    }
+
+    /// The analysis on record; `None`: none, or none that can be read.
+    #[must_use]
+    pub fn analysis_of(&self, id: &DeploymentId) -> Option<Analysis> {
+        self.state.borrow().table.analysis(id)?.analysis
+    }
+
+    /// The judged buckets on record.
+    #[must_use]
+    pub fn series_of(&self, id: &DeploymentId) -> Vec<SeriesPoint> {
+        self.state.borrow().table.series(id)
+    }
+
+    /// The analysis on record is one that another version of Snapback packed.
+    pub fn repack_analysis(&self, id: &DeploymentId) {
+        self.state.borrow_mut().table.repack(id);
+    }
+
     /// From `second` on the requests of `version` are like this.
     pub fn set_quality(&self, version: &str, second: u64, quality: Quality) {
         self.state.borrow_mut().traffic.qualities.push((at(second), version.to_owned(), quality));
@@ -689,13 +784,13 @@ impl World {
 
     /// Where the alias sends traffic.
     #[must_use]
-    pub fn alias(&self) -> AliasFacts {
+    pub fn alias(&self) -> TrafficFacts {
         self.state.borrow().alias.clone()
     }
 
     /// Sends all traffic to `version` by hand.
     pub fn set_alias(&self, version: &str) {
-        self.state.borrow_mut().alias = AliasFacts { version: version.to_owned(), others: Vec::new() };
+        self.state.borrow_mut().alias = TrafficFacts { version: version.to_owned(), others: Vec::new() };
     }
 
     /// Everything that SNS accepted.
@@ -712,7 +807,7 @@ impl World {
 
     /// All metrics with their time.
     #[must_use]
-    pub fn metrics(&self) -> Ref<'_, [(Timestamp, Metric)]> {
+    pub fn metrics(&self) -> Ref<'_, [(Timestamp, OwnMetric)]> {
         Ref::map(self.state.borrow(), |state| state.metrics.as_slice())
     }
 

@@ -3,7 +3,8 @@
 use crate::reader::{describe, quote};
 use serde_json::{Map, Value};
 use snapback_core::deployment::HookFunctions;
-use snapback_core::observed::{Platform, Target};
+use snapback_core::observed::Platform;
+use snapback_core::target::{LambdaAlias, Target};
 
 /// Bytes that an AppSpec may have.
 const MAX_APP_SPEC: usize = 256 * 1024;
@@ -84,12 +85,12 @@ fn target(resource: Option<&Value>) -> Result<Target, AppSpecError> {
             }),
         }
     };
-    Ok(Target {
-        name: text("Name")?,
+    Ok(Target::LambdaAlias(LambdaAlias {
+        function: text("Name")?,
         alias: text("Alias")?,
         baseline: text("CurrentVersion")?,
         canary: text("TargetVersion")?,
-    })
+    }))
 }
 
 fn hooks(hooks: Option<&Value>) -> Result<HookFunctions, AppSpecError> {
@@ -139,8 +140,8 @@ mod tests {
             {"name":"checkout","alias":"live","currentversion":7,"targetversion":"8"}}}]}"#;
         let spec = parse_app_spec(text).unwrap();
         let target = spec.target.unwrap();
-        let versions = (target.baseline.as_str(), target.canary.as_str());
-        assert_eq!((target.name.as_str(), versions), ("checkout", ("7", "8")));
+        let versions = (target.baseline(), target.canary());
+        assert_eq!((target.name(), versions), ("checkout", ("7", "8")));
         assert_eq!(spec.hooks, HookFunctions::default());
     }
 

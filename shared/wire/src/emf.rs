@@ -5,23 +5,23 @@ use snapback_core::{GroupRef, Timestamp};
 
 /// Namespace of all metrics of Snapback.
 pub const NAMESPACE: &str = "Snapback";
-/// Dimension of [`Metric`]s.
+/// Dimension of [`ServiceMetric`]s.
 pub const SERVICE: &str = "Service";
-/// Dimension of [`Metric`]s beside the service.
+/// Dimension of [`ServiceMetric`]s beside the service.
 pub const CAUSE: &str = "Cause";
-/// Dimension of [`Metric`]s beside the service.
+/// Dimension of [`ServiceMetric`]s beside the service.
 pub const TRIGGER: &str = "Trigger";
-/// Dimension of [`Metric::HookDuration`] beside the service: CodeDeploy's word for the answer, or [`BAKING`].
+/// Dimension of [`ServiceMetric::HookDuration`] beside the service: CodeDeploy's word for the answer, or [`BAKING`].
 pub const RESULT: &str = "Result";
 /// The result of a hook that stays unanswered for the time of the bake.
 pub const BAKING: &str = "Baking";
-/// Dimension of [`Series`]: `application/group`.
+/// Dimension of [`GroupSeries`]: `application/group`.
 pub const DEPLOYMENT_GROUP: &str = "DeploymentGroup";
 
 /// What is counted and timed per service. There is never a deployment id among the dimensions: every combination of
 /// values is a metric that costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Metric {
+pub enum ServiceMetric {
     /// Rollbacks.
     Rollbacks,
     /// Rollbacks that were held back.
@@ -44,7 +44,7 @@ pub enum Metric {
     EvidenceMissing,
 }
 
-impl Metric {
+impl ServiceMetric {
     /// Its name in CloudWatch.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -79,7 +79,7 @@ impl Metric {
 
 /// The series per deployment group; the alarms of [`crate::alarms`] watch the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Series {
+pub enum GroupSeries {
     /// 1 in every tick in which all live deployments of the group were judged on readable evidence.
     Heartbeat,
     /// 1 while CodeDeploy shall roll back by itself, else 0.
@@ -88,7 +88,7 @@ pub enum Series {
     Paused,
 }
 
-impl Series {
+impl GroupSeries {
     /// Its name in CloudWatch.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -109,7 +109,7 @@ pub fn counts_and_times(
     at: Timestamp,
     service: &str,
     more: &[(&'static str, &str)],
-    metrics: &[(Metric, u64)],
+    metrics: &[(ServiceMetric, u64)],
 ) -> String {
     let mut sets = vec![vec![SERVICE]];
     sets.extend(more.iter().map(|(name, _)| vec![SERVICE, *name]));
@@ -122,7 +122,7 @@ pub fn counts_and_times(
 
 /// One line with a value of a group's series.
 #[must_use]
-pub fn group_series(at: Timestamp, group: &GroupRef, series: Series, value: u64) -> String {
+pub fn group_series(at: Timestamp, group: &GroupRef, series: GroupSeries, value: u64) -> String {
     line(at, &[vec![DEPLOYMENT_GROUP]], [(DEPLOYMENT_GROUP, group.to_string())], [(series.as_str(), "Count", value)])
 }
 
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_line_is_one_complete_document() {
         let at = Timestamp::from_ms(1_795_169_726_900);
-        let metrics = [(Metric::Rollbacks, 1), (Metric::TimeToDetect, 4_200)];
+        let metrics = [(ServiceMetric::Rollbacks, 1), (ServiceMetric::TimeToDetect, 4_200)];
         let line = counts_and_times(at, "check\nout", &[(CAUSE, "errors"), (TRIGGER, "alarm")], &metrics);
         assert!(!line.contains('\n'), "{line}");
         let expected = json!({
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn without_more_there_is_the_service_alone() {
         let at = Timestamp::from_ms(0);
-        let line = counts_and_times(at, "checkout", &[], &[(Metric::DeploymentsWatched, 3)]);
+        let line = counts_and_times(at, "checkout", &[], &[(ServiceMetric::DeploymentsWatched, 3)]);
         let document: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Service"]]));
         assert!(document.get("Cause").is_none());
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn series_are_by_group() {
         let group = GroupRef::parse("shop/live").unwrap();
-        let line = group_series(Timestamp::from_ms(5), &group, Series::Heartbeat, 1);
+        let line = group_series(Timestamp::from_ms(5), &group, GroupSeries::Heartbeat, 1);
         let document: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(document["DeploymentGroup"], "shop/live");
         assert_eq!(document["Heartbeat"], 1);

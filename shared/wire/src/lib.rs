@@ -6,11 +6,13 @@
 
 pub mod alarms;
 pub mod app_spec;
+pub mod creator;
 pub mod emf;
 pub mod event;
 pub mod policy_file;
 mod reader;
 pub mod record;
+pub mod report_line;
 pub mod revision;
 pub mod sns;
 pub mod time;

@@ -114,6 +114,11 @@ impl<'a> Reader<'a> {
         self.required(name, "true or false", self.get(name).and_then(Value::as_bool))
     }
 
+    /// `true` or `false`, or nothing.
+    pub(crate) fn optional_flag(&self, name: &str) -> Result<Option<bool>, Fault> {
+        self.optional(name, |reader| reader.flag(name))
+    }
+
     /// Epoch milliseconds.
     pub(crate) fn time(&self, name: &str) -> Result<Timestamp, Fault> {
         self.integer(name)

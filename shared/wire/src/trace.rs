@@ -9,9 +9,11 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use snapback_core::canary::{
-    Counts, Course, Edges, InvalidCount, Judgement, MAX_COUNT, MAX_END_S, Share, Side, Thresholds,
+use snapback_judge::detector::{
+    BucketRecord, Counts, Edges, Judgement, MAX_END_S, Reading, Side, Thresholds, TrafficSchedule, Witnesses,
 };
+use snapback_judge::pairs::{BurstMark, PairRecord, ProbeOutcome};
+use snapback_judge::{MAX_COUNT, Share, Verdict};
 
 use crate::reader::quote;
 
@@ -19,6 +21,8 @@ use crate::reader::quote;
 pub const MAX_LINE: usize = 1 << 20;
 /// Longest id of a deployment, in bytes.
 const MAX_ID: usize = 1_000;
+/// Pairs of one burst, where the trace does not say it.
+const DEFAULT_BURST: u32 = 10;
 /// Latest time, in seconds since the start of the shift, in either direction.
 const MAX_TIME_S: f64 = 1e9;
 
@@ -59,7 +63,9 @@ pub enum Line {
         /// Seconds since the start of the shift.
         now_s: f64,
         /// In any order.
-        records: Vec<Record>,
+        records: Vec<TraceRecord>,
+        /// What is no record, because it says what cannot be: nothing is decided from it.
+        ignored: Vec<TraceError>,
     },
     /// The deployment ends.
     End {
@@ -73,21 +79,41 @@ pub enum Line {
 pub struct Deploy {
     /// Its name, repeated in each verdict.
     pub id: String,
-    /// Planned course.
-    pub course: Course,
+    /// Planned schedule.
+    pub schedule: TrafficSchedule,
     /// How far back the history reaches, in seconds.
     pub history_s: f64,
     /// Edges of the latency histograms, in milliseconds.
     pub edges: Edges,
+    /// Which witnesses are connected.
+    pub witnesses: Witnesses,
+    /// Pairs of probes of one burst; 0: there are none, and the pairs only advise.
+    pub burst: u32,
 }
 
-/// What one version did in one bucket.
+/// What was seen in one bucket.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Record {
-    /// Which version.
-    pub side: Side,
+pub struct TraceRecord {
     /// Start of the bucket in seconds since the start of the shift; negative before it.
     pub start_s: i64,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// What one version did.
+    Version(Side, VersionCounts),
+    /// What a witness says; never [`Reading::Version`].
+    Witness(Reading),
+    /// One pair of probes.
+    Pair(PairRecord),
+}
+
+/// What one version did in one bucket; a signal that is not measured is nothing of nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VersionCounts {
     /// Requests.
     pub requests: u64,
     /// 5xx answers and function errors.
@@ -100,20 +126,34 @@ pub struct Record {
     pub histogram: Vec<(u32, u64)>,
 }
 
-impl Record {
-    /// The counts that the detector reads.
-    ///
-    /// # Errors
-    /// When the histogram has more requests than a count may say.
-    pub fn counts(&self, thresholds: &Thresholds) -> Result<Counts, InvalidCount> {
-        let slow = thresholds.slow(&self.histogram)?;
-        Ok(Counts {
-            requests: self.requests,
-            e5: Some(self.e5),
-            tx: Some(self.tx),
-            e4: Some(self.e4),
-            slow: slow.map(Some),
-        })
+impl TraceRecord {
+    /// What the detector reads. `None`: a pair of probes, or a histogram with more requests than a count may say.
+    #[must_use]
+    pub fn reading(&self, edges: &Edges, thresholds: &Thresholds) -> Option<BucketRecord> {
+        let reading = match &self.content {
+            Content::Pair(_) => return None,
+            Content::Witness(reading) => *reading,
+            Content::Version(side, counts) => {
+                let counts = Counts {
+                    requests: counts.requests,
+                    e5: Some(counts.e5),
+                    tx: Some(counts.tx),
+                    e4: Some(counts.e4),
+                    latencies: Some(thresholds.latencies(edges, &counts.histogram).ok()?),
+                };
+                Reading::Version(*side, counts)
+            }
+        };
+        Some(BucketRecord { start_s: self.start_s, reading })
+    }
+
+    /// The old version's latencies before the shift.
+    #[must_use]
+    pub fn history(&self) -> Option<&[(u32, u64)]> {
+        match &self.content {
+            Content::Version(Side::Baseline, counts) if self.start_s < 0 => Some(&counts.histogram),
+            Content::Version(..) | Content::Witness(_) | Content::Pair(_) => None,
+        }
     }
 }
 
@@ -142,7 +182,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+enum LineKind {
     Deploy,
     Poll,
     End,
@@ -150,7 +190,7 @@ enum Kind {
 
 #[derive(Deserialize)]
 struct AnyLine {
-    kind: Kind,
+    kind: LineKind,
     id: Option<String>,
     bucket_s: Option<u32>,
     history_s: Option<f64>,
@@ -158,27 +198,102 @@ struct AnyLine {
     end_s: Option<f64>,
     drain_s: Option<f64>,
     edges: Option<Vec<f64>>,
+    witness: Option<Vec<WitnessWord>>,
+    burst: Option<u32>,
     now: Option<f64>,
     buckets: Option<Vec<Object<AnyRecord>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone, Copy, PartialEq)]
 #[serde(rename_all = "lowercase")]
-enum Version {
+enum WitnessWord {
+    Front,
+    Peer,
+    Probe,
+    Pair,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Who {
     Old,
     New,
+    Front,
+    Peer,
+    ProbeOld,
+    ProbeNew,
+    Pair,
 }
 
 #[derive(Deserialize)]
 struct AnyRecord {
-    v: Version,
-    t: i64,
-    n: u64,
-    e5: u64,
-    e4: u64,
-    tx: u64,
-    txf: u64,
-    h: Vec<(u32, u64)>,
+    v: Who,
+    t: Number,
+    #[serde(default, deserialize_with = "present")]
+    n: Option<Number>,
+    old: Option<String>,
+    new: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    b: Option<Number>,
+    #[serde(default, deserialize_with = "present")]
+    envs: Option<Number>,
+    #[serde(default, deserialize_with = "present")]
+    e5: Option<Number>,
+    #[serde(default, deserialize_with = "present")]
+    e4: Option<Number>,
+    #[serde(default, deserialize_with = "present")]
+    tx: Option<Number>,
+    #[serde(default, deserialize_with = "present")]
+    txf: Option<Number>,
+    h: Option<Vec<(Number, Number)>>,
+}
+
+/// Any number, or none where JSON has no word for it.
+#[derive(Deserialize, Clone, Copy)]
+struct Number(Option<f64>);
+
+/// A member that is there: `null` is no number, which is not the same as a member that is left out.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
+    Number::deserialize(deserializer).map(Some)
+}
+
+impl Number {
+    /// A count; the largest that a number can hold exactly is 2^53.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked in the same line")]
+    fn count(self) -> Result<u64, String> {
+        match self.0 {
+            Some(value) if value >= 0.0 && value.fract() == 0.0 && value <= MAX_COUNT_F64 => Ok(value as u64),
+            Some(value) => Err(format!("{value} is no count")),
+            None => Err(NOT_A_NUMBER.to_owned()),
+        }
+    }
+}
+
+const NOT_A_NUMBER: &str = "not a number";
+/// [`MAX_COUNT`] as a number.
+const MAX_COUNT_F64: f64 = 9_007_199_254_740_992.0;
+const _: () = assert!(MAX_COUNT == 1 << 53);
+
+/// Python writes NaN and Infinity where JSON has no word: they become `null`, so that only their record is lost.
+fn without_nan(line: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(line.len());
+    let (mut is_text, mut is_escaped, mut has_changed) = (false, false, false);
+    let mut rest = line;
+    while let Some((first, more)) = rest.split_first() {
+        if !is_text
+            && let Some(word) = [&b"NaN"[..], b"-Infinity", b"Infinity"].into_iter().find(|word| rest.starts_with(word))
+        {
+            out.extend_from_slice(b"null");
+            has_changed = true;
+            rest = rest.get(word.len()..).unwrap_or_default();
+            continue;
+        }
+        is_text ^= *first == b'"' && !is_escaped;
+        is_escaped = is_text && *first == b'\\' && !is_escaped;
+        out.push(*first);
+        rest = more;
+    }
+    has_changed.then_some(out)
 }
 
 impl Line {
@@ -187,23 +302,36 @@ impl Line {
     /// * `bins`: how many latency bins the present deployment has; bins of records beyond that are refused.
     ///
     /// # Errors
-    /// When the line is too long, is not JSON of the right shape, or says what cannot be: a negative or fractional count, a
-    /// count above 2^53, more bad events than events, an unknown version, a bin that does not exist or comes twice.
+    /// When the line is too long, is not JSON of the right shape, or names a version, record or witness that is not known. A record
+    /// that says what cannot be (a negative or fractional count, a count above 2^53, more bad events than events, a bin that does
+    /// not exist or comes twice) is no record: it is among the ignored ones.
     pub fn read(line: &[u8], bins: usize) -> Result<Self, TraceError> {
         if line.len() > MAX_LINE {
             return Err(TraceError::TooLong);
         }
-        let Object(line): Object<AnyLine> =
-            serde_json::from_slice(line).map_err(|error| TraceError::Json(quote(&error.to_string())))?;
+        let Object(line): Object<AnyLine> = match serde_json::from_slice(line) {
+            Ok(line) => line,
+            Err(error) => {
+                let json = |error: serde_json::Error| TraceError::Json(quote(&error.to_string()));
+                let line = without_nan(line).ok_or_else(|| json(error))?;
+                serde_json::from_slice(&line).map_err(json)?
+            }
+        };
         match line.kind {
-            Kind::Deploy => deploy(line).map(|deploy| Self::Deploy(Box::new(deploy))),
-            Kind::Poll => {
+            LineKind::Deploy => deploy(line).map(|deploy| Self::Deploy(Box::new(deploy))),
+            LineKind::Poll => {
                 let now_s = time("now", line.now.ok_or(missing("poll", "now"))?)?;
                 let records = line.buckets.ok_or(missing("poll", "buckets"))?;
-                let records = records.into_iter().enumerate().map(|(index, Object(any))| record(index, any, bins));
-                Ok(Self::Poll { now_s, records: records.collect::<Result<_, _>>()? })
+                let (mut read, mut ignored) = (Vec::with_capacity(records.len()), Vec::new());
+                for (index, Object(any)) in records.into_iter().enumerate() {
+                    match record(index, any, bins) {
+                        Ok(record) => read.push(record),
+                        Err(error) => ignored.push(error),
+                    }
+                }
+                Ok(Self::Poll { now_s, records: read, ignored })
             }
-            Kind::End => Ok(Self::End { now_s: time("now", line.now.ok_or(missing("end", "now"))?)? }),
+            LineKind::End => Ok(Self::End { now_s: time("now", line.now.ok_or(missing("end", "now"))?)? }),
         }
     }
 }
@@ -233,62 +361,137 @@ fn deploy(line: AnyLine) -> Result<Deploy, TraceError> {
     if !(0.0..=MAX_END_S).contains(&history_s) {
         return Err(member("history_s", format!("{history_s}, it must be 0 to {MAX_END_S}")));
     }
-    let course = Course::new(
+    let schedule = TrafficSchedule::new(
         line.bucket_s.ok_or(missing("deploy", "bucket_s"))?,
         line.plan.ok_or(missing("deploy", "plan"))?,
         line.end_s.ok_or(missing("deploy", "end_s"))?,
         line.drain_s.ok_or(missing("deploy", "drain_s"))?,
     );
-    let course = course.map_err(|error| {
+    let schedule = schedule.map_err(|error| {
         let field = if error.field == "steps" { "plan" } else { error.field };
         member(field, format!("{}, allowed is {}", error.value, error.allowed))
     })?;
     let edges = Edges::new(line.edges.ok_or(missing("deploy", "edges"))?).map_err(|error| member("edges", error))?;
-    Ok(Deploy { id, course, history_s, edges })
+    let words = line.witness.unwrap_or_default();
+    let witnesses = Witnesses {
+        front: words.contains(&WitnessWord::Front),
+        peer: words.contains(&WitnessWord::Peer),
+        // Pairs are probes: their base pairs are counted by the minute too.
+        probe: words.iter().any(|word| matches!(word, WitnessWord::Probe | WitnessWord::Pair)),
+        pair: words.contains(&WitnessWord::Pair),
+    };
+    Ok(Deploy { id, schedule, history_s, edges, witnesses, burst: line.burst.unwrap_or(DEFAULT_BURST) })
 }
 
-fn record(index: usize, any: AnyRecord, bins: usize) -> Result<Record, TraceError> {
+fn record(index: usize, any: AnyRecord, bins: usize) -> Result<TraceRecord, TraceError> {
     let path = |name: &str| format!("buckets[{index}].{name}");
+    let start_s = start(any.t).map_err(|why| member(path("t"), why))?;
+    let content = if any.v == Who::Pair { pair(start_s, &any, path)? } else { counted(any, bins, path)? };
+    Ok(TraceRecord { start_s, content })
+}
+
+/// Two calls at the same second.
+fn pair(start_s: i64, any: &AnyRecord, path: impl Fn(&str) -> String) -> Result<Content, TraceError> {
+    let outcome = |name: &str, word: &Option<String>| {
+        let word = word.as_deref().ok_or_else(|| member(path(name), "missing"))?;
+        word.parse::<ProbeOutcome>().map_err(|error| member(path(name), quote(&error.to_string())))
+    };
+    let small = |name: &str, value: Option<Number>| {
+        let value = value.map(|value| value.count()).transpose().map_err(|why| member(path(name), why))?;
+        value.map(u32::try_from).transpose().map_err(|_| member(path(name), "too large"))
+    };
+    let environments = small("envs", any.envs)?;
+    Ok(Content::Pair(PairRecord {
+        second: u32::try_from(start_s).map_err(|_| member(path("t"), "before the shift"))?,
+        baseline: outcome("old", &any.old)?,
+        canary: outcome("new", &any.new)?,
+        burst: small("b", any.b)?.map(|number| BurstMark { number, environments }),
+    }))
+}
+
+/// What versions and witnesses did, in counts.
+fn counted(any: AnyRecord, bins: usize, path: impl Fn(&str) -> String) -> Result<Content, TraceError> {
+    let count = |name, value: Option<Number>| match value {
+        Some(value) => value.count().map(Some).map_err(|why| member(path(name), why)),
+        None => Ok(None),
+    };
     let share = |name, bad, all| Share::new(bad, all).map_err(|error| member(path(name), error));
-    share("n", 0, any.n)?;
-    if !(-1_000_000_000..=1_000_000_000).contains(&any.t) {
-        return Err(member(path("t"), format!("{} s is no time, it must be within {MAX_TIME_S}", any.t)));
-    }
-    check_histogram(&any.h, bins).map_err(|why| member(path("h"), why))?;
-    Ok(Record {
-        side: match any.v {
-            Version::Old => Side::Baseline,
-            Version::New => Side::Canary,
-        },
-        start_s: any.t,
-        requests: any.n,
-        e5: share("e5", any.e5, any.n)?,
-        e4: share("e4", any.e4, any.n)?,
-        tx: share("txf", any.txf, any.tx)?,
-        histogram: any.h,
+    let requests = count("n", any.n)?.ok_or_else(|| member(path("n"), "missing"))?;
+    let of_requests = |name, value| share(name, count(name, value)?.unwrap_or(0), requests);
+    Ok(match any.v {
+        Who::Old | Who::New => {
+            let side = if any.v == Who::Old { Side::Baseline } else { Side::Canary };
+            let mut histogram = Vec::new();
+            for (bin, count) in any.h.unwrap_or_default() {
+                let bin = bin.count().map_err(|why| member(path("h"), why))?;
+                let count = count.count().map_err(|why| member(path("h"), why))?;
+                histogram.push((u32::try_from(bin).unwrap_or(u32::MAX), count));
+            }
+            check_histogram(&histogram, bins).map_err(|why| member(path("h"), why))?;
+            let transactions = count("tx", any.tx)?.unwrap_or(0);
+            Content::Version(
+                side,
+                VersionCounts {
+                    requests,
+                    e5: of_requests("e5", any.e5)?,
+                    e4: of_requests("e4", any.e4)?,
+                    tx: share("txf", count("txf", any.txf)?.unwrap_or(0), transactions)?,
+                    histogram,
+                },
+            )
+        }
+        Who::Front => Content::Witness(Reading::Front(requests)),
+        Who::Peer => Content::Witness(Reading::Peer(of_requests("e5", any.e5)?)),
+        Who::ProbeOld => Content::Witness(Reading::Probe(Side::Baseline, of_requests("e5", any.e5)?)),
+        Who::ProbeNew => Content::Witness(Reading::Probe(Side::Canary, of_requests("e5", any.e5)?)),
+        Who::Pair => return Err(member(path("v"), "a pair counts nothing")),
     })
 }
 
-fn check_histogram(histogram: &[(u32, u64)], bins: usize) -> Result<(), String> {
+/// The start of a bucket: whole seconds.
+#[expect(clippy::cast_possible_truncation, reason = "within the bound")]
+fn start(value: Number) -> Result<i64, String> {
+    match value.0 {
+        Some(value) if value.abs() <= MAX_TIME_S && value.fract() == 0.0 => Ok(value as i64),
+        Some(value) => Err(format!("{value} s is no time")),
+        None => Err(NOT_A_NUMBER.to_owned()),
+    }
+}
+
+/// Why a histogram is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum HistogramError {
+    #[error("bin {bin} does not exist, the last one is {last}")]
+    NoSuchBin { bin: u32, last: usize },
+    #[error("{0} requests are above 2^53")]
+    TooMany(u64),
+    #[error("bin {0} comes twice")]
+    Twice(u32),
+}
+
+fn check_histogram(histogram: &[(u32, u64)], bins: usize) -> Result<(), HistogramError> {
     let mut total = 0_u64;
     for (bin, count) in histogram {
         if usize::try_from(*bin).is_ok_and(|bin| bin >= bins) {
-            return Err(format!("bin {bin} does not exist, the last one is {}", bins.saturating_sub(1)));
+            return Err(HistogramError::NoSuchBin { bin: *bin, last: bins.saturating_sub(1) });
         }
         total = total.saturating_add(*count);
     }
     if total > MAX_COUNT {
-        return Err(format!("{total} requests are above 2^53"));
+        return Err(HistogramError::TooMany(total));
     }
     if !histogram.is_sorted_by(|a, b| a.0 < b.0) {
         let mut seen: Vec<u32> = histogram.iter().map(|(bin, _)| *bin).collect();
         seen.sort_unstable();
         if let Some((bin, _)) = seen.iter().zip(seen.iter().skip(1)).find(|(a, b)| a == b) {
-            return Err(format!("bin {bin} comes twice"));
+            return Err(HistogramError::Twice(*bin));
         }
     }
     Ok(())
 }
+
+/// The reason of an inconclusive end: too few requests to tell.
+const EXPOSURE: &str = "exposure";
 
 /// The answer to one `poll` or `end` line.
 #[derive(Debug, Clone, Copy)]
@@ -305,13 +508,18 @@ impl fmt::Display for VerdictLine<'_> {
     /// One JSON object, without a line end; `log_e` with four decimals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = serde_json::to_string(self.id).map_err(|_| fmt::Error)?;
-        let Judgement { verdict, reason, log_e, .. } = self.judgement;
-        let reason = reason.map_or("", |metric| metric.as_str());
+        let Judgement { verdict, reason, log_e, notes, .. } = self.judgement;
+        let reason = match verdict {
+            Verdict::Inconclusive => EXPOSURE,
+            Verdict::Continue | Verdict::Rollback | Verdict::Pass => reason.map_or("", |metric| metric.as_str()),
+        };
         write!(f, r#"{{"id":{id},"now":{},"verdict":"{verdict}","reason":"{reason}","log_e":"#, self.now_s)?;
         match log_e {
-            Some(log_e) => write!(f, "{log_e:.4}}}"),
-            None => write!(f, "null}}"),
+            Some(log_e) => write!(f, "{log_e:.4}")?,
+            None => f.write_str("null")?,
         }
+        let codes: Vec<String> = notes.iter().map(|note| format!("\"{note}\"")).collect();
+        write!(f, r#","advice":[{}]}}"#, codes.join(","))
     }
 }
 
@@ -320,7 +528,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
-    use snapback_core::canary::{Metric, Verdict};
+    use snapback_judge::detector::Note;
+    use snapback_judge::{Metric, Verdict};
 
     const BINS: usize = 4;
 
@@ -347,22 +556,227 @@ mod tests {
         line
     }
 
+    fn share(bad: u64, all: u64) -> Share {
+        Share::new(bad, all).unwrap()
+    }
+
+    fn deploy(line: &Value) -> Deploy {
+        let Ok(Line::Deploy(deploy)) = read(line) else { panic!("a deploy line: {line}") };
+        *deploy
+    }
+
+    /// What is read of the records of a poll, and why the others are none.
+    fn poll(text: &str) -> (Vec<TraceRecord>, Vec<String>) {
+        match Line::read(text.as_bytes(), BINS) {
+            Ok(Line::Poll { now_s, records, ignored }) => {
+                assert_eq!(now_s.to_bits(), 130.0_f64.to_bits());
+                (records, ignored.iter().map(ToString::to_string).collect())
+            }
+            other => panic!("a poll line: {text}: {other:?}"),
+        }
+    }
+
     #[test]
     fn each_kind_of_line_is_read() {
-        let Line::Deploy(deploy) = read(&deploy_line()).unwrap() else { panic!("a deploy line") };
-        assert_eq!((deploy.id.as_str(), deploy.course.bucket_s(), deploy.edges.bins()), ("d-1", 60, BINS));
-        assert_eq!(deploy.course.steps(), [(0.0, 0.1), (300.0, 1.0)]);
-        let record = Record {
-            side: Side::Canary,
-            start_s: -60,
+        let of = deploy(&deploy_line());
+        assert_eq!((of.id.as_str(), of.schedule.bucket_s(), of.edges.bins()), ("d-1", 60, BINS));
+        assert_eq!(of.schedule.steps(), [(0.0, 0.1), (300.0, 1.0)]);
+        assert_eq!((of.witnesses, of.burst), (Witnesses::default(), 10), "nothing is connected");
+        assert_eq!(read(&json!({"kind": "end", "now": 1320.5})), Ok(Line::End { now_s: 1320.5 }));
+        assert_eq!(
+            read(&json!({"kind": "poll", "now": -0.0, "buckets": []})),
+            Ok(Line::Poll { now_s: 0.0, records: vec![], ignored: vec![] })
+        );
+    }
+
+    #[test]
+    fn witnesses_are_connected_by_name() {
+        let none = Witnesses::default();
+        // (named, connected)
+        let table = [
+            (json!([]), none),
+            (Value::Null, none),
+            (json!(["front"]), Witnesses { front: true, ..none }),
+            (json!(["peer"]), Witnesses { peer: true, ..none }),
+            (json!(["probe"]), Witnesses { probe: true, ..none }),
+            (
+                json!(["front", "peer", "probe", "probe"]),
+                Witnesses { front: true, peer: true, probe: true, pair: false },
+            ),
+            // Their base pairs are counted by the minute too.
+            (json!(["pair"]), Witnesses { probe: true, pair: true, ..none }),
+        ];
+        for (named, connected) in table {
+            assert_eq!(deploy(&with(deploy_line(), "witness", named.clone())).witnesses, connected, "{named}");
+        }
+        for burst in [0, 1, 50] {
+            assert_eq!(deploy(&with(deploy_line(), "burst", json!(burst))).burst, burst);
+        }
+    }
+
+    #[test]
+    fn each_kind_of_record_is_read() {
+        let version = VersionCounts {
             requests: 10,
-            e5: Share::new(1, 10).unwrap(),
-            e4: Share::new(2, 10).unwrap(),
-            tx: Share::new(3, 3).unwrap(),
+            e5: share(1, 10),
+            e4: share(2, 10),
+            tx: share(3, 3),
             histogram: vec![(0, 4), (3, 6)],
         };
-        assert_eq!(read(&poll_line(&record_line())), Ok(Line::Poll { now_s: 130.0, records: vec![record] }));
-        assert_eq!(read(&json!({"kind": "end", "now": 1320.5})), Ok(Line::End { now_s: 1320.5 }));
+        let witness = Content::Witness;
+        // (record, what it says)
+        let table = [
+            (record_line(), Content::Version(Side::Canary, version.clone())),
+            (with(record_line(), "v", json!("old")), Content::Version(Side::Baseline, version)),
+            (json!({"v": "front", "t": -60, "n": 7}), witness(Reading::Front(7))),
+            (json!({"v": "front", "t": -60, "n": 7.0, "e5": 99}), witness(Reading::Front(7))),
+            (json!({"v": "peer", "t": -60, "n": 7, "e5": 2}), witness(Reading::Peer(share(2, 7)))),
+            (
+                json!({"v": "probe_old", "t": -60, "n": 60, "e5": 1}),
+                witness(Reading::Probe(Side::Baseline, share(1, 60))),
+            ),
+            (
+                json!({"v": "probe_new", "t": -60, "n": 60, "e5": 60}),
+                witness(Reading::Probe(Side::Canary, share(60, 60))),
+            ),
+        ];
+        for (record, content) in table {
+            let read = poll(&poll_line(&record).to_string());
+            assert_eq!(read, (vec![TraceRecord { start_s: -60, content }], vec![]), "{record}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_left_out_counts_nothing() {
+        let nothing =
+            VersionCounts { requests: 0, e5: share(0, 0), e4: share(0, 0), tx: share(0, 0), histogram: vec![] };
+        // (record, what it says)
+        let table = [
+            (json!({"v": "new", "t": 60, "n": 0}), Content::Version(Side::Canary, nothing.clone())),
+            (
+                json!({"v": "old", "t": 60, "n": 9}),
+                Content::Version(
+                    Side::Baseline,
+                    VersionCounts { requests: 9, e5: share(0, 9), e4: share(0, 9), ..nothing.clone() },
+                ),
+            ),
+            (
+                json!({"v": "new", "t": 60, "n": 9, "tx": 4}),
+                Content::Version(
+                    Side::Canary,
+                    VersionCounts { requests: 9, e5: share(0, 9), e4: share(0, 9), tx: share(0, 4), ..nothing },
+                ),
+            ),
+            (json!({"v": "peer", "t": 60, "n": 9}), Content::Witness(Reading::Peer(share(0, 9)))),
+            (json!({"v": "probe_new", "t": 60, "n": 60}), Content::Witness(Reading::Probe(Side::Canary, share(0, 60)))),
+        ];
+        for (record, content) in table {
+            let read = poll(&poll_line(&record).to_string());
+            assert_eq!(read, (vec![TraceRecord { start_s: 60, content }], vec![]), "{record}");
+        }
+    }
+
+    #[test]
+    fn pairs_are_read() {
+        use ProbeOutcome::{Fail, Ok, Slow, Unknown};
+        let pair = |second, baseline, canary, burst| {
+            (
+                vec![TraceRecord {
+                    start_s: i64::from(second),
+                    content: Content::Pair(PairRecord { second, baseline, canary, burst }),
+                }],
+                vec![],
+            )
+        };
+        let mark = |number, environments| Some(BurstMark { number, environments });
+        let table = [
+            (json!({"v": "pair", "t": 0, "old": "ok", "new": "fail"}), pair(0, Ok, Fail, None)),
+            (json!({"v": "pair", "t": 7, "old": "slow", "new": "unknown"}), pair(7, Slow, Unknown, None)),
+            (json!({"v": "pair", "t": 7, "old": "ok", "new": "ok", "b": 0}), pair(7, Ok, Ok, mark(0, None))),
+            (
+                json!({"v": "pair", "t": 7, "old": "ok", "new": "fail", "b": 3, "envs": 2}),
+                pair(7, Ok, Fail, mark(3, Some(2))),
+            ),
+            // The one pair of a second belongs to no burst, whatever is said of environments.
+            (json!({"v": "pair", "t": 7, "old": "ok", "new": "fail", "envs": 2}), pair(7, Ok, Fail, None)),
+        ];
+        for (record, expected) in table {
+            assert_eq!(poll(&poll_line(&record).to_string()), expected, "{record}");
+        }
+        let record = json!({"v": "pair", "t": 7, "old": "ok", "new": "ok"});
+        // (member, its value, why it is no record)
+        let table = [
+            ("old", Value::Null, "`buckets[0].old`: missing"),
+            (
+                "new",
+                json!("okay"),
+                "`buckets[0].new`: unknown probe outcome `okay`, allowed is one of: ok, fail, slow, unknown",
+            ),
+            ("t", json!(-1), "`buckets[0].t`: before the shift"),
+            ("t", json!(0.5), "`buckets[0].t`: 0.5 s is no time"),
+            ("b", json!(-1), "`buckets[0].b`: -1 is no count"),
+            ("b", Value::Null, "`buckets[0].b`: not a number"),
+            ("b", json!(1_u64 << 32), "`buckets[0].b`: too large"),
+            ("envs", json!(1.5), "`buckets[0].envs`: 1.5 is no count"),
+            ("envs", json!(1_u64 << 32), "`buckets[0].envs`: too large"),
+        ];
+        for (name, value, why) in table {
+            let line = poll_line(&with(record.clone(), name, value)).to_string();
+            assert_eq!(poll(&line), (vec![], vec![why.to_owned()]), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_no_record_and_is_named() {
+        // (case, member, its value, why)
+        let table = [
+            ("no requests", "n", "", "`buckets[1].n`: missing"),
+            ("not a number of requests", "n", "NaN", "`buckets[1].n`: not a number"),
+            ("not a number of errors", "e5", "NaN", "`buckets[1].e5`: not a number"),
+            ("null", "e4", "null", "`buckets[1].e4`: not a number"),
+            ("infinitely many", "tx", "Infinity", "`buckets[1].tx`: not a number"),
+            ("less than nothing", "txf", "-Infinity", "`buckets[1].txf`: not a number"),
+            ("no time", "t", "NaN", "`buckets[1].t`: not a number"),
+            ("negative", "n", "-1", "`buckets[1].n`: -1 is no count"),
+            ("fractional", "n", "1.5", "`buckets[1].n`: 1.5 is no count"),
+            ("large", "n", "9007199254740994", "`buckets[1].n`: 9007199254740994 is no count"),
+            ("larger than any integer", "n", "1e300", "is no count"),
+            ("more errors than requests", "e5", "11", "`buckets[1].e5`: 11 bad events among 10"),
+            ("more 4xx than requests", "e4", "11", "`buckets[1].e4`: 11 bad events among 10"),
+            ("more failed than all", "txf", "4", "`buckets[1].txf`: 4 bad events among 3"),
+            ("failed ones of nothing", "tx", "", "`buckets[1].txf`: 3 bad events among 0"),
+            ("late", "t", "1000000001", "`buckets[1].t`: 1000000001 s is no time"),
+            ("between seconds", "t", "0.5", "`buckets[1].t`: 0.5 s is no time"),
+            ("bin", "h", "[[4, 1]]", "`buckets[1].h`: bin 4 does not exist, the last one is 3"),
+            ("bin of nothing", "h", "[[1e18, 1]]", "`buckets[1].h`: 1000000000000000000 is no count"),
+            ("negative bin", "h", "[[-1, 1]]", "`buckets[1].h`: -1 is no count"),
+            ("not a number in a bin", "h", "[[0, NaN]]", "`buckets[1].h`: not a number"),
+            ("bin twice", "h", "[[2, 1], [0, 1], [2, 1]]", "`buckets[1].h`: bin 2 comes twice"),
+            ("bins in any order", "h", "[[2, 1], [2, 0]]", "`buckets[1].h`: bin 2 comes twice"),
+            (
+                "full bins",
+                "h",
+                "[[0, 9007199254740992], [1, 1]]",
+                "`buckets[1].h`: 9007199254740993 requests are above 2^53",
+            ),
+        ];
+        let good = r#"{"v": "front", "t": 0, "n": 1, "why": "NaN is in a \"text\""}"#;
+        for (case, member, value, why) in table {
+            let mut record = record_line();
+            let old = record.as_object_mut().unwrap().remove(member);
+            assert!(old.is_some(), "{case}");
+            let text = record.to_string();
+            let text = if value.is_empty() { text } else { format!(r#"{{"{member}": {value}, {}"#, &text[1..]) };
+            let line = format!(r#"{{"kind": "poll", "now": 130, "buckets": [{good}, {text}, {good}]}}"#);
+            let (records, ignored) = poll(&line);
+            assert_eq!(records.len(), 2, "{case}: the others count");
+            assert!(matches!(ignored.as_slice(), [said] if said.contains(why)), "{case}: {ignored:?}");
+        }
+        for who in ["peer", "probe_old", "probe_new"] {
+            let (records, ignored) = poll(&poll_line(&json!({"v": who, "t": 0, "n": 1, "e5": 2})).to_string());
+            assert_eq!((records.len(), ignored.len()), (0, 1), "{who}");
+            assert!(ignored[0].contains("`buckets[0].e5`: 2 bad events among 1"), "{who}: {ignored:?}");
+        }
     }
 
     #[test]
@@ -392,32 +806,29 @@ mod tests {
             ("history", deploy("history_s", json!(-1)), "`history_s`: -1"),
             ("edges", deploy("edges", json!([2, 1])), "`edges`: edge 1 is 1 ms"),
             ("no edges", deploy("edges", Value::Null), "a line of kind `deploy` needs `edges`"),
-            ("unknown version", record("v", json!("newer")), "unknown variant `newer`"),
-            ("negative count", record("n", json!(-1)), "invalid value: integer `-1`"),
-            ("fractional count", record("n", json!(1.5)), "invalid type: floating point `1.5`"),
             (
-                "large count",
-                record("n", json!(MAX_COUNT + 1)),
-                "`buckets[0].n`: a count of 9007199254740993 is above 2^53",
+                "unknown witness",
+                deploy("witness", json!(["front", "queue"])),
+                "unknown variant `queue`, expected one of `front`, `peer`, `probe`, `pair`",
             ),
-            ("missing count", poll_line(&json!({"v": "old", "t": 0, "n": 1})), "missing field `e5`"),
-            ("more errors than requests", record("e5", json!(11)), "`buckets[0].e5`: 11 bad events among 10"),
-            ("more 4xx than requests", record("e4", json!(11)), "`buckets[0].e4`: 11 bad events among 10"),
-            ("more failed than all", record("txf", json!(4)), "`buckets[0].txf`: 4 bad events among 3"),
-            ("time", record("t", json!(1_000_000_001)), "`buckets[0].t`: 1000000001 s is no time"),
-            ("fractional time", record("t", json!(0.5)), "invalid type: floating point"),
-            ("bin", record("h", json!([[4, 1]])), "`buckets[0].h`: bin 4 does not exist, the last one is 3"),
-            ("negative bin", record("h", json!([[-1, 1]])), "invalid value: integer `-1`"),
-            ("bin twice", record("h", json!([[2, 1], [0, 1], [2, 1]])), "`buckets[0].h`: bin 2 comes twice"),
-            ("bins in any order", record("h", json!([[2, 1], [2, 0]])), "`buckets[0].h`: bin 2 comes twice"),
-            ("full bins", record("h", json!([[0, MAX_COUNT], [1, 1]])), "9007199254740993 requests are above 2^53"),
+            ("one witness", deploy("witness", json!("front")), "invalid type: string"),
+            ("negative burst", deploy("burst", json!(-1)), "invalid value: integer `-1`"),
+            (
+                "unknown record",
+                record("v", json!("newer")),
+                "unknown variant `newer`, expected one of `old`, `new`, `front`, `peer`",
+            ),
+            ("nobody's record", poll_line(&json!({"t": 0, "n": 1})), "missing field `v`"),
+            ("a record of no time", poll_line(&json!({"v": "old", "n": 1})), "missing field `t`"),
+            ("a count in words", record("n", json!("ten")), "invalid type: string"),
         ];
         for (case, line, expected) in table {
             let message = read(&line).unwrap_err().to_string();
             assert!(message.contains(expected), "{case}: {message}");
         }
         let texts = [
-            ("NaN", r#"{"kind":"end","now":NaN}"#, "expected value"),
+            ("NaN", r#"{"kind":"end","now":NaN}"#, "a line of kind `end` needs `now`"),
+            ("a name", r#"{"kind":"end","now":nan}"#, "expected ident"),
             ("infinite", r#"{"kind":"end","now":1e999}"#, "number out of range"),
             ("a key twice", r#"{"kind":"end","now":1,"now":2}"#, "duplicate field `now`"),
             ("two documents", r#"{"kind":"end","now":1}{}"#, "trailing characters"),
@@ -431,23 +842,69 @@ mod tests {
     }
 
     #[test]
+    fn the_detector_reads_what_the_record_says() {
+        let edges = Edges::new(vec![1.0, 2.0, 4.0]).unwrap();
+        let thresholds = Thresholds { body: [0; 7], q90: 1, q99: 2 };
+        let of = |record: Value| {
+            let (mut records, ignored) = poll(&poll_line(&record).to_string());
+            assert!(ignored.is_empty(), "{ignored:?}");
+            records.remove(0)
+        };
+        let version = of(record_line());
+        let Some(BucketRecord { start_s: -60, reading: Reading::Version(Side::Canary, counts) }) =
+            version.reading(&edges, &thresholds)
+        else {
+            panic!("the new version's counts")
+        };
+        let latencies = counts.latencies.unwrap();
+        assert_eq!(
+            (counts.requests, counts.e5, counts.tx, counts.e4),
+            (10, Some(share(1, 10)), Some(share(3, 3)), Some(share(2, 10)))
+        );
+        // Four of ten lie below the first edge, and six above the last one.
+        assert_eq!((latencies.all, latencies.body, latencies.q99[0]), (10, [6; 7], Some(6)));
+        let peer = of(json!({"v": "peer", "t": 0, "n": 7, "e5": 2}));
+        let expected = BucketRecord { start_s: 0, reading: Reading::Peer(share(2, 7)) };
+        assert_eq!(peer.reading(&edges, &thresholds), Some(expected));
+        let pair = of(json!({"v": "pair", "t": 0, "old": "ok", "new": "ok"}));
+        assert_eq!(pair.reading(&edges, &thresholds), None, "pairs are not counted by the bucket");
+        // The history of latencies is the old version's before the shift.
+        let old = with(record_line(), "v", json!("old"));
+        assert_eq!(of(old.clone()).history(), Some(&[(0, 4), (3, 6)][..]));
+        for (case, record) in [("new", record_line()), ("in the shift", with(old, "t", json!(0)))] {
+            assert_eq!(of(record).history(), None, "{case}");
+        }
+        assert_eq!(peer.history(), None);
+    }
+
+    #[test]
     fn a_verdict_line_is_json_with_four_decimals() {
-        let judgement = |verdict, reason, log_e| Judgement { verdict, reason, log_e, evidence: vec![] };
+        let judgement = |verdict, reason, log_e, notes| Judgement { verdict, reason, log_e, evidence: vec![], notes };
         let table = [
             (
-                judgement(Verdict::Continue, None, None),
+                judgement(Verdict::Continue, None, None, vec![]),
                 0.0,
-                r#""now":0,"verdict":"continue","reason":"","log_e":null}"#,
+                r#""now":0,"verdict":"continue","reason":"","log_e":null,"advice":[]}"#,
             ),
             (
-                judgement(Verdict::Rollback, Some(Metric::Traffic), Some(3.00006)),
+                judgement(Verdict::Rollback, Some(Metric::Traffic), Some(3.00006), vec![Note::NoRecord]),
                 130.0,
-                r#""now":130,"verdict":"rollback","reason":"traffic","log_e":3.0001}"#,
+                r#""now":130,"verdict":"rollback","reason":"traffic","log_e":3.0001,"advice":["no-record"]}"#,
             ),
             (
-                judgement(Verdict::Inconclusive, None, Some(-1.23456)),
+                judgement(Verdict::Inconclusive, None, Some(-1.23456), vec![]),
                 0.5,
-                r#""now":0.5,"verdict":"inconclusive","reason":"","log_e":-1.2346}"#,
+                r#""now":0.5,"verdict":"inconclusive","reason":"exposure","log_e":-1.2346,"advice":[]}"#,
+            ),
+            (
+                judgement(
+                    Verdict::Pass,
+                    None,
+                    Some(0.0),
+                    vec![Note::OthersFail, Note::Late(Metric::E5), Note::Margin(Metric::Body)],
+                ),
+                1320.0,
+                r#""now":1320,"verdict":"pass","reason":"","log_e":0.0000,"advice":["others-fail","late:e5","margin:body"]}"#,
             ),
         ];
         for (judgement, now_s, expected) in table {
@@ -458,15 +915,51 @@ mod tests {
         }
     }
 
+    fn any_json_number() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<u64>().prop_map(|number| number.to_string()),
+            any::<f64>().prop_map(|number| format!("{number:?}").replace("inf", "Infinity")),
+            (0..9_u8).prop_map(|number| number.to_string()),
+            Just("NaN".to_owned()),
+            Just("null".to_owned()),
+        ]
+    }
+
     proptest! {
         #[test]
         fn no_line_panics(line in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
-            r#"\{"kind":"(poll|end|deploy)","now":-?[0-9]{1,20}(\.[0-9])?,"buckets":\[[{}\[\]":,a-z0-9-]{0,80}\]\}"#
+            r#"\{"kind":"(poll|end|deploy)","now":-?[0-9]{1,20}(\.[0-9])?,"buckets":\[[{}\[\]":,a-zN0-9-]{0,80}\]\}"#
                 .prop_map(String::into_bytes),
         ]) {
             if let Err(error) = Line::read(&line, BINS) {
                 prop_assert!(!error.to_string().is_empty());
+            }
+        }
+
+        /// What is not a record is ignored, and the detector can read what is one.
+        #[test]
+        fn any_numbers_make_a_record_or_none(
+            who in "old|new|front|peer|probe_old|probe_new|pair",
+            numbers in prop::collection::vec(any_json_number(), 12),
+            bin in any_json_number(),
+        ) {
+            let names = ["t", "n", "e5", "e4", "tx", "txf", "b", "envs"];
+            let members: Vec<String> =
+                names.iter().zip(&numbers).map(|(name, number)| format!(r#""{name}":{number}"#)).collect();
+            let record = format!(
+                r#"{{"v":"{who}","old":"ok","new":"fail",{},"h":[[{bin},{}]]}}"#, members.join(","), numbers[8],
+            );
+            let line = format!(r#"{{"kind":"poll","now":130,"buckets":[{record}]}}"#);
+            let Ok(Line::Poll { records, ignored, .. }) = Line::read(line.as_bytes(), BINS) else {
+                return Err(TestCaseError::fail(line));
+            };
+            prop_assert_eq!(records.len() + ignored.len(), 1, "{}", line);
+            let edges = Edges::new(vec![1.0, 2.0, 4.0]).unwrap();
+            let thresholds = Thresholds { body: [0; 7], q90: 1, q99: 2 };
+            for record in records {
+                let is_pair = matches!(record.content, Content::Pair(_));
+                prop_assert_eq!(record.reading(&edges, &thresholds).is_none(), is_pair, "{}", line);
             }
         }
     }

@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test helper may panic")]
 
 use serde_json::Value;
-use snapback_core::alarm::AlarmReading;
+use snapback_core::alarm::{AlarmReading, AlarmScope};
 use snapback_core::observed::Platform;
 use snapback_wire::app_spec::parse_app_spec;
 use snapback_wire::event::{
-    AlarmEvent, AlarmKind, AlarmMessage, DeploymentMessage, EventError, WatchdogEvent, event_from_slice, parse_alarm,
-    parse_deployment_event, parse_hook, parse_watchdog_event,
+    AlarmEvent, AlarmKind, AlarmMessage, DeploymentMessage, EventError, MAX_DATAPOINTS, WatchdogEvent, breaching,
+    event_from_slice, parse_alarm, parse_deployment_event, parse_hook, parse_watchdog_event,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -39,9 +39,9 @@ fn parsed_alarm(name: &str) -> String {
 
 /// One line with everything that the event says.
 fn alarm(event: &AlarmEvent) -> String {
-    let AlarmReading { name, state, since, previous, oldest_breaching, .. } = &event.reading;
+    let AlarmReading { name, state, since, previous, .. } = &event.reading;
     let previous = previous.map_or("-".to_owned(), |(state, since)| format!("{state} {since}"));
-    let oldest = oldest_breaching.map_or("-".to_owned(), |at| at.to_string());
+    let oldest = event.reading.oldest_breaching().map_or("-".to_owned(), |at| at.to_string());
     let marks = match (event.is_muted, event.is_suppressed) {
         (true, _) => " muted",
         (false, true) => " suppressed",
@@ -78,7 +78,7 @@ fn hook(name: &str) -> String {
 fn app_spec(name: &str) -> String {
     let spec = parse_app_spec(&read(name).to_string()).unwrap();
     let target = spec.target.map_or("-".to_owned(), |target| {
-        format!("{}:{} {} -> {}", target.name, target.alias, target.baseline, target.canary)
+        format!("{}:{} {} -> {}", target.name(), target.route(), target.baseline(), target.canary())
     });
     assert!(matches!(spec.platform, Platform::Lambda | Platform::Ecs));
     let name = |function: Option<String>| function.unwrap_or("-".to_owned());
@@ -272,7 +272,7 @@ fn a_huge_reason_is_cut_and_broken_data_is_no_evidence() {
         panic!("an alarm must not be lost because of its reason");
     };
     assert_eq!(event.reading.reason.chars().count(), 1_023);
-    assert_eq!((event.reading.oldest_breaching, event.kind), (None, AlarmKind::Other));
+    assert_eq!((event.reading.oldest_breaching(), event.kind), (None, AlarmKind::Other));
 }
 
 #[test]
@@ -303,10 +303,74 @@ fn the_oldest_breaching_datapoint_is_found_by_the_reason() {
         let Ok(AlarmMessage::Change(event)) = parse_alarm(&value) else {
             panic!("{case}: no alarm");
         };
-        let oldest = event.reading.oldest_breaching.map(|at| at.to_string());
+        let oldest = event.reading.oldest_breaching().map(|at| at.to_string());
         let expected = expected.map(|minute| format!("2026-11-20T{minute}:00.000Z"));
         assert_eq!(oldest, expected, "{case}");
     }
+}
+
+/// A count that several functions share is one of an API's stage or of a load balancer.
+#[test]
+fn what_an_alarm_counts_is_told_by_its_metrics() {
+    use AlarmScope::{Own, Shared};
+    let metric = |namespace: &str, dimensions: &[&str]| {
+        let dimensions: serde_json::Map<String, Value> =
+            dimensions.iter().map(|name| ((*name).to_owned(), "x".into())).collect();
+        serde_json::json!({
+            "id": "m", "returnData": false,
+            "metricStat": {"metric": {"namespace": namespace, "name": "n", "dimensions": dimensions}, "period": 60, "stat": "Sum"}
+        })
+    };
+    let stage = || metric("AWS/ApiGateway", &["ApiName", "Stage"]);
+    let function = || metric("AWS/Lambda", &["FunctionName", "Resource"]);
+    let expression = serde_json::json!({"id": "rate", "expression": "100 * m / n", "returnData": true});
+    let balancer = metric("AWS/ApplicationELB", &["LoadBalancer"]);
+    let targets = metric("AWS/ApplicationELB", &["LoadBalancer", "TargetGroup"]);
+    let table = [
+        ("a stage", vec![stage()], Some(Shared)),
+        ("a whole API", vec![metric("AWS/ApiGateway", &["ApiId"])], Some(Shared)),
+        (
+            "a method of a resource",
+            vec![metric("AWS/ApiGateway", &["ApiName", "Stage", "Method", "Resource"])],
+            Some(Own),
+        ),
+        ("a resource alone", vec![metric("AWS/ApiGateway", &["ApiName", "Stage", "Resource"])], Some(Shared)),
+        ("a route", vec![metric("AWS/ApiGateway", &["ApiId", "Stage", "Route"])], Some(Own)),
+        ("a load balancer", vec![balancer.clone()], Some(Shared)),
+        ("a target group", vec![targets.clone()], Some(Own)),
+        ("a function", vec![function()], Some(Own)),
+        ("a team's own metric", vec![metric("Checkout", &[])], Some(Own)),
+        ("metric math over a stage", vec![expression.clone(), stage(), stage()], Some(Shared)),
+        ("metric math over a function", vec![expression.clone(), function()], Some(Own)),
+        ("a stage beside a function", vec![expression.clone(), function(), stage()], Some(Shared)),
+        ("a target group and what its balancer answers itself", vec![targets, balancer], Some(Shared)),
+        ("no metric", vec![expression], None),
+    ];
+    for (case, metrics, expected) in table {
+        let mut value = read("eventbridge-alarm-metric");
+        *value.pointer_mut("/detail/configuration/metrics").unwrap() = metrics.into();
+        let Ok(AlarmMessage::Change(event)) = parse_alarm(&value) else {
+            panic!("{case}: no alarm");
+        };
+        assert_eq!(event.reading.scope, expected, "{case}");
+    }
+    let Ok(AlarmMessage::Change(composite)) = parse_alarm(&read("eventbridge-alarm-composite")) else {
+        panic!("a composite alarm");
+    };
+    assert_eq!(composite.reading.scope, None, "its parts have metrics, not it");
+}
+
+#[test]
+fn of_many_datapoints_the_newest_are_kept() {
+    let at = |minute: usize| format!("2026-11-20T{:02}:{:02}:00.000+0000", minute / 60, minute % 60);
+    let points: Vec<Value> =
+        (0..300).map(|minute| serde_json::json!({"timestamp": at(minute), "value": 9.0})).collect();
+    let data = serde_json::json!({"threshold": 5.0, "evaluatedDatapoints": points}).to_string();
+    let kept = breaching("was greater than the threshold", &data);
+    assert_eq!(kept.len(), MAX_DATAPOINTS);
+    assert_eq!(kept.last().unwrap().to_string(), "2026-11-20T04:59:00.000Z");
+    assert!(kept.is_sorted());
+    assert!(breaching("was greater than the threshold", "no JSON").is_empty());
 }
 
 /// File of `rejected/` and a part of its message; the file's first word tells how it is read.

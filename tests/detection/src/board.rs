@@ -21,6 +21,8 @@ pub struct Board {
     pub series: Series,
     /// One row for each detector.
     pub rows: Vec<Row>,
+    /// The first detector again, without any witness.
+    pub alone: Row,
 }
 
 impl Row {

@@ -4,10 +4,14 @@
 //! Requests are Poisson around a load that wanders (a first-order autoregression in the logarithm), and split between the
 //! versions by the weight of the alias. Errors are binomial-like with clumps: one bad client or message causes several. Three
 //! failed requests in ten are tried again at once. Latency is log-normal with a slow share and with cold starts.
+//!
+//! Two sources of random numbers: one for the versions, one for the witnesses and for what only the later classes have. So the
+//! first sixteen classes are the same deployments with and without witnesses.
 
 use crate::math::{exp, ln, normal_below, pow, sin};
 use crate::sample::Sampler;
 use crate::trace::{Bucket, Class, Deployment, POLL_S, Plan, Spec, Version, edges_ms};
+use crate::witnesses::{Backlog, Neighbours, Observed};
 use std::collections::BTreeMap;
 
 /// Share of failed requests that the caller tries again.
@@ -54,8 +58,13 @@ struct Change {
     slower: f64,
     /// More slow requests.
     extra_slow: f64,
-    /// Share of its requests that arrive.
+    /// Share of its requests that arrive, and how that changes in an outage.
     kept: f64,
+    outage: Option<Outage>,
+    /// When all this begins, in seconds since the start.
+    onset_s: f64,
+    /// Starts of buckets in which one request of the new version fails by chance.
+    mishaps: Vec<i64>,
     /// How much slower a version is right after it got traffic (0: not at all), fading with this time constant.
     warm_up: f64,
     warm_up_s: f64,
@@ -66,6 +75,16 @@ enum ExtraErrors {
     Steady(f64),
     /// Grows in a straight line from 0 at the start to this after 1,000 seconds.
     Growing(f64),
+    /// Nothing up to this second, then this share.
+    From(f64, f64),
+    /// Nothing up to this second, then in a straight line to this share within a minute.
+    Rising(f64, f64),
+}
+
+/// From this second on only this share of the new version's requests arrives.
+struct Outage {
+    from_s: f64,
+    left: f64,
 }
 
 impl ExtraErrors {
@@ -73,6 +92,14 @@ impl ExtraErrors {
         match self {
             ExtraErrors::Steady(share) => *share,
             ExtraErrors::Growing(share) => share * (second / 1000.0).clamp(0.0, 1.0),
+            ExtraErrors::From(onset_s, share) => {
+                if second > *onset_s {
+                    *share
+                } else {
+                    0.0
+                }
+            }
+            ExtraErrors::Rising(onset_s, share) => share * ((second - onset_s) / 60.0).clamp(0.0, 1.0),
         }
     }
 }
@@ -84,8 +111,9 @@ struct Moment {
     /// The new version's share of traffic, and what it gained since the bucket before.
     weight: f64,
     gained: f64,
-    /// Requests per second that callers make.
+    /// Requests per second that callers make, and what part of the usual load that is.
     load: f64,
+    part_of_usual: f64,
     /// Additional failures of an incident that hits both versions.
     incident: f64,
     /// Wandering of the latency (logarithm), for both versions together and for each.
@@ -98,22 +126,42 @@ struct Moment {
 /// Makes the deployment that `spec` describes. The same spec gives the same deployment, on every machine.
 #[must_use]
 pub fn generate(spec: &Spec) -> Deployment {
-    let mut sampler = Sampler::new(seed_of(spec));
-    let service = service(&mut sampler, spec.class);
-    let change = change(&mut sampler, spec.class, &service);
-    let moments = weather(&mut sampler, spec, &service);
-    let mut deployment = Deployment { spec: *spec, arrivals: BTreeMap::new(), harmed: Vec::new() };
+    let seed = seed_of(spec);
+    let mut sampler = Sampler::new(seed);
+    let mut second = Sampler::new(mixed(seed, 2));
+    let mut service = service(&mut sampler, spec.class);
+    service.become_rare(&mut second, spec.class);
+    let change = change(&mut sampler, &mut second, spec, &service);
+    let moments = weather(&mut sampler, &mut second, spec, &service);
+    let backlog = Backlog::of(&mut second, spec);
+    let mut neighbours = Neighbours::of(second, spec);
+    let onset_s = change.onset_s;
+    let mut deployment = Deployment { spec: *spec, arrivals: BTreeMap::new(), onset_s, harmed: Vec::new() };
     let edges: Vec<f64> = edges_ms().into_iter().map(ln).collect();
     let gains: Vec<(f64, f64)> =
         moments.iter().filter(|moment| moment.gained > 0.02).map(|moment| (moment.mid_s, moment.gained)).collect();
     for moment in &moments {
         let mut scene = Scene { sampler: &mut sampler, spec, service: &service, change: &change, edges: &edges };
-        let (records, harmed) = scene.play(moment, &gains);
-        for (visible_s, record) in records {
-            deployment.arrivals.entry(visible_s).or_default().push(record);
+        let played = scene.play(moment, &gains);
+        let observed = Observed {
+            start_s: moment.start_s,
+            mid_s: moment.mid_s,
+            usual_load: moment.load / moment.part_of_usual.max(1e-3),
+            in_front: played.in_front,
+            incident: moment.incident,
+            fault: change.extra_failing(&service, moment),
+        };
+        for (visible_s, mut record) in played.records {
+            neighbours.mix_in(&observed, moment.load, &mut record);
+            let visible_s = if record.start_s < 0 { 0 } else { backlog.versions_at_s(visible_s) };
+            deployment.arrivals.entry(visible_s).or_default().versions.push(record);
+        }
+        for (seen_s, record) in neighbours.observe(&observed) {
+            let visible_s = if record.start_s < 0 { 0 } else { next_poll_s(backlog.witnesses_at_s(seen_s)) };
+            deployment.arrivals.entry(visible_s).or_default().witnesses.push(record);
         }
         if moment.start_s >= 0 {
-            deployment.harmed.push(if spec.class.is_bad() { harmed } else { 0.0 });
+            deployment.harmed.push(if spec.class.is_bad() { played.harmed } else { 0.0 });
         }
     }
     deployment
@@ -123,12 +171,44 @@ pub fn generate(spec: &Spec) -> Deployment {
 fn seed_of(spec: &Spec) -> u64 {
     let rate = (spec.rate * 100.0).to_bits();
     let parts = [spec.class as u64, rate, spec.plan as u64, spec.bucket_s.unsigned_abs(), spec.index];
-    parts.iter().fold(spec.seed, |seed, part| {
-        let mut mixed = (seed ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    })
+    parts.iter().fold(spec.seed, |seed, part| mixed(seed, *part))
+}
+
+fn mixed(seed: u64, part: u64) -> u64 {
+    let mut mixed = (seed ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+impl Service {
+    /// Some services of the later classes hardly ever fail.
+    fn become_rare(&mut self, second: &mut Sampler, class: Class) {
+        if matches!(class, Class::ErrorsOnClean | Class::CleanBaseline) {
+            self.errors = 0.0;
+        }
+        if class == Class::RareErrors {
+            self.failed_transactions = self.errors / 50.0;
+            self.errors = second.log_uniform(2e-6, 6e-5);
+            self.client_errors = 1e-3;
+            self.clump = second.uniform(1.0, 3.0);
+        }
+    }
+}
+
+impl Change {
+    /// Additional share of the new version's requests that fails, from the start of the deployment on.
+    fn extra_failing(&self, service: &Service, moment: &Moment) -> f64 {
+        if moment.start_s < 0 {
+            return 0.0;
+        }
+        (service.errors * (self.errors_factor - 1.0) + self.extra_errors.at(moment.mid_s)).clamp(0.0, 0.97)
+    }
+
+    /// Share of the new version's requests that arrives.
+    fn kept_at(&self, second: f64) -> f64 {
+        self.outage.as_ref().filter(|outage| second > outage.from_s).map_or(self.kept, |outage| self.kept * outage.left)
+    }
 }
 
 fn service(sampler: &mut Sampler, class: Class) -> Service {
@@ -156,7 +236,8 @@ fn service(sampler: &mut Sampler, class: Class) -> Service {
     }
 }
 
-fn change(sampler: &mut Sampler, class: Class, service: &Service) -> Change {
+fn change(sampler: &mut Sampler, second: &mut Sampler, spec: &Spec, service: &Service) -> Change {
+    let last_step_s = spec.plan.last_step_s() as f64;
     let mut change = Change {
         errors_factor: 1.0,
         extra_errors: ExtraErrors::Steady(0.0),
@@ -165,10 +246,13 @@ fn change(sampler: &mut Sampler, class: Class, service: &Service) -> Change {
         slower: 0.0,
         extra_slow: 0.0,
         kept: 1.0,
+        outage: None,
+        onset_s: 0.0,
+        mishaps: Vec::new(),
         warm_up: 0.0,
         warm_up_s: sampler.uniform(20.0, 45.0),
     };
-    match class {
+    match spec.class {
         Class::ErrorsLarge => change.extra_errors = ExtraErrors::Steady(sampler.uniform(0.1, 0.6)),
         Class::ErrorsSmall => {
             change.extra_errors = ExtraErrors::Steady((service.errors * sampler.uniform(2.0, 5.0)).max(0.004));
@@ -184,14 +268,49 @@ fn change(sampler: &mut Sampler, class: Class, service: &Service) -> Change {
             change.errors_factor = sampler.uniform(0.95, 1.08);
             change.slower = sampler.uniform(-0.02, 0.02);
         }
+        Class::ErrorsOnClean => change.extra_errors = ExtraErrors::Steady(second.uniform(0.006, 0.09)),
+        Class::OnsetInShift => {
+            change.onset_s = second.uniform(20.0, last_step_s - 40.0);
+            let share = (service.errors * second.uniform(5.0, 14.0)).max(0.01);
+            change.extra_errors = ExtraErrors::From(change.onset_s, share);
+        }
+        Class::ErrorsInBake => {
+            change.onset_s = last_step_s + second.uniform(90.0, 500.0);
+            change.extra_errors = ExtraErrors::Rising(change.onset_s, second.uniform(0.38, 0.75));
+        }
+        Class::OutageInBake => {
+            change.onset_s = last_step_s + second.uniform(60.0, 460.0);
+            change.outage = Some(Outage { from_s: change.onset_s, left: second.uniform(0.0, 0.05) });
+        }
+        Class::CleanBaseline => change.mishaps = mishaps(second, spec),
         Class::Healthy
         | Class::HealthyBursty
         | Class::IncidentBoth
         | Class::AlreadyBad
         | Class::SpikyTraffic
-        | Class::MetricLoss => {}
+        | Class::MetricLoss
+        | Class::RareErrors
+        | Class::TrafficFades
+        | Class::WorkInBouts
+        | Class::MetricsDelayed
+        | Class::CountsDelayed
+        | Class::NeighbourFails
+        | Class::DependencyFails => {}
     }
     change
+}
+
+/// Buckets of the shift in which one request fails by chance: none, one (both with 40 %) or two.
+fn mishaps(second: &mut Sampler, spec: &Spec) -> Vec<i64> {
+    let chance = second.unit();
+    let count = [0.4, 0.8].into_iter().filter(|limit| chance >= *limit).count();
+    let buckets = (spec.plan.last_step_s() / spec.bucket_s).max(1);
+    (0..count).map(|_| next_below(second, buckets) * spec.bucket_s).collect()
+}
+
+/// A whole number from 0 to below `limit`, all equally likely.
+fn next_below(sampler: &mut Sampler, limit: i64) -> i64 {
+    crate::math::count(sampler.uniform(0.0, limit as f64)).cast_signed().min(limit - 1)
 }
 
 /// A wandering series around 0 with this standard deviation; neighbours correlate by `memory`.
@@ -227,7 +346,7 @@ fn weights(sampler: &mut Sampler, plan: Plan, bucket_s: i64, starts: &[i64]) -> 
         .collect()
 }
 
-fn weather(sampler: &mut Sampler, spec: &Spec, service: &Service) -> Vec<Moment> {
+fn weather(sampler: &mut Sampler, second: &mut Sampler, spec: &Spec, service: &Service) -> Vec<Moment> {
     let length = spec.bucket_s as f64;
     let first = -spec.history_s() / spec.bucket_s;
     let starts: Vec<i64> = (first..spec.plan.end_s() / spec.bucket_s).map(|index| index * spec.bucket_s).collect();
@@ -238,7 +357,8 @@ fn weather(sampler: &mut Sampler, spec: &Spec, service: &Service) -> Vec<Moment>
     let load_noise = wander(sampler, count, restless_load, minute_memory);
     let hour = sampler.uniform(0.0, 2.0 * std::f64::consts::PI);
     let spikes = Spikes::of(sampler, spec, count);
-    let incident = Incident::of(sampler, spec);
+    let incident = Incident::of(sampler, second, spec);
+    let tide = Tide::of(second, spec, count);
     let drifting = sampler.uniform(0.01, 0.05);
     let drift = wander(sampler, count, drifting, pow(0.9, length / 60.0));
     let mut pair = |deviation: (f64, f64)| {
@@ -256,8 +376,8 @@ fn weather(sampler: &mut Sampler, spec: &Spec, service: &Service) -> Vec<Moment>
     let mut before = 0.0;
     shared
         .zip(own)
-        .zip(spikes.0)
-        .map(|((((start_s, weight), (load, drift)), (rate_noise, latency_noise)), spike)| {
+        .zip(spikes.0.into_iter().zip(tide.0))
+        .map(|((((start_s, weight), (load, drift)), (rate_noise, latency_noise)), (spike, part_of_usual))| {
             let mid_s = *start_s as f64 + length / 2.0;
             let daily = 1.0 + 0.25 * sin(hour + mid_s / SECONDS_A_DAY * 2.0 * std::f64::consts::PI);
             let gained = weight - before;
@@ -267,7 +387,8 @@ fn weather(sampler: &mut Sampler, spec: &Spec, service: &Service) -> Vec<Moment>
                 mid_s,
                 weight,
                 gained,
-                load: spec.rate * daily * exp(*load) * spike,
+                load: spec.rate * daily * exp(*load) * spike * part_of_usual,
+                part_of_usual,
                 incident: incident.at(mid_s),
                 drift,
                 latency_noise,
@@ -296,26 +417,94 @@ impl Spikes {
     }
 }
 
+/// What part of the usual load there is in each bucket, for reasons that have nothing to do with the deployment.
+struct Tide(Vec<f64>);
+
+impl Tide {
+    fn of(second: &mut Sampler, spec: &Spec, count: usize) -> Tide {
+        if spec.class == Class::TrafficFades {
+            Tide::fading(second, spec, count)
+        } else if spec.class == Class::WorkInBouts {
+            Tide::in_bouts(second, spec, count)
+        } else {
+            Tide(vec![1.0; count])
+        }
+    }
+
+    /// Everybody goes home, along a logistic curve.
+    fn fading(second: &mut Sampler, spec: &Spec, count: usize) -> Tide {
+        let low = second.uniform(0.02, 0.25);
+        let middle_s = second.uniform(-400.0, spec.plan.end_s() as f64 * 0.8);
+        let width_s = second.uniform(20.0, 240.0);
+        let length = spec.bucket_s as f64;
+        let first_mid_s = -spec.history_s() as f64 + length / 2.0;
+        let part = |index: usize| {
+            let mid_s = first_mid_s + index as f64 * length;
+            low + (1.0 - low) / (1.0 + exp((mid_s - middle_s) / width_s))
+        };
+        Tide((0..count).map(part).collect())
+    }
+
+    /// A queue worker: three times the load for about two minutes, then little or nothing for about six.
+    fn in_bouts(second: &mut Sampler, spec: &Spec, count: usize) -> Tide {
+        let length = spec.bucket_s as f64;
+        let mut busy = second.chance(0.3);
+        let mut part = || {
+            if second.chance(length / if busy { 130.0 } else { 380.0 }) {
+                busy = !busy;
+            }
+            if busy { 3.0 } else { second.uniform(0.0, 0.04) }
+        };
+        Tide((0..count).map(|_| part()).collect())
+    }
+}
+
 /// Some minutes in which both versions fail more.
 struct Incident {
     from_s: f64,
     until_s: f64,
     share: f64,
+    /// Time constant with which it goes; 0: at once.
+    fade_s: f64,
 }
 
 impl Incident {
-    fn of(sampler: &mut Sampler, spec: &Spec) -> Incident {
-        if spec.class != Class::IncidentBoth {
-            return Incident { from_s: 0.0, until_s: 0.0, share: 0.0 };
+    fn of(sampler: &mut Sampler, second: &mut Sampler, spec: &Spec) -> Incident {
+        let last_step_s = spec.plan.last_step_s() as f64;
+        if spec.class == Class::IncidentBoth {
+            let from_s = sampler.uniform(-60.0, last_step_s * 0.7);
+            let until_s = from_s + sampler.uniform(100.0, 400.0);
+            Incident { from_s, until_s, share: sampler.log_uniform(0.03, 0.3), fade_s: 0.0 }
+        } else if spec.class == Class::DependencyFails {
+            let from_s = last_step_s + second.uniform(30.0, 600.0);
+            let until_s = from_s + second.uniform(80.0, 380.0);
+            Incident { from_s, until_s, share: second.log_uniform(0.03, 0.5), fade_s: 70.0 }
+        } else {
+            Incident { from_s: 0.0, until_s: 0.0, share: 0.0, fade_s: 0.0 }
         }
-        let from_s = sampler.uniform(-60.0, spec.plan.last_step_s() as f64 * 0.7);
-        let until_s = from_s + sampler.uniform(100.0, 400.0);
-        Incident { from_s, until_s, share: sampler.log_uniform(0.03, 0.3) }
     }
 
     fn at(&self, second: f64) -> f64 {
-        if second > self.from_s && second < self.until_s { self.share } else { 0.0 }
+        if second <= self.from_s {
+            0.0
+        } else if second < self.until_s {
+            self.share
+        } else if self.fade_s > 0.0 {
+            self.share * exp(-(second - self.until_s) / self.fade_s)
+        } else {
+            0.0
+        }
     }
+}
+
+/// What came of one moment.
+struct Played {
+    /// Records with the polls at which they become visible.
+    records: Vec<(i64, Bucket)>,
+    /// Requests that arrived in front of the function, whoever answered.
+    in_front: u64,
+    /// Requests that the fault hurt.
+    harmed: f64,
 }
 
 /// All that is needed to count what happens in one moment.
@@ -329,18 +518,19 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// The records of this moment with the polls at which they become visible, and how many requests the fault hurts.
-    fn play(&mut self, moment: &Moment, gains: &[(f64, f64)]) -> (Vec<(i64, Bucket)>, f64) {
+    fn play(&mut self, moment: &Moment, gains: &[(f64, f64)]) -> Played {
         let calls = self.sampler.poisson(moment.load * self.spec.bucket_s as f64);
         let sent = self.sampler.binomial(calls, moment.weight);
-        let arrived = self.sampler.binomial(sent, self.change.kept);
-        let mut harmed = (sent - arrived) as f64;
+        let arrived = self.sampler.binomial(sent, self.change.kept_at(moment.mid_s));
+        let mut in_front = sent - arrived;
+        let mut harmed = in_front as f64;
         let delay_s = self.delay_s();
         let gone = self.sampler.chance(self.service.lost);
         let mut records = Vec::new();
         for (version, requests) in [(Version::Old, calls - sent), (Version::New, arrived)] {
             let (record, hurt) = self.count(moment, version, requests, gains);
             harmed += hurt;
+            in_front += record.requests;
             let lost = gone || self.sampler.chance(self.service.lost / 2.0);
             let own_delay_s = if self.sampler.chance(0.15) { self.sampler.uniform(0.0, 60.0) } else { 0.0 };
             if record.requests == 0 || lost {
@@ -349,7 +539,7 @@ impl Scene<'_> {
             let seen_s = (moment.start_s + self.spec.bucket_s) as f64 + delay_s + own_delay_s;
             records.push((if moment.start_s < 0 { 0 } else { next_poll_s(seen_s) }, record));
         }
-        (records, harmed)
+        Played { records, in_front, harmed }
     }
 
     /// Seconds from the end of a bucket until its records are visible.
@@ -396,6 +586,10 @@ impl Scene<'_> {
             hurt += if change.client_errors_factor > 2.0 { 3.0 * service.client_errors * all } else { 0.0 };
         }
         let start_s = moment.start_s;
+        if is_new {
+            let mishaps = change.mishaps.iter().filter(|mishap_s| **mishap_s == start_s).count();
+            errors = (errors + mishaps as u64).min(requests - client_errors);
+        }
         let record =
             Bucket { version, start_s, requests, errors, client_errors, transactions, failed_transactions, latency };
         (record, hurt)
@@ -491,7 +685,7 @@ mod tests {
     }
 
     fn records(deployment: &Deployment) -> impl Iterator<Item = &Bucket> {
-        deployment.arrivals.values().flatten()
+        deployment.arrivals.values().flat_map(|arrivals| &arrivals.versions)
     }
 
     /// Sums over many deployments of (requests, errors, client errors, transactions, failed ones) after the shift.
@@ -534,7 +728,7 @@ mod tests {
                     let deployment = generate(&Spec { bucket_s, ..spec(class, rate) });
                     let mut seen = std::collections::BTreeSet::new();
                     for (visible_s, bucket) in
-                        deployment.polls().flat_map(|(now, list)| list.iter().map(move |b| (now, b)))
+                        deployment.polls().flat_map(|(now, list)| list.versions.iter().map(move |b| (now, b)))
                     {
                         let case = format!("{} {bucket:?}", deployment.spec.id());
                         assert!(seen.insert((bucket.version, bucket.start_s)), "twice: {case}");
@@ -638,5 +832,95 @@ mod tests {
             }
         }
         assert!(lost[0] < 25.0 && lost[1] > 60.0, "{lost:?} of 1,200 minutes");
+    }
+
+    /// Thirty deployments of a class at 100 requests a second.
+    fn thirty(class: Class) -> Vec<Deployment> {
+        (0..30).map(|index| generate(&Spec { index, ..spec(class, 100.0) })).collect()
+    }
+
+    /// Share of requests of this version that failed, over buckets for which `which` holds (deployment, start of the bucket).
+    fn failing(all: &[Deployment], version: Version, which: impl Fn(&Deployment, f64) -> bool) -> f64 {
+        let mut sums = (0.0, 0.0);
+        for deployment in all {
+            for bucket in records(deployment) {
+                if bucket.version == version && which(deployment, bucket.start_s as f64) {
+                    sums = (sums.0 + bucket.errors as f64, sums.1 + bucket.requests as f64);
+                }
+            }
+        }
+        sums.0 / sums.1
+    }
+
+    #[test]
+    fn an_old_version_without_errors_has_none() {
+        for class in [Class::ErrorsOnClean, Class::CleanBaseline] {
+            let old = failing(&thirty(class), Version::Old, |_, _| true);
+            assert!(old.abs() < 1e-12, "{class:?}: {old}");
+        }
+        let clean = failing(&thirty(Class::ErrorsOnClean), Version::New, |_, _| true);
+        assert!((0.006..0.09).contains(&clean), "{clean}");
+        let mut by_count = [0, 0, 0];
+        for deployment in thirty(Class::CleanBaseline) {
+            let of_new = |bucket: &&Bucket| bucket.version == Version::New;
+            let in_shift: u64 = records(&deployment)
+                .filter(of_new)
+                .filter(|bucket| bucket.start_s < 300)
+                .map(|bucket| bucket.errors)
+                .sum();
+            let in_all: u64 = records(&deployment).filter(of_new).map(|bucket| bucket.errors).sum();
+            assert_eq!(in_shift, in_all, "chance errors come in the shift");
+            by_count[usize::try_from(in_shift).unwrap()] += 1;
+        }
+        assert!(by_count.iter().all(|count| *count > 0), "none, one and two come: {by_count:?}");
+        let rare = thirty(Class::RareErrors);
+        let shares = [Version::Old, Version::New].map(|version| failing(&rare, version, |_, _| true));
+        assert!(shares.iter().all(|share| (1e-6..1e-4).contains(share)), "{shares:?}");
+    }
+
+    #[test]
+    fn late_faults_begin_at_their_onset() {
+        // (class, first and last possible onset, share of failures before, at least this share from a minute after)
+        let table = [(Class::OnsetInShift, 20.0, 260.0, 0.01, 0.01), (Class::ErrorsInBake, 390.0, 800.0, 0.01, 0.38)];
+        for (class, first_s, last_s, most_before, least_after) in table {
+            let all = thirty(class);
+            assert!(all.iter().all(|one| (first_s..last_s).contains(&one.onset_s)), "{class:?}");
+            let before = failing(&all, Version::New, |one, start_s| start_s + 60.0 < one.onset_s);
+            let after = failing(&all, Version::New, |one, start_s| start_s > one.onset_s + 60.0);
+            assert!(before < most_before && after > least_after, "{class:?}: {before}, then {after}");
+        }
+        for deployment in thirty(Class::OutageInBake) {
+            let served = |from_s: f64, until_s: f64| -> u64 {
+                let of_new = records(&deployment).filter(|bucket| {
+                    bucket.version == Version::New && (from_s..until_s).contains(&(bucket.start_s as f64))
+                });
+                of_new.map(|bucket| bucket.requests).sum()
+            };
+            assert!((360.0..760.0).contains(&deployment.onset_s));
+            let (before, after) = (
+                served(deployment.onset_s - 360.0, deployment.onset_s - 60.0),
+                served(deployment.onset_s + 60.0, deployment.onset_s + 360.0),
+            );
+            assert!(after * 5 < before, "{before}, then {after}");
+            let hurt: f64 = deployment.harmed.iter().take(6).sum();
+            assert!(hurt.abs() < 1e-12, "nobody is hurt before the earliest onset");
+        }
+    }
+
+    #[test]
+    fn traffic_can_fade_and_come_in_bouts() {
+        let load = |deployment: &Deployment, from_s: i64, until_s: i64| -> f64 {
+            let of = records(deployment).filter(|bucket| (from_s..until_s).contains(&bucket.start_s));
+            of.map(|bucket| bucket.requests as f64).sum()
+        };
+        let fading = thirty(Class::TrafficFades);
+        let faded = fading.iter().filter(|one| load(one, 840, 1200) < 0.7 * load(one, -3600, -3240)).count();
+        assert!(faded >= 20, "{faded} of 30");
+        for deployment in thirty(Class::WorkInBouts) {
+            let minutes: Vec<f64> = (-60..20).map(|index| load(&deployment, index * 60, index * 60 + 60)).collect();
+            let idle = minutes.iter().filter(|requests| **requests < 0.1 * 6000.0).count();
+            let busy = minutes.iter().filter(|requests| **requests > 1.5 * 6000.0).count();
+            assert!(idle > busy && busy > 0, "{busy} busy and {idle} idle minutes");
+        }
     }
 }

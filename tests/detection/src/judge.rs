@@ -1,16 +1,18 @@
 //! What a detector is: fed polls, it says when to roll back.
 
-use crate::trace::{Bucket, Plan};
+use crate::trace::{Arrivals, Plan, Witness};
 
 /// What a detector knows of a deployment before the first poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Course {
+pub struct TrafficSchedule {
     /// Length of a bucket in seconds.
     pub bucket_s: i64,
     /// Seconds of the old version's past that the first poll brings.
     pub history_s: i64,
     /// How traffic is to shift.
     pub plan: Plan,
+    /// Which witnesses are connected.
+    pub witnesses: &'static [Witness],
 }
 
 /// What a detector says.
@@ -30,17 +32,19 @@ pub enum Verdict {
 pub trait Judge {
     /// Looks at what became visible; `now_s` is in seconds since the start. Called every ten seconds, in order, and not again
     /// after a rollback.
-    fn poll(&mut self, now_s: i64, records: &[Bucket]) -> Verdict;
+    fn poll(&mut self, now_s: i64, arrivals: &Arrivals) -> Verdict;
 
     /// The last word, when no poll asked for a rollback.
     fn end(&mut self) -> Verdict;
 }
 
-/// Where a method is described.
+/// Where a method is described, or done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
-    /// Title of the document.
+    /// Title of the document, or path of the file.
     pub title: &'static str,
+    /// Tag or commit that was read; empty for a page that has none.
+    pub version: &'static str,
     /// Its address.
     pub url: &'static str,
 }
@@ -55,5 +59,5 @@ pub struct Contestant {
     /// Where that is described.
     pub sources: &'static [Source],
     /// Starts one on a deployment.
-    pub start: fn(&Course) -> Box<dyn Judge>,
+    pub start: fn(&TrafficSchedule) -> Box<dyn Judge>,
 }

@@ -17,3 +17,4 @@ pub mod snapback;
 pub mod svg;
 pub mod targets;
 pub mod trace;
+pub mod witnesses;

@@ -4,7 +4,7 @@ use snapback_detection::board::{Board, Row};
 use snapback_detection::judge::Contestant;
 use snapback_detection::rivals::RIVALS;
 use snapback_detection::run::{Series, play_all};
-use snapback_detection::snapback::SNAPBACK;
+use snapback_detection::snapback::{SNAPBACK, SNAPBACK_ALONE};
 use snapback_detection::{plots, report};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ Plays simulated deployments to Snapback's detector and to others, and writes wha
 Usage: bench-detection [--seed N] [--n N] [--bucket 60|10] [--out FOLDER]
 
   --seed N       seed of all deployments (default 1)
-  --n N          deployments per class, request rate and plan, 1 to 1000 (default 20: 2,560 deployments)
+  --n N          deployments per class, request rate and plan, 1 to 1000 (default 20: 4,480 deployments)
   --bucket S     length of a bucket in seconds, 60 or 10 (default 60)
   --out FOLDER   where README.md, scores.csv and the plots go (default docs/detection)
   --help         this text
@@ -105,11 +105,11 @@ fn play(arguments: &Arguments) -> Board {
             eprintln!("{done} of {total} deployments");
         }
     };
-    let contestants: Vec<Contestant> = std::iter::once(SNAPBACK).chain(RIVALS).collect();
+    let contestants: Vec<Contestant> = [SNAPBACK_ALONE, SNAPBACK].into_iter().chain(RIVALS).collect();
     let columns = play_all(&specs, &contestants, &progress);
-    let rows =
-        contestants.into_iter().zip(columns).map(|(contestant, outcomes)| Row { contestant, outcomes }).collect();
-    Board { series, rows }
+    let mut rows = contestants.into_iter().zip(columns).map(|(contestant, outcomes)| Row { contestant, outcomes });
+    let alone = rows.next().unwrap_or(Row { contestant: SNAPBACK_ALONE, outcomes: Vec::new() });
+    Board { series, rows: rows.collect(), alone }
 }
 
 fn write(folder: &Path, board: &Board, command: &str) -> std::io::Result<()> {

@@ -62,7 +62,7 @@ const COLUMNS: [Column; 4] = [
         title: "Detected",
         note: "% of bad deployments; more is better",
         bar: |row| {
-            let share = row.bad().share();
+            let share = row.bad().detected_share();
             Bar { from: 0.0, to: share, text: per_cent(share) }
         },
     },
@@ -125,10 +125,9 @@ pub fn trade_off(board: &Board) -> String {
     const LEFT: f64 = 70.0;
     const TOP: f64 = 50.0;
     const SIZE: (f64, f64) = (640.0, 400.0);
-    const TICKS: [f64; 8] = [0.0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8];
-    const FALSE_SHOWN: f64 = 0.9;
+    const TICKS: [f64; 9] = [0.0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0];
     let mut picture = Picture::new(LEFT + SIZE.0 + 130.0, TOP + SIZE.1 + 56.0, "Detected against false rollbacks");
-    let x = |share: f64| LEFT + (share / FALSE_SHOWN).sqrt() * SIZE.0;
+    let x = |share: f64| LEFT + share.sqrt() * SIZE.0;
     let y = |share: f64| TOP + (1.0 - share) * SIZE.1;
     picture.text(LEFT, 26.0, &TITLE, "Bad deployments detected, healthy ones rolled back (top left is best)");
     for tick in [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] {
@@ -142,16 +141,19 @@ pub fn trade_off(board: &Board) -> String {
     let caption = "false rollbacks per 1,000 healthy deployments (square root scale)";
     picture.text(LEFT + SIZE.0 / 2.0, TOP + SIZE.1 + 42.0, &at(Anchor::Middle, TEXT), caption);
     picture.upright_text(20.0, TOP + SIZE.1 / 2.0, &at(Anchor::Middle, TEXT), "bad deployments detected");
-    let mut taken: Vec<(f64, f64)> = Vec::new();
+    // Where names stand: first and last x, y.
+    let mut taken: Vec<(f64, f64, f64)> = Vec::new();
     for (index, row) in board.rows.iter().enumerate() {
-        let (dot_x, dot_y) = (x(row.healthy().share()), y(row.bad().share()));
+        let (dot_x, dot_y) = (x(row.healthy().share()), y(row.bad().detected_share()));
         picture.dot(dot_x, dot_y, if index == 0 { 8.0 } else { 6.0 }, stroke(index).colour);
         let mut label_y = dot_y + 4.0;
+        let width = 12.0 + 7.5 * row.contestant.name.chars().count() as f64;
+        let overlaps = |from: f64, to: f64| from < dot_x + width && dot_x < to;
         // Names that would overlap move down.
-        while taken.iter().any(|(x, y)| (x - dot_x).abs() < 150.0 && (y - label_y).abs() < 14.0) {
+        while taken.iter().any(|(from, to, y)| overlaps(*from, *to) && (y - label_y).abs() < 14.0) {
             label_y += 15.0;
         }
-        taken.push((dot_x, label_y));
+        taken.push((dot_x, dot_x + width, label_y));
         picture.text(dot_x + 12.0, label_y, &name_style(index), row.contestant.name);
     }
     picture.finish()
@@ -170,9 +172,11 @@ pub fn over_time(board: &Board) -> String {
     const SHOWN_S: f64 = 1560.0;
     let legend = LEFT + 2.0 * SIZE.0 + GAP + 24.0;
     let mut picture = Picture::new(legend + 225.0, TOP + SIZE.1 + 56.0, "Share rolled back over time");
-    let panels: [(&str, Part); 2] =
-        [("Bad deployments: high and early is good", Row::bad), ("Healthy deployments: low is good", Row::healthy)];
-    for ((title, cell), left) in panels.into_iter().zip([LEFT, LEFT + SIZE.0 + GAP]) {
+    let panels: [(&str, &str, Part); 2] = [
+        ("Bad deployments: high and early is good", "minutes since the fault began", Row::bad),
+        ("Healthy deployments: low is good", "minutes since the start", Row::healthy),
+    ];
+    for ((title, caption, cell), left) in panels.into_iter().zip([LEFT, LEFT + SIZE.0 + GAP]) {
         let x = |seconds: f64| left + seconds / SHOWN_S * SIZE.0;
         let y = |share: f64| TOP + (1.0 - share) * SIZE.1;
         picture.text(left, 30.0, &Style { size: 14.0, ..TITLE }, title);
@@ -184,7 +188,7 @@ pub fn over_time(board: &Board) -> String {
             picture.line(&[(x(minute * 60.0), TOP + SIZE.1), (x(minute * 60.0), TOP + SIZE.1 + 6.0)], &HAIR);
             picture.text(x(minute * 60.0), TOP + SIZE.1 + 19.0, &at(Anchor::Middle, SMALL), &format!("{minute:.0}"));
         }
-        picture.text(left + SIZE.0 / 2.0, TOP + SIZE.1 + 42.0, &at(Anchor::Middle, TEXT), "minutes since the start");
+        picture.text(left + SIZE.0 / 2.0, TOP + SIZE.1 + 42.0, &at(Anchor::Middle, TEXT), caption);
         for (index, row) in board.rows.iter().enumerate().rev() {
             let cell = cell(row);
             let points: Vec<(f64, f64)> = (0..=156)
@@ -203,41 +207,61 @@ pub fn over_time(board: &Board) -> String {
     picture.finish()
 }
 
-/// Detection and false rollbacks of each class, as a table in colours.
+/// One half of the picture by class: which classes, what a share is called and how dark it gets.
+struct Panel {
+    title: &'static str,
+    bad: bool,
+    text: fn(f64) -> String,
+    darkness: fn(f64) -> f64,
+    colour: [f64; 3],
+}
+
+const PANELS: [Panel; 2] = [
+    Panel { title: "Bad: % detected", bad: true, text: per_cent, darkness: |share| share, colour: BLUE },
+    Panel {
+        title: "Healthy: rolled back, per 1,000",
+        bad: false,
+        text: per_thousand,
+        darkness: f64::sqrt,
+        colour: RED,
+    },
+];
+
+/// Detection and false rollbacks of each class, as two tables in colours.
 #[must_use]
 pub fn by_class(board: &Board) -> String {
     const LEFT: f64 = 215.0;
-    const TOP: f64 = 124.0;
+    const TOP: f64 = 134.0;
     const CELL: (f64, f64) = (50.0, 30.0);
-    const GAP: f64 = 30.0;
-    let height = TOP + CELL.1 * board.rows.len() as f64 + 16.0;
-    let mut picture = Picture::new(LEFT + 16.0 * CELL.0 + GAP + 16.0, height, "Rolled back by class and detector");
-    picture.text(LEFT, 24.0, &TITLE, "Bad: % detected");
-    picture.text(LEFT + 8.0 * CELL.0 + GAP, 24.0, &TITLE, "Healthy: rolled back, per 1,000");
-    let x = |index: usize| LEFT + CELL.0 * index as f64 + if index < 8 { 0.0 } else { GAP };
-    for (index, class) in Class::ALL.into_iter().enumerate() {
-        picture.upright_text(x(index) + CELL.0 / 2.0 + 4.0, TOP - 8.0, &SMALL, class.name());
-    }
-    for (line, row) in board.rows.iter().enumerate() {
-        let y = TOP + CELL.1 * line as f64;
-        picture.text(LEFT - 14.0, y + 20.0, &at(Anchor::End, name_style(line)), row.contestant.name);
-        for (index, class) in Class::ALL.into_iter().enumerate() {
-            let share = row.class(class).share();
-            let (colour, text) = if class.is_bad() {
-                (shade(share, BLUE), per_cent(share))
-            } else {
-                (shade(share.sqrt(), RED), per_thousand(share))
-            };
-            picture.area((x(index), y), (CELL.0 - 2.0, CELL.1 - 2.0), &colour);
-            let ink = if share > 0.55 { "#ffffff" } else { "#24292f" };
-            let style = Style { colour: ink, anchor: Anchor::Middle, ..name_style(line) };
-            picture.text(x(index) + CELL.0 / 2.0 - 1.0, y + 19.0, &style, &text);
+    let rows = CELL.1 * board.rows.len() as f64;
+    let count = |bad| board.series.classes.iter().filter(|class| class.is_bad() == bad).count();
+    let width = LEFT + count(true).max(count(false)) as f64 * CELL.0 + 16.0;
+    let mut picture = Picture::new(width, 2.0 * (TOP + rows + 16.0), "Rolled back by class and detector");
+    for (panel, top) in PANELS.iter().zip([TOP, 2.0 * TOP + rows + 16.0]) {
+        picture.text(LEFT, top - TOP + 24.0, &TITLE, panel.title);
+        let classes: Vec<Class> =
+            board.series.classes.iter().copied().filter(|class| class.is_bad() == panel.bad).collect();
+        let x = |index: usize| LEFT + CELL.0 * index as f64;
+        for (index, class) in classes.iter().enumerate() {
+            picture.upright_text(x(index) + CELL.0 / 2.0 + 4.0, top - 8.0, &SMALL, class.name());
         }
+        for (line, row) in board.rows.iter().enumerate() {
+            let y = top + CELL.1 * line as f64;
+            picture.text(LEFT - 14.0, y + 20.0, &at(Anchor::End, name_style(line)), row.contestant.name);
+            for (index, class) in classes.iter().enumerate() {
+                let share = row.class(*class).detected_share();
+                let colour = shade((panel.darkness)(share), panel.colour);
+                picture.area((x(index), y), (CELL.0 - 2.0, CELL.1 - 2.0), &colour);
+                let ink = if share > 0.55 { "#ffffff" } else { "#24292f" };
+                let style = Style { colour: ink, anchor: Anchor::Middle, ..name_style(line) };
+                picture.text(x(index) + CELL.0 / 2.0 - 1.0, y + 19.0, &style, &(panel.text)(share));
+            }
+        }
+        picture.line(
+            &[(LEFT - 200.0, top + CELL.1 - 1.0), (x(classes.len()), top + CELL.1 - 1.0)],
+            &Stroke { colour: GRID, ..HAIR },
+        );
     }
-    picture.line(
-        &[(LEFT - 200.0, TOP + CELL.1 - 1.0), (x(15) + CELL.0, TOP + CELL.1 - 1.0)],
-        &Stroke { colour: GRID, ..HAIR },
-    );
     picture.finish()
 }
 

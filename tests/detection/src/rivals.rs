@@ -1,7 +1,7 @@
-//! Other people's detectors, each written anew from its public description.
+//! Other people's detectors, each written anew from its public description and code.
 //!
-//! None sees more than it would in production: alarms and burn rates see the alias (both versions together) unless their
-//! description says otherwise; Kayenta compares versions; Flagger and Argo Rollouts watch the new version.
+//! None reads the witnesses, and none sees more than it would in production: alarms and burn rates see the alias (both versions
+//! together) unless their description says otherwise; Kayenta compares versions; Flagger and Argo Rollouts watch the new version.
 //! They are given the benefit of the doubt: alarms are evaluated at every poll instead of once a minute, and whatever a
 //! description leaves to the user is set from the hour before the deployment.
 
@@ -29,8 +29,8 @@ pub const RIVALS: [Contestant; 8] = [
 /// What the tests of the rivals need.
 #[cfg(test)]
 mod testing {
-    use crate::judge::{Contestant, Course, Judge, Verdict};
-    use crate::trace::{Bucket, Plan, Version};
+    use crate::judge::{Contestant, Judge, TrafficSchedule, Verdict};
+    use crate::trace::{Arrivals, Bucket, Plan, Version};
 
     /// 1,000 requests in a minute, latency 90 to 100 ms; change what matters.
     pub(super) fn minute(version: Version, start_s: i64) -> Bucket {
@@ -65,7 +65,8 @@ mod testing {
         record: impl Fn(i64, Version) -> Option<Bucket>,
     ) -> Result<i64, Verdict> {
         let plan = Plan::Canary10Percent5Minutes;
-        let mut judge = (contestant.start)(&Course { bucket_s: 60, history_s: 3600, plan });
+        let schedule = TrafficSchedule { bucket_s: 60, history_s: 3600, plan, witnesses: &[] };
+        let mut judge = (contestant.start)(&schedule);
         poll_all(judge.as_mut(), history, record)
     }
 
@@ -81,7 +82,8 @@ mod testing {
                 let index = since_end_s / 60 - 1;
                 records.extend([Version::Old, Version::New].into_iter().filter_map(|version| record(index, version)));
             }
-            if judge.poll(now_s, &records) == Verdict::RollBack {
+            let arrivals = Arrivals { versions: records, witnesses: Vec::new() };
+            if judge.poll(now_s, &arrivals) == Verdict::RollBack {
                 return Ok(now_s);
             }
         }

@@ -1,9 +1,9 @@
 //! Plays deployments to detectors.
 
 use crate::generate::generate;
-use crate::judge::{Contestant, Course, Verdict};
+use crate::judge::{Contestant, TrafficSchedule, Verdict};
 use crate::score::Outcome;
-use crate::trace::{Class, Deployment, Plan, RATES, Spec};
+use crate::trace::{Class, Deployment, Plan, RATES, Spec, Witness};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Which deployments a benchmark makes: every class at every rate with every plan, so many each.
@@ -51,11 +51,16 @@ impl Series {
 #[must_use]
 pub fn play(deployment: &Deployment, contestant: &Contestant) -> Outcome {
     let spec = deployment.spec;
-    let course = Course { bucket_s: spec.bucket_s, history_s: spec.history_s(), plan: spec.plan };
-    let mut judge = (contestant.start)(&course);
+    let schedule = TrafficSchedule {
+        bucket_s: spec.bucket_s,
+        history_s: spec.history_s(),
+        plan: spec.plan,
+        witnesses: &Witness::ALL,
+    };
+    let mut judge = (contestant.start)(&schedule);
     let rolled_back_s = deployment
         .polls()
-        .find(|(now_s, records)| judge.poll(*now_s, records) == Verdict::RollBack)
+        .find(|(now_s, arrivals)| judge.poll(*now_s, arrivals) == Verdict::RollBack)
         .map(|(now_s, _)| now_s);
     let ending = if rolled_back_s.is_some() { Verdict::RollBack } else { judge.end() };
     Outcome::of(deployment, rolled_back_s, ending)
@@ -97,15 +102,15 @@ pub fn play_all(specs: &[Spec], contestants: &[Contestant], progress: &(dyn Fn(u
 mod tests {
     use super::*;
     use crate::judge::Judge;
-    use crate::trace::Bucket;
+    use crate::trace::Arrivals;
 
     /// Rolls back at the third poll, if there ever was an error.
     struct Third(u32, bool);
 
     impl Judge for Third {
-        fn poll(&mut self, _: i64, records: &[Bucket]) -> Verdict {
+        fn poll(&mut self, _: i64, arrivals: &Arrivals) -> Verdict {
             self.0 += 1;
-            self.1 |= records.iter().any(|bucket| bucket.errors > 0);
+            self.1 |= arrivals.versions.iter().any(|bucket| bucket.errors > 0);
             if self.0 >= 3 && self.1 { Verdict::RollBack } else { Verdict::Continue }
         }
 
@@ -122,7 +127,7 @@ mod tests {
     fn outcomes_come_in_the_order_of_the_specs() {
         let series = Series { rates: vec![5.0], ..Series::full(3, 1, 60) };
         let specs = series.specs();
-        assert_eq!(specs.len(), 16 * 2);
+        assert_eq!(specs.len(), 28 * 2);
         let columns = play_all(&specs, &[THIRD, NEVER], &|_| {});
         assert_eq!(columns.len(), 2);
         for column in &columns {
@@ -130,12 +135,12 @@ mod tests {
             assert_eq!(order, specs);
         }
         assert_eq!(columns[0], columns[1], "the same detector on the same deployments");
-        let found = columns[0].iter().map(|outcome| outcome.rolled_back_s).max().flatten();
-        assert_eq!(found, Some(20), "the third poll, or the first with an error after it");
+        let found = columns[0].iter().filter_map(|outcome| outcome.rolled_back_s).min();
+        assert_eq!(found, Some(20), "the third poll, where the history has an error");
     }
 
     #[test]
     fn the_whole_benchmark_has_the_size_that_is_said() {
-        assert_eq!(Series::full(1, 20, 60).specs().len(), 2560);
+        assert_eq!(Series::full(1, 20, 60).specs().len(), 4480);
     }
 }

@@ -1,4 +1,4 @@
-//! Figures that Snapback has to reach, read from `targets.json`.
+//! Figures that Snapback has to reach, read from `targets2.json`.
 
 use crate::score::{Cell, Outcome};
 use serde::Deserialize;
@@ -104,7 +104,8 @@ mod tests {
         let plan = Plan::Canary10Percent5Minutes;
         let one = |index| {
             let spec = Spec { seed: 1, class, rate: 0.3, plan, bucket_s: 60, index };
-            let deployment = Deployment { spec, arrivals: std::collections::BTreeMap::new(), harmed: vec![1.0] };
+            let deployment =
+                Deployment { spec, arrivals: std::collections::BTreeMap::new(), onset_s: 0.0, harmed: vec![1.0] };
             Outcome::of(&deployment, (index < rolled_back).then_some(200), Verdict::Pass)
         };
         (0..of).map(one).collect()
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_committed_targets_name_known_classes_and_rates() {
-        let targets = Targets::parse(include_str!("../targets.json")).unwrap();
+        let targets = Targets::parse(include_str!("../targets2.json")).unwrap();
         for target in &targets.cells {
             assert!(Class::ALL.iter().any(|class| class.name() == target.scenario), "{}", target.scenario);
             assert!(crate::trace::RATES.iter().any(|rate| rate.to_string() == target.rate), "{}", target.rate);

@@ -42,6 +42,80 @@ pub struct Bucket {
     pub latency: Vec<(u32, u64)>,
 }
 
+/// Something beside the two versions that tells whose doing a change is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Witness {
+    /// What arrived in front of the function, whoever answered.
+    Front,
+    /// Other functions behind the same dependencies, none of them being deployed.
+    Peer,
+    /// Snapback's own requests, the same number to each version.
+    Probe,
+}
+
+impl Witness {
+    /// All of them.
+    pub const ALL: [Witness; 3] = [Witness::Front, Witness::Peer, Witness::Probe];
+}
+
+/// What a witness counted in one bucket of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WitnessRecord {
+    /// Start of the bucket, in seconds since the deployment started; negative before (never for probes).
+    pub start_s: i64,
+    /// Who counted what.
+    pub reading: WitnessReading,
+}
+
+/// The counts of one witness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WitnessReading {
+    /// [`Witness::Front`].
+    Front {
+        /// Requests that arrived, at least 1.
+        requests: u64,
+    },
+    /// [`Witness::Peer`], all other functions together.
+    Peer {
+        /// Requests, at least 1.
+        requests: u64,
+        /// Those that failed.
+        errors: u64,
+    },
+    /// [`Witness::Probe`]: one record for each version.
+    Probe {
+        /// The version that was asked.
+        version: Version,
+        /// Requests that were sent.
+        requests: u64,
+        /// Those that failed.
+        errors: u64,
+    },
+}
+
+impl WitnessReading {
+    /// Which witness this comes from.
+    #[must_use]
+    pub fn witness(self) -> Witness {
+        match self {
+            WitnessReading::Front { .. } => Witness::Front,
+            WitnessReading::Peer { .. } => Witness::Peer,
+            WitnessReading::Probe { .. } => Witness::Probe,
+        }
+    }
+}
+
+/// What became visible between two polls.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Arrivals {
+    /// Records of the two versions.
+    pub versions: Vec<Bucket>,
+    /// Records of the witnesses.
+    pub witnesses: Vec<WitnessRecord>,
+}
+
+static NOTHING: Arrivals = Arrivals { versions: Vec::new(), witnesses: Vec::new() };
+
 /// Upper edges of the latency bins in milliseconds: 2^(i/8) for i from 0 to 128.
 #[must_use]
 pub fn edges_ms() -> Vec<f64> {
@@ -51,6 +125,8 @@ pub fn edges_ms() -> Vec<f64> {
 }
 
 /// What is wrong with the new version, or what makes a healthy one look bad.
+///
+/// Their order here is part of the seed; [`Class::ALL`] is the order of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Bad: 10 to 60 % more errors.
@@ -85,11 +161,35 @@ pub enum Class {
     Negligible,
     /// Healthy: many records late or lost.
     MetricLoss,
+    /// Bad: an old version without errors, a new one that fails 0.6 to 9 %.
+    ErrorsOnClean,
+    /// Bad: six to fifteen times the errors, from a moment during the shift on.
+    OnsetInShift,
+    /// Bad: 38 to 75 % more errors, from a moment in the bake on.
+    ErrorsInBake,
+    /// Bad: at least 95 % of the requests vanish, from a moment in the bake on.
+    OutageInBake,
+    /// Healthy: no errors before, none to two by chance in the new version.
+    CleanBaseline,
+    /// Healthy: a few errors in a million requests, in clumps.
+    RareErrors,
+    /// Healthy: everybody goes home: traffic sinks to 2 to 25 %.
+    TrafficFades,
+    /// Healthy: a queue worker: busy for two minutes, then idle for six.
+    WorkInBouts,
+    /// Healthy: all records come minutes late for a while in the bake.
+    MetricsDelayed,
+    /// Healthy: the function's records come late for a while, the witnesses' do not.
+    CountsDelayed,
+    /// Healthy: another function behind the same API fails in the bake, and the 5xx counts include it.
+    NeighbourFails,
+    /// Healthy: a dependency fails in the bake, and with it both versions.
+    DependencyFails,
 }
 
 impl Class {
     /// All of them, the bad ones first.
-    pub const ALL: [Class; 16] = [
+    pub const ALL: [Class; 28] = [
         Class::ErrorsLarge,
         Class::ErrorsSmall,
         Class::ErrorsRamp,
@@ -98,6 +198,10 @@ impl Class {
         Class::Silent,
         Class::Transactions,
         Class::ClientErrors,
+        Class::ErrorsOnClean,
+        Class::OnsetInShift,
+        Class::ErrorsInBake,
+        Class::OutageInBake,
         Class::Healthy,
         Class::HealthyBursty,
         Class::IncidentBoth,
@@ -106,6 +210,14 @@ impl Class {
         Class::SpikyTraffic,
         Class::Negligible,
         Class::MetricLoss,
+        Class::CleanBaseline,
+        Class::RareErrors,
+        Class::TrafficFades,
+        Class::WorkInBouts,
+        Class::MetricsDelayed,
+        Class::CountsDelayed,
+        Class::NeighbourFails,
+        Class::DependencyFails,
     ];
 
     /// Its name in tables and files.
@@ -128,6 +240,18 @@ impl Class {
             Class::SpikyTraffic => "spiky_traffic",
             Class::Negligible => "negligible",
             Class::MetricLoss => "metric_loss",
+            Class::ErrorsOnClean => "errors_on_clean",
+            Class::OnsetInShift => "onset_in_shift",
+            Class::ErrorsInBake => "errors_in_bake",
+            Class::OutageInBake => "outage_in_bake",
+            Class::CleanBaseline => "clean_baseline",
+            Class::RareErrors => "rare_errors",
+            Class::TrafficFades => "traffic_fades",
+            Class::WorkInBouts => "work_in_bouts",
+            Class::MetricsDelayed => "metrics_delayed",
+            Class::CountsDelayed => "counts_delayed",
+            Class::NeighbourFails => "neighbour_fails",
+            Class::DependencyFails => "dependency_fails",
         }
     }
 
@@ -144,20 +268,69 @@ impl Class {
             Class::Transactions => "2 to 8 % more transactions fail",
             Class::ClientErrors => "three to six times the 4xx",
             Class::Healthy => "as good as the old version",
-            Class::HealthyBursty => "errors in clumps, rates that wander",
+            Class::HealthyBursty => "noisy errors, rates that wander",
             Class::IncidentBoth => "some minutes of an incident that hits both versions",
             Class::WarmUp => "slower at first, more cold starts",
             Class::AlreadyBad => "2 to 10 % errors before and after",
             Class::SpikyTraffic => "traffic jumps",
             Class::Negligible => "differs by less than anybody minds",
             Class::MetricLoss => "many records late or lost",
+            Class::ErrorsOnClean => "an old version without errors, a new one that fails 0.6 to 9 %",
+            Class::OnsetInShift => "six to fifteen times the errors, from a moment during the shift on",
+            Class::ErrorsInBake => "38 to 75 % more errors, from a moment in the bake on",
+            Class::OutageInBake => "at least 95 % of the requests vanish, from a moment in the bake on",
+            Class::CleanBaseline => "no errors before, none to two by chance in the new version",
+            Class::RareErrors => "a few errors in a million requests, in clumps",
+            Class::TrafficFades => "everybody goes home: traffic sinks to 2 to 25 %",
+            Class::WorkInBouts => "a queue worker: busy for two minutes, then idle for six",
+            Class::MetricsDelayed => "all records come minutes late for a while in the bake",
+            Class::CountsDelayed => "the function's records come late for a while, the witnesses' do not",
+            Class::NeighbourFails => {
+                "another function behind the same API fails in the bake, and the 5xx counts include it"
+            }
+            Class::DependencyFails => "a dependency fails in the bake, and with it both versions",
         }
     }
 
     /// Whether rolling back is right.
     #[must_use]
     pub fn is_bad(self) -> bool {
-        self < Class::Healthy
+        match self {
+            Class::ErrorsLarge
+            | Class::ErrorsSmall
+            | Class::ErrorsRamp
+            | Class::LatencyShift
+            | Class::LatencyTail
+            | Class::Silent
+            | Class::Transactions
+            | Class::ClientErrors
+            | Class::ErrorsOnClean
+            | Class::OnsetInShift
+            | Class::ErrorsInBake
+            | Class::OutageInBake => true,
+            Class::Healthy
+            | Class::HealthyBursty
+            | Class::IncidentBoth
+            | Class::WarmUp
+            | Class::AlreadyBad
+            | Class::SpikyTraffic
+            | Class::Negligible
+            | Class::MetricLoss
+            | Class::CleanBaseline
+            | Class::RareErrors
+            | Class::TrafficFades
+            | Class::WorkInBouts
+            | Class::MetricsDelayed
+            | Class::CountsDelayed
+            | Class::NeighbourFails
+            | Class::DependencyFails => false,
+        }
+    }
+
+    /// Whether the fault begins some time after the deployment started.
+    #[must_use]
+    pub fn begins_late(self) -> bool {
+        matches!(self, Class::OnsetInShift | Class::ErrorsInBake | Class::OutageInBake)
     }
 }
 
@@ -250,18 +423,20 @@ pub struct Deployment {
     /// What it was made from.
     pub spec: Spec,
     /// Records by the poll at which they become visible.
-    pub arrivals: BTreeMap<i64, Vec<Bucket>>,
+    pub arrivals: BTreeMap<i64, Arrivals>,
+    /// When the fault begins, in seconds since the start. 0 for a healthy one.
+    pub onset_s: f64,
     /// Requests hurt by the new version in each bucket since the start. All 0 for a healthy one.
     pub harmed: Vec<f64>,
 }
 
 impl Deployment {
     /// All polls in order: seconds since the start, and the records that became visible since the poll before.
-    pub fn polls(&self) -> impl Iterator<Item = (i64, &[Bucket])> {
+    pub fn polls(&self) -> impl Iterator<Item = (i64, &Arrivals)> {
         let count = (self.spec.plan.end_s() + DRAIN_S) / POLL_S;
         (0..=count).map(|poll| {
             let now_s = poll * POLL_S;
-            (now_s, self.arrivals.get(&now_s).map_or(&[][..], Vec::as_slice))
+            (now_s, self.arrivals.get(&now_s).unwrap_or(&NOTHING))
         })
     }
 }
@@ -293,7 +468,11 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_classes_are_bad() {
-        assert_eq!(Class::ALL.iter().filter(|class| class.is_bad()).count(), 8);
+    fn classes_are_named_once_the_bad_ones_first() {
+        assert_eq!(Class::ALL.iter().filter(|class| class.is_bad()).count(), 12);
+        assert!(Class::ALL.is_sorted_by_key(|class| !class.is_bad()), "the bad ones first");
+        let names: std::collections::BTreeSet<&str> = Class::ALL.iter().map(|class| class.name()).collect();
+        assert_eq!(names.len(), 28);
+        assert!(Class::ALL.iter().filter(|class| class.begins_late()).all(|class| class.is_bad()));
     }
 }

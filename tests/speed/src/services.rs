@@ -1,11 +1,11 @@
-//! Services on the stage, for measurements: functions that nobody calls and that have no process, with made up metrics.
+//! Services on the emulator, for measurements: functions that nobody calls and that have no process, with made up metrics.
 
 use serde_json::{Value, json};
-use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::lambda::FunctionConfig;
-use snapback_stage::parts::{ACCOUNT, AliasRouting};
-use snapback_stage::protocol::Service;
-use snapback_stage::rehearsal::{ALIAS, POLICY_PREFIX, TABLE};
+use snapback_emulator::Emulator;
+use snapback_emulator::lambda::FunctionConfig;
+use snapback_emulator::parts::{ACCOUNT, AliasRouting};
+use snapback_emulator::protocol::Service;
+use snapback_rehearsal::{ALIAS, POLICY_PREFIX, TABLE};
 use snapback_wire::record::{DEPLOYMENT_PREFIX, STATE, attr};
 use std::collections::BTreeMap;
 
@@ -29,8 +29,8 @@ const PAGES_MAX: usize = 1000;
 /// * `alarms`: names of those that are attached to the group.
 ///
 /// # Errors
-/// What the stage refuses.
-pub async fn stand_up(aws: &EmbeddedAws, name: &str, alarms: &[String]) -> Result<(), Failure> {
+/// What the emulator refuses.
+pub async fn stand_up(aws: &Emulator, name: &str, alarms: &[String]) -> Result<(), Failure> {
     let mut config = FunctionConfig::new(name, "/bin/sh", name);
     // Nothing ever runs, so no binary is read.
     config.package = Some(name.as_bytes().to_vec());
@@ -66,12 +66,12 @@ pub async fn stand_up(aws: &EmbeddedAws, name: &str, alarms: &[String]) -> Resul
 /// Puts the policy of the group of a service.
 ///
 /// # Errors
-/// What the stage refuses.
-pub async fn put_policy(aws: &EmbeddedAws, service: &str, policy: &Value) -> Result<(), Failure> {
+/// What the emulator refuses.
+pub async fn put_policy(aws: &Emulator, service: &str, policy: &Value) -> Result<(), Failure> {
     let parameter = json!({
         "Name": format!("{POLICY_PREFIX}/{service}/{service}"), "Value": policy.to_string(), "Type": "String"
     });
-    call(aws, aws.stage.ssm.as_ref(), "ssm", "PutParameter", parameter).await.map(drop)
+    call(aws, aws.ssm.as_ref(), "ssm", "PutParameter", parameter).await.map(drop)
 }
 
 /// Starts a deployment whose shift outlasts the measurement; answers its id.
@@ -80,7 +80,7 @@ pub async fn put_policy(aws: &EmbeddedAws, service: &str, policy: &Value) -> Res
 ///
 /// # Errors
 /// What CodeDeploy refuses.
-pub async fn deploy(aws: &EmbeddedAws, service: &str, hooks: &[(&str, &str)]) -> Result<String, Failure> {
+pub async fn deploy(aws: &Emulator, service: &str, hooks: &[(&str, &str)]) -> Result<String, Failure> {
     let properties = json!({"Name": service, "Alias": ALIAS, "CurrentVersion": "1", "TargetVersion": "2"});
     let mut spec = json!({
         "version": 0.0, "Resources": [{service: {"Type": "AWS::Lambda::Function", "Properties": properties}}]
@@ -96,12 +96,12 @@ pub async fn deploy(aws: &EmbeddedAws, service: &str, hooks: &[(&str, &str)]) ->
     Ok(id.ok_or("CreateDeployment answered without an id")?.to_owned())
 }
 
-async fn codedeploy(aws: &EmbeddedAws, operation: &str, input: Value) -> Result<Value, Failure> {
-    call(aws, &aws.stage.codedeploy, "codedeploy", operation, input).await
+async fn codedeploy(aws: &Emulator, operation: &str, input: Value) -> Result<Value, Failure> {
+    call(aws, &aws.codedeploy, "codedeploy", operation, input).await
 }
 
 async fn call(
-    aws: &EmbeddedAws,
+    aws: &Emulator,
     service: &dyn Service,
     name: &'static str,
     operation: &str,
@@ -169,8 +169,8 @@ pub fn traffic(service: &str, at_s: i64, seconds: i64, canary_percent: i64, fail
 ///
 /// # Errors
 /// What CloudWatch refuses.
-pub async fn put_past(aws: &EmbeddedAws, service: &str, minutes: i64) -> Result<(), Failure> {
-    let now_s = aws.stage.clock.now_ms() / 1000;
+pub async fn put_past(aws: &Emulator, service: &str, minutes: i64) -> Result<(), Failure> {
+    let now_s = aws.clock.now_ms() / 1000;
     let each = (1..=minutes).rev().map(|minute| now_s - minute * 60);
     put_data(aws, &each.flat_map(|at_s| traffic(service, at_s, 60, 0, 0)).collect::<Vec<Value>>()).await
 }
@@ -179,7 +179,7 @@ pub async fn put_past(aws: &EmbeddedAws, service: &str, minutes: i64) -> Result<
 ///
 /// # Errors
 /// What CloudWatch refuses.
-pub async fn put_data(aws: &EmbeddedAws, data: &[Value]) -> Result<(), Failure> {
+pub async fn put_data(aws: &Emulator, data: &[Value]) -> Result<(), Failure> {
     for part in data.chunks(DATA_PER_PUT) {
         aws.cloudwatch.call("PutMetricData", json!({"Namespace": "AWS/Lambda", "MetricData": part})).await?;
     }
@@ -199,7 +199,7 @@ pub struct OnRecord {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn on_record(aws: &EmbeddedAws) -> Result<BTreeMap<String, OnRecord>, Failure> {
+pub async fn on_record(aws: &Emulator) -> Result<BTreeMap<String, OnRecord>, Failure> {
     let scan = json!({
         "TableName": TABLE, "ConsistentRead": true, "FilterExpression": "sk = :state",
         "ExpressionAttributeValues": {":state": {"S": STATE}}
@@ -210,7 +210,7 @@ pub async fn on_record(aws: &EmbeddedAws) -> Result<BTreeMap<String, OnRecord>, 
         if let (false, Some(members)) = (start.is_null(), page.as_object_mut()) {
             members.insert("ExclusiveStartKey".to_owned(), start);
         }
-        let answer = call(aws, aws.stage.dynamodb.as_ref(), "dynamodb", "Scan", page).await?;
+        let answer = call(aws, aws.dynamodb.as_ref(), "dynamodb", "Scan", page).await?;
         let items = answer.get("Items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         found.extend(items.iter().filter_map(read_state));
         start = answer.get("LastEvaluatedKey").cloned().unwrap_or(Value::Null);
@@ -225,10 +225,10 @@ pub async fn on_record(aws: &EmbeddedAws) -> Result<BTreeMap<String, OnRecord>, 
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn record_of(aws: &EmbeddedAws, deployment: &str) -> Result<Option<OnRecord>, Failure> {
+pub async fn record_of(aws: &Emulator, deployment: &str) -> Result<Option<OnRecord>, Failure> {
     let key = json!({attr::PK: {"S": format!("{DEPLOYMENT_PREFIX}{deployment}")}, attr::SK: {"S": STATE}});
     let input = json!({"TableName": TABLE, "ConsistentRead": true, "Key": key});
-    let answer = call(aws, aws.stage.dynamodb.as_ref(), "dynamodb", "GetItem", input).await?;
+    let answer = call(aws, aws.dynamodb.as_ref(), "dynamodb", "GetItem", input).await?;
     Ok(answer.get("Item").and_then(read_state).map(|(_, record)| record))
 }
 

@@ -2,51 +2,78 @@
 
 use aws_sdk_codedeploy::types::{
     AutoRollbackConfiguration, DeploymentConfigInfo, DeploymentGroupInfo, DeploymentInfo, DeploymentTarget,
-    LambdaFunctionInfo, LifecycleEvent, RevisionLocation, RollbackInfo,
+    ErrorInformation, LambdaFunctionInfo, LifecycleEvent, RevisionLocation, RollbackInfo,
 };
 use aws_smithy_types::DateTime;
-use snapback_app::ports::{GroupFacts, TrafficPlan};
+use snapback_core::id::InvalidId;
 use snapback_core::observed::{
-    AppSpecRef, AutoRollback, DeploymentFacts, DeploymentStatus, EventFacts, Platform, Target, TargetFacts,
+    AppSpecRef, AutoRollback, DeploymentFacts, DeploymentStatus, EndKind, EndReason, EventFacts, GroupFacts, Platform,
+    TargetFacts, TrafficPlan,
 };
+use snapback_core::target::{LambdaAlias, Target};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Timestamp};
+use snapback_wire::creator::parse_creator;
 use std::time::Duration;
 
 /// The status words of deployments that are not over.
 pub(super) const RUNNING: [&str; 5] = ["Created", "Queued", "InProgress", "Baking", "Ready"];
 
+/// What is wrong with an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FactsError {
+    /// A member is missing.
+    #[error("no {0}")]
+    Missing(&'static str),
+    /// A member cannot be what it should be.
+    #[error(transparent)]
+    Invalid(#[from] InvalidId),
+}
+
 /// A deployment; the error says which member is missing or cannot be one.
-pub(crate) fn deployment(info: &DeploymentInfo) -> Result<DeploymentFacts, String> {
+pub(crate) fn deployment(info: &DeploymentInfo) -> Result<DeploymentFacts, FactsError> {
     let id = required("deploymentId", info.deployment_id())?;
     let group = GroupRef::new(
         required("applicationName", info.application_name())?,
         required("deploymentGroupName", info.deployment_group_name())?,
-    )
-    .map_err(text)?;
-    let status = info.status().ok_or("no status")?;
+    )?;
+    let status = required("status", info.status())?;
     let links = info.rollback_info();
     let linked = |link: fn(&RollbackInfo) -> Option<&str>| match links.and_then(link) {
         None | Some("") => Ok(None),
-        Some(id) => DeploymentId::parse(id).map(Some).map_err(text),
+        Some(id) => DeploymentId::parse(id).map(Some),
     };
     Ok(DeploymentFacts {
-        id: DeploymentId::parse(id).map_err(text)?,
+        id: DeploymentId::parse(id)?,
         group,
         platform: Platform::from_word(info.compute_platform().map_or("unknown", |p| p.as_str())),
-        status: DeploymentStatus::from_word(status.as_str()),
-        creator: info.creator().map(|c| c.as_str().to_owned()).unwrap_or_default(),
+        status: status_of(status.as_str()),
+        creator: parse_creator(info.creator().map_or("", |creator| creator.as_str())),
         config: info.deployment_config_name().map(str::to_owned),
         app_spec: info.revision().and_then(app_spec_ref),
-        created_at: timestamp(info.create_time()).ok_or("no createTime")?,
+        created_at: required("createTime", timestamp(info.create_time()))?,
         completed_at: timestamp(info.complete_time()),
-        error: info.error_information().map(|error| {
-            let code = error.code().map(|code| code.as_str()).unwrap_or_default();
-            (code.to_owned(), error.message().unwrap_or_default().to_owned())
-        }),
+        end_reason: info.error_information().map(end_reason),
         rollback_deployment: linked(RollbackInfo::rollback_deployment_id)?,
         rolls_back: linked(RollbackInfo::rollback_triggering_deployment_id)?,
         auto_rollback: info.auto_rollback_configuration().map(auto_rollback),
     })
+}
+
+/// AWS adds words, so an unknown one is kept as it is.
+pub(super) fn status_of(word: &str) -> DeploymentStatus {
+    match word {
+        running if RUNNING.contains(&running) => DeploymentStatus::Running,
+        "Succeeded" => DeploymentStatus::Succeeded,
+        "Failed" => DeploymentStatus::Failed,
+        "Stopped" => DeploymentStatus::Stopped,
+        other => DeploymentStatus::Unknown(other.chars().take(64).collect()),
+    }
+}
+
+fn end_reason(error: &ErrorInformation) -> EndReason {
+    let code = error.code().map(|code| code.as_str()).unwrap_or_default();
+    let kind = if code == "ALARM_ACTIVE" { EndKind::AlarmActive } else { EndKind::Other };
+    EndReason { kind, code: code.to_owned(), message: error.message().unwrap_or_default().to_owned() }
 }
 
 /// The three events; a switched-off configuration has none.
@@ -103,27 +130,22 @@ fn event_facts(event: &LifecycleEvent) -> EventFacts {
 }
 
 fn function_target(function: &LambdaFunctionInfo) -> Option<Target> {
-    Some(Target {
-        name: function.function_name()?.to_owned(),
+    Some(Target::LambdaAlias(LambdaAlias {
+        function: function.function_name()?.to_owned(),
         alias: function.function_alias()?.to_owned(),
         baseline: function.current_version()?.to_owned(),
         canary: function.target_version()?.to_owned(),
-    })
+    }))
 }
 
 /// A deployment group. Alarms count only while the alarm configuration is on.
-pub(super) fn group(info: &DeploymentGroupInfo) -> Result<GroupFacts, String> {
+pub(super) fn group(info: &DeploymentGroupInfo) -> Result<GroupFacts, FactsError> {
     let none = AutoRollback { on_failure: false, on_alarm: false, on_request: false };
     let alarms = info.alarm_configuration().filter(|alarms| alarms.enabled());
     let names = alarms.map(|alarms| alarms.alarms()).unwrap_or_default();
     Ok(GroupFacts {
         auto_rollback: info.auto_rollback_configuration().map_or(none, auto_rollback),
-        alarms: names
-            .iter()
-            .filter_map(|alarm| alarm.name())
-            .map(AlarmName::parse)
-            .collect::<Result<_, _>>()
-            .map_err(text)?,
+        alarms: names.iter().filter_map(|alarm| alarm.name()).map(AlarmName::parse).collect::<Result<_, _>>()?,
         ignores_poll_failure: alarms.is_some_and(|alarms| alarms.ignore_poll_alarm_failure()),
     })
 }
@@ -198,12 +220,8 @@ pub(super) fn timestamp(time: Option<&DateTime>) -> Option<Timestamp> {
     (*time?).to_millis().ok().map(Timestamp::from_ms)
 }
 
-fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, String> {
-    value.ok_or_else(|| format!("no {name}"))
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
+fn required<T>(name: &'static str, value: Option<T>) -> Result<T, FactsError> {
+    value.ok_or(FactsError::Missing(name))
 }
 
 #[cfg(test)]
@@ -212,8 +230,7 @@ mod tests {
     use aws_sdk_codedeploy::types::builders::DeploymentInfoBuilder;
     use aws_sdk_codedeploy::types::{
         Alarm, AlarmConfiguration, AppSpecContent, AutoRollbackEvent, DeploymentCreator, DeploymentStatus as Status,
-        ErrorCode, ErrorInformation, LambdaTarget, TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig,
-        TrafficRoutingType,
+        ErrorCode, LambdaTarget, TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, TrafficRoutingType,
     };
 
     fn info() -> DeploymentInfoBuilder {
@@ -247,7 +264,7 @@ mod tests {
         let expected = AutoRollback { on_failure: true, on_alarm: false, on_request: false };
         assert_eq!(facts.auto_rollback, Some(expected));
         assert!(!facts.is_marked_rollback());
-        assert_eq!((facts.error, facts.completed_at, facts.rolls_back), (None, None, None));
+        assert_eq!((facts.end_reason, facts.completed_at, facts.rolls_back), (None, None, None));
     }
 
     #[test]
@@ -280,7 +297,7 @@ mod tests {
             (info().rollback_info(broken_link).build(), "`x`"),
         ];
         for (info, name) in table {
-            let error = deployment(&info).unwrap_err();
+            let error = deployment(&info).unwrap_err().to_string();
             assert!(error.contains(name), "{error} should name {name}");
         }
     }
@@ -331,7 +348,7 @@ mod tests {
         assert_eq!(facts.allow, EventFacts { is_in_progress: true, started_at: at(2_500), ended_at: None });
         assert_eq!(facts.after, EventFacts::default(), "skipped never started");
         let moved = facts.target.unwrap();
-        assert_eq!((moved.baseline.as_str(), moved.canary.as_str()), ("41", "42"));
+        assert_eq!((moved.baseline(), moved.canary()), ("41", "42"));
     }
 
     #[test]

@@ -6,20 +6,24 @@ mod tests;
 
 use crate::Aws;
 use crate::error::{call_error, not_understood};
+use crate::pages::Page;
 use aws_sdk_codedeploy::types::{
-    AppSpecContent, DeploymentStatus, LifecycleEventStatus, RevisionLocation, RevisionLocationType, TimeRange,
+    AppSpecContent, DeploymentGroupInfo, DeploymentInfo, DeploymentStatus, LifecycleEventStatus, RevisionLocation,
+    RevisionLocationType, TimeRange,
 };
 use aws_smithy_types::DateTime;
 use facts::RUNNING;
 #[cfg(feature = "operator")]
 pub(crate) use facts::deployment as deployment_facts;
-use snapback_app::ports::{
-    Actuator, AppSpec, CallError, CallErrorKind, Deployments, Discovery, GroupFacts, TrafficPlan,
+use snapback_app::ports::{CallError, CallErrorKind, Controller};
+use snapback_core::observed::{
+    AppSpec, AppSpecRef, DeploymentFacts, GroupFacts, TargetFacts, TrafficFacts, TrafficPlan, VersionFacts,
 };
-use snapback_core::observed::{AppSpecRef, DeploymentFacts, TargetFacts};
+use snapback_core::rollback::RollbackAction;
+use snapback_core::target::Target;
 use snapback_core::{DeploymentId, ExecutionId, GroupRef, HookStatus, Timestamp};
 
-/// Pages of ListDeployments that one discovery reads; more is an error, because half a list would look like a whole one.
+/// Pages of ListDeployments that are read; more is an error.
 pub const MAX_LIST_PAGES: usize = 100;
 /// Deployments that one BatchGetDeployments may ask for.
 pub const BATCH: usize = 25;
@@ -31,11 +35,11 @@ const GET_REVISION: &str = "codedeploy:GetApplicationRevision";
 const GET_GROUP: &str = "codedeploy:GetDeploymentGroup";
 const GET_CONFIG: &str = "codedeploy:GetDeploymentConfig";
 const LIST: &str = "codedeploy:ListDeployments";
-const BATCH_GET: &str = "codedeploy:BatchGetDeployments";
+pub(crate) const BATCH_GET: &str = "codedeploy:BatchGetDeployments";
 const STOP: &str = "codedeploy:StopDeployment";
 const ANSWER: &str = "codedeploy:PutLifecycleEventHookExecutionStatus";
 
-impl Deployments for Aws {
+impl Controller for Aws {
     async fn deployment(&self, id: &DeploymentId) -> Result<DeploymentFacts, CallError> {
         let request = self.codedeploy.get_deployment().deployment_id(id.as_str());
         let answer = request.send().await;
@@ -45,9 +49,9 @@ impl Deployments for Aws {
         facts::deployment(info).map_err(|what| not_understood(GET_DEPLOYMENT, id, what))
     }
 
-    async fn target(&self, id: &DeploymentId, name: Option<&str>) -> Result<Option<TargetFacts>, CallError> {
-        let target_id = match name {
-            Some(name) => function_name(name).to_owned(),
+    async fn target(&self, id: &DeploymentId, target: Option<&Target>) -> Result<Option<TargetFacts>, CallError> {
+        let target_id = match target {
+            Some(target) => function_name(target.name()).to_owned(),
             None => match self.first_target(id).await? {
                 Some(target_id) => target_id,
                 None => return Ok(None),
@@ -80,13 +84,7 @@ impl Deployments for Aws {
     }
 
     async fn group(&self, group: &GroupRef) -> Result<GroupFacts, CallError> {
-        let request = self.codedeploy.get_deployment_group();
-        let request = request.application_name(group.application()).deployment_group_name(group.group());
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| call_error(GET_GROUP, group, &error))?;
-        let info = answer.deployment_group_info();
-        let info = info.ok_or_else(|| not_understood(GET_GROUP, group, "no deploymentGroupInfo"))?;
-        facts::group(info).map_err(|what| not_understood(GET_GROUP, group, what))
+        facts::group(&self.group_info(group).await?).map_err(|what| not_understood(GET_GROUP, group, what))
     }
 
     async fn traffic_plan(&self, config: &str) -> Result<TrafficPlan, CallError> {
@@ -100,40 +98,49 @@ impl Deployments for Aws {
         let info = info.ok_or_else(|| not_understood(GET_CONFIG, config, "no deploymentConfigInfo"))?;
         Ok(facts::traffic_plan(info))
     }
-}
 
-impl Discovery for Aws {
     async fn running(&self, since: Timestamp) -> Result<Vec<DeploymentFacts>, CallError> {
         let ids = self.list_deployments(None, true, Some(since)).await?;
-        let mut found = Vec::with_capacity(ids.len());
-        for batch in ids.chunks(BATCH) {
-            let request = self.codedeploy.batch_get_deployments();
-            let answer = request.set_deployment_ids(Some(batch.to_vec())).send().await;
-            let answer = answer.map_err(|error| call_error(BATCH_GET, batch.join(" "), &error))?;
-            for info in answer.deployments_info() {
-                match facts::deployment(info) {
-                    Ok(facts) => found.push(facts),
-                    // One odd deployment must not hide all the others.
-                    Err(what) => tracing::warn!(
-                        deployment = info.deployment_id().unwrap_or_default(),
-                        "deployment left out: {what}"
-                    ),
-                }
+        let infos = self.deployment_infos(&ids).await?;
+        let facts = infos.iter().filter_map(|info| match facts::deployment(info) {
+            Ok(facts) => Some(facts),
+            // One odd deployment must not hide all the others.
+            Err(what) => {
+                let deployment = info.deployment_id().unwrap_or_default();
+                tracing::warn!(deployment, "deployment left out: {what}");
+                None
+            }
+        });
+        Ok(facts.collect())
+    }
+
+    async fn traffic(&self, target: &Target) -> Result<TrafficFacts, CallError> {
+        match target {
+            Target::LambdaAlias(target) => self.alias(&target.function, &target.alias).await,
+            Target::TargetGroups(_) => Err(not_built(target)),
+        }
+    }
+
+    async fn version(&self, target: &Target, version: &str) -> Result<VersionFacts, CallError> {
+        match target {
+            Target::LambdaAlias(target) => self.revision(&target.function, version).await,
+            Target::TargetGroups(_) => Err(not_built(target)),
+        }
+    }
+
+    async fn perform(
+        &self,
+        id: &DeploymentId,
+        action: RollbackAction,
+        held: Option<&ExecutionId>,
+    ) -> Result<(), CallError> {
+        match (action, held) {
+            (RollbackAction::StopDeployment, _) => self.stop(id).await,
+            (RollbackAction::FailHook, Some(held)) => self.answer(id, held, HookStatus::Failed).await,
+            (RollbackAction::FailHook, None) => {
+                Err(CallError::new(CallErrorKind::Invalid, ANSWER, id, "no hook is held open"))
             }
         }
-        Ok(found)
-    }
-}
-
-impl Actuator for Aws {
-    async fn stop(&self, id: &DeploymentId) -> Result<(), CallError> {
-        let request = self.codedeploy.stop_deployment();
-        let request = request.deployment_id(id.as_str()).auto_rollback_enabled(true);
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| call_error(STOP, id, &error))?;
-        let status = answer.status().map(|status| status.as_str()).unwrap_or_default();
-        tracing::info!(deployment = %id, status, "stop accepted");
-        Ok(())
     }
 
     async fn answer(&self, id: &DeploymentId, execution: &ExecutionId, status: HookStatus) -> Result<(), CallError> {
@@ -154,7 +161,23 @@ impl Actuator for Aws {
     }
 }
 
+/// Services behind a load balancer are not built yet.
+fn not_built(target: &Target) -> CallError {
+    CallError::new(CallErrorKind::Invalid, "codedeploy", target, "this platform is not supported yet")
+}
+
 impl Aws {
+    /// StopDeployment with rollback.
+    async fn stop(&self, id: &DeploymentId) -> Result<(), CallError> {
+        let request = self.codedeploy.stop_deployment();
+        let request = request.deployment_id(id.as_str()).auto_rollback_enabled(true);
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| call_error(STOP, id, &error))?;
+        let status = answer.status().map(|status| status.as_str()).unwrap_or_default();
+        tracing::info!(deployment = %id, status, "stop accepted");
+        Ok(())
+    }
+
     /// Id of the deployment's first target; `None`: not started yet.
     async fn first_target(&self, id: &DeploymentId) -> Result<Option<String>, CallError> {
         let request = self.codedeploy.list_deployment_targets();
@@ -179,24 +202,42 @@ impl Aws {
         let range = since.map(|since| TimeRange::builder().start(DateTime::from_millis(since.ms())).build());
         let statuses: Option<Vec<_>> = is_running.then(|| RUNNING.into_iter().map(DeploymentStatus::from).collect());
         let mut ids = Vec::new();
-        let mut token = None;
-        for _ in 0..MAX_LIST_PAGES {
+        let mut next = Some(Page::first(LIST, on(), MAX_LIST_PAGES));
+        while let Some(page) = next {
             let request = self.codedeploy.list_deployments();
             let request = request
                 .set_application_name(group.map(|group| group.application().to_owned()))
                 .set_deployment_group_name(group.map(|group| group.group().to_owned()))
                 .set_include_only_statuses(statuses.clone())
                 .set_create_time_range(range.clone())
-                .set_next_token(token);
+                .set_next_token(page.token());
             let answer = request.send().await;
             let answer = answer.map_err(|error| call_error(LIST, on(), &error))?;
             ids.extend_from_slice(answer.deployments());
-            token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if token.is_none() {
-                return Ok(ids);
-            }
+            next = page.after(answer.next_token())?;
         }
-        Err(not_understood(LIST, on(), format!("more than {MAX_LIST_PAGES} pages")))
+        Ok(ids)
+    }
+
+    /// What CodeDeploy tells of the deployments `ids`; of one that does not exist it tells nothing.
+    pub(crate) async fn deployment_infos(&self, ids: &[String]) -> Result<Vec<DeploymentInfo>, CallError> {
+        let mut infos = Vec::with_capacity(ids.len());
+        for batch in ids.chunks(BATCH) {
+            let request = self.codedeploy.batch_get_deployments();
+            let answer = request.set_deployment_ids(Some(batch.to_vec())).send().await;
+            let answer = answer.map_err(|error| call_error(BATCH_GET, batch.join(" "), &error))?;
+            infos.extend(answer.deployments_info.unwrap_or_default());
+        }
+        Ok(infos)
+    }
+
+    /// A deployment group as CodeDeploy has it.
+    pub(crate) async fn group_info(&self, group: &GroupRef) -> Result<DeploymentGroupInfo, CallError> {
+        let request = self.codedeploy.get_deployment_group();
+        let request = request.application_name(group.application()).deployment_group_name(group.group());
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| call_error(GET_GROUP, group, &error))?;
+        answer.deployment_group_info.ok_or_else(|| not_understood(GET_GROUP, group, "no deploymentGroupInfo"))
     }
 }
 

@@ -4,7 +4,8 @@ use super::{RUNNING, facts, function_name};
 use crate::Service;
 use crate::fake_endpoint::{Answer, Asked, FakeEndpoint};
 use serde_json::json;
-use snapback_app::ports::{Actuator, CallErrorKind, Deployments, Discovery};
+use snapback_app::ports::{CallErrorKind, Controller};
+use snapback_core::target::{LambdaAlias, Target};
 use snapback_core::{DeploymentId, ExecutionId, HookStatus, Timestamp};
 use std::time::Duration;
 
@@ -62,11 +63,16 @@ async fn a_failing_service_is_tried_three_times_and_then_unreachable() {
     assert_eq!(endpoint.operations(), ["GetDeployment"; 3]);
 }
 
+fn checkout() -> Target {
+    let [function, alias, baseline, canary] = ["checkout", "live", "41", "42"].map(str::to_owned);
+    Target::LambdaAlias(LambdaAlias { function, alias, baseline, canary })
+}
+
 #[tokio::test]
 async fn a_deployment_that_has_not_started_has_no_target() {
     let endpoint = FakeEndpoint::start(|_| fault("DeploymentNotStartedException"));
     let aws = endpoint.aws(&[]);
-    assert_eq!(aws.target(&id(), Some("checkout")).await.unwrap(), None);
+    assert_eq!(aws.target(&id(), Some(&checkout())).await.unwrap(), None);
     assert_eq!(aws.target(&id(), None).await.unwrap(), None);
     assert_eq!(endpoint.operations(), ["GetDeploymentTarget", "ListDeploymentTargets"]);
 }
@@ -116,7 +122,7 @@ fn names_of_functions() {
 fn running_words_are_all_running() {
     use snapback_core::observed::DeploymentStatus;
     for word in RUNNING {
-        assert_eq!(DeploymentStatus::from_word(word), DeploymentStatus::Running, "{word}");
+        assert_eq!(facts::status_of(word), DeploymentStatus::Running, "{word}");
     }
 }
 

@@ -1,317 +1,33 @@
-//! The table: records of deployments, the registry of groups, the sweep's lease.
+//! The table: each store of the use cases in a file of its own, over a few shapes of calls.
 //!
 //! Expired items count as absent: DynamoDB deletes them only some time later.
 
+mod analyses;
 mod calls;
+mod deployments;
+mod groups;
+mod pauses;
+mod sweep_lock;
 #[cfg(test)]
 mod tests;
 mod value;
 
+pub use deployments::{KEEP_GOOD, KEEP_WATCH, MAX_DAYS, WATCH_LASTS};
+pub(crate) use sweep_lock::sweep_key;
+
 use crate::Aws;
 use crate::clock::SystemClock;
 use crate::error::not_understood;
-use aws_sdk_dynamodb::types::AttributeValue;
-use calls::{Action, Condition, MAX_ACTIONS, PUT, PutOutcome, QUERY, is_refused};
-use snapback_app::ports::{CallError, Clock, GroupHistory, Listed, Records, Write};
-use snapback_core::deployment::{Deployment, Evidence, Lease, Record};
-use snapback_core::ledger::{Ledger, SeriesPoint};
-use snapback_core::pause::Pause;
-use snapback_core::{AlarmName, DeploymentId, GroupRef, Policy, Timestamp};
-use snapback_wire::record::{self as wire, Item, Key, TableLayout, attr};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use calls::{Action, Condition, QUERY};
+use snapback_app::ports::{CallError, Clock};
+use snapback_core::Timestamp;
+use snapback_wire::record::{self as wire, Item, RecordError, attr};
+use std::collections::BTreeSet;
 
 /// Pages (1 MB each) that one query reads; more is an error.
 pub const MAX_PAGES: usize = 50;
-/// How long a watch lives when nothing removes it: longer than CodeDeploy's longest deployment (50 h) and its bake.
-pub const WATCH_LASTS: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long a watch is kept that shall outlive its deployment.
-pub const KEEP_WATCH: Duration = Duration::from_secs(24 * 3600);
-/// Last known good revisions of a group that never expire.
-pub const KEEP_GOOD: usize = 3;
-/// Days that one list looks through.
-pub const MAX_DAYS: u32 = 400;
 
-/// All that is not evidence sorts after this: `$` follows `#`.
-const AFTER_EVENTS: &str = "EVENT$";
 const ALL: usize = usize::MAX;
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-impl Records for Aws {
-    async fn load(&self, id: &DeploymentId) -> Result<Option<Record>, CallError> {
-        let condition = Condition::new("#pk = :pk AND #sk > :sk").name("#sk", attr::SK).text(":sk", AFTER_EVENTS);
-        let items = self.partition(condition, &wire::deployment_pk(id)).await?;
-        parsed(id, wire::parse_record(&items))
-    }
-
-    async fn register(&self, deployment: &Deployment, policy: &Policy, writes: &[Write]) -> Result<bool, CallError> {
-        let id = &deployment.id;
-        let is_new = absent_or_expired(now());
-        let mut actions = vec![
-            Action::Put(wire::state_item(deployment, 1), Some(is_new)),
-            Action::Put(wire::policy_item(id, policy), None),
-        ];
-        let expires = deployment.registered_at + WATCH_LASTS;
-        let watches = deployment.alarms.iter().map(|alarm| wire::watch_item(&alarm.name, id, expires));
-        actions.extend(watches.map(|item| Action::Put(item, None)));
-        actions.extend(puts(deployment, writes));
-        let actions = without_repeats(actions);
-        let (first, rest) = actions.split_at(actions.len().min(MAX_ACTIONS));
-        match self.transact(id.as_str(), first).await {
-            Ok(()) => {}
-            Err(error) if is_refused(&error) => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        self.transact_all(id.as_str(), rest).await?;
-        Ok(true)
-    }
-
-    async fn commit(&self, deployment: &Deployment, expected: u64, writes: &[Write]) -> Result<(), CallError> {
-        let version =
-            Condition::new("#version = :version").name("#version", attr::VERSION).number(":version", expected);
-        let condition = if expected == 0 { absent_or_expired(now()) } else { version };
-        let state = wire::state_item(deployment, expected.saturating_add(1));
-        let mut actions = vec![Action::Put(state, Some(condition))];
-        actions.extend(puts(deployment, writes));
-        let actions = without_repeats(actions);
-        let (first, rest) = actions.split_at(actions.len().min(MAX_ACTIONS));
-        self.transact(deployment.id.as_str(), first).await?;
-        if let Err(error) = self.transact_all(deployment.id.as_str(), rest).await {
-            // STATE is stored: reporting a failure now would make the caller decide on what is no longer there.
-            tracing::warn!("evidence beyond {MAX_ACTIONS} items was not stored: {error}");
-        }
-        Ok(())
-    }
-
-    async fn add_evidence(&self, id: &DeploymentId, evidence: &[Evidence]) -> Result<(), CallError> {
-        let items = evidence.iter().map(|evidence| wire::evidence_item(id, evidence));
-        let mut items: Vec<Item> = items.collect();
-        if items.len() == 1
-            && let Some(item) = items.pop()
-        {
-            return self.put(id.as_str(), item, None).await.map(|_| ());
-        }
-        let actions = items.into_iter().map(|item| Action::Put(item, None)).collect();
-        self.transact_all(id.as_str(), &without_repeats(actions)).await
-    }
-
-    async fn take_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<Option<Lease>, CallError> {
-        let condition = Some(absent_or_expired(now()));
-        let item = match self.put(id.as_str(), wire::lease_item(id, lease), condition).await? {
-            PutOutcome::Stored => return Ok(None),
-            PutOutcome::Refused(item) => item,
-        };
-        let item = item.ok_or_else(|| not_understood(PUT, id, "refused without the item"))?;
-        let held = parsed(id, wire::parse_lease(&item))?;
-        // The SDK may have repeated a put whose answer was lost: then it is our own lease that is there.
-        Ok(if held == *lease { None } else { Some(held) })
-    }
-
-    async fn save_lease(&self, id: &DeploymentId, lease: &Lease) -> Result<(), CallError> {
-        // Stored, or answered already: both are what was asked for.
-        self.put(id.as_str(), wire::lease_item(id, lease), Some(not_answered())).await.map(|_| ())
-    }
-
-    async fn save_answer(&self, id: &DeploymentId, lease: &Lease, evidence: &Evidence) -> Result<(), CallError> {
-        let answer = Action::Put(wire::lease_item(id, lease), Some(not_answered()));
-        let evidence = Action::Put(wire::evidence_item(id, evidence), None);
-        match self.transact(id.as_str(), &[answer, evidence.clone()]).await {
-            Ok(()) => Ok(()),
-            // Answered already: what came of this answer is still told.
-            Err(error) if is_refused(&error) => self.transact(id.as_str(), &[evidence]).await,
-            // The lease is what others act on.
-            Err(error) => self.save_lease(id, lease).await.and(Err(error)),
-        }
-    }
-
-    async fn live(&self) -> Result<Vec<(DeploymentId, Option<u64>)>, CallError> {
-        let mut live = Vec::new();
-        for shard in 0..wire::SHARDS {
-            let pk = wire::live_pk(shard);
-            let condition = Condition::new("#pk = :pk").name("#pk", attr::LIVE_PK).text(":pk", &pk);
-            let request = self.query(Some(TableLayout::LIVE), condition)?;
-            for item in self.items(request, &pk, MAX_PAGES, ALL).await? {
-                let version = item.get(attr::LIVE_SK).and_then(|text| wire::version_of_live_sk(text.as_str()?));
-                live.push((deployment_id(&item)?, version));
-            }
-        }
-        Ok(live)
-    }
-
-    async fn ledger(&self, id: &DeploymentId) -> Result<Option<(Ledger, u64)>, CallError> {
-        let condition = Condition::new("#pk = :pk AND #sk = :sk").name("#sk", attr::SK).text(":sk", wire::DETECTOR);
-        let items = self.partition(condition, &wire::deployment_pk(id)).await?;
-        items.first().map(|item| parsed(id, wire::parse_ledger(item))).transpose()
-    }
-
-    async fn save_ledger(
-        &self,
-        id: &DeploymentId,
-        ledger: &Ledger,
-        expected: u64,
-        series: &[SeriesPoint],
-    ) -> Result<(), CallError> {
-        let version =
-            Condition::new("#version = :version").name("#version", attr::VERSION).number(":version", expected);
-        let condition = if expected == 0 { absent_or_expired(now()) } else { version };
-        let item = wire::ledger_item(id, ledger, expected.saturating_add(1));
-        let mut lists: BTreeMap<Key, Vec<String>> = BTreeMap::new();
-        for point in series {
-            let (key, text) = wire::series_entry(id, point);
-            lists.entry(key).or_default().push(text);
-        }
-        let mut actions = vec![Action::Put(item, Some(condition))];
-        actions.extend(lists.into_iter().map(|(key, texts)| Action::Append(key, texts)));
-        self.transact(id.as_str(), &actions).await
-    }
-
-    async fn series(&self, id: &DeploymentId) -> Result<Vec<SeriesPoint>, CallError> {
-        let condition = Condition::new("#pk = :pk AND begins_with(#sk, :sk)");
-        let condition = condition.name("#sk", attr::SK).text(":sk", wire::SERIES_PREFIX);
-        let mut points = Vec::new();
-        for item in self.partition(condition, &wire::deployment_pk(id)).await? {
-            points.extend(parsed(id, wire::parse_series(&item))?);
-        }
-        points.sort_by_key(|point| (point.start, point.signal, point.side, point.is_growth));
-        Ok(points)
-    }
-
-    async fn watching(&self, alarm: &AlarmName) -> Result<Vec<DeploymentId>, CallError> {
-        let items = self.partition(Condition::new("#pk = :pk"), &wire::alarm_pk(alarm)).await?;
-        items.iter().map(|item| parsed(alarm, wire::parse_watch(item)).map(|watch| watch.deployment)).collect()
-    }
-
-    async fn group_history(&self, group: &GroupRef) -> Result<GroupHistory, CallError> {
-        let items = self.partition(Condition::new("#pk = :pk"), &wire::group_pk(group)).await?;
-        let mut history = GroupHistory::default();
-        for item in &items {
-            match wire::key_of(item) {
-                Some(key) if key.sk.starts_with(wire::GOOD_PREFIX) => {
-                    history.good.push(parsed(group, wire::parse_good(item))?);
-                }
-                Some(key) if key.sk.starts_with(wire::REFUSED_PREFIX) => {
-                    history.refused.push(parsed(group, wire::parse_refused(item))?);
-                }
-                Some(_) | None => {}
-            }
-        }
-        history.good.sort_by_key(|good| std::cmp::Reverse(good.at));
-        Ok(history)
-    }
-
-    async fn settle(&self, deployment: &Deployment, keep: &[AlarmName]) -> Result<(), CallError> {
-        let id = &deployment.id;
-        let closed_at = deployment.closed_at.unwrap_or_else(now);
-        let expires_at = wire::expires_at(closed_at);
-        let items = self.partition(Condition::new("#pk = :pk"), &wire::deployment_pk(id)).await?;
-        let expiring = items
-            .iter()
-            .filter(|item| !item.contains_key(attr::EXPIRES_AT))
-            .filter_map(wire::key_of)
-            .map(|key| Action::Expire(key, expires_at));
-        let watches = deployment.alarms.iter().map(|alarm| {
-            if keep.contains(&alarm.name) {
-                let item = wire::watch_item(&alarm.name, id, closed_at + KEEP_WATCH);
-                Action::Put(item, None)
-            } else {
-                Action::Delete(wire::watch_key(&alarm.name, id))
-            }
-        });
-        let mut actions: Vec<_> = expiring.chain(watches).collect();
-        actions.extend(self.outlived_good(&deployment.group, expires_at).await?);
-        self.transact_all(id.as_str(), &without_repeats(actions)).await
-    }
-
-    async fn save_groups(&self, groups: &[GroupRef]) -> Result<(), CallError> {
-        let known: BTreeSet<_> = self.groups().await?.into_iter().collect();
-        let new = groups.iter().filter(|group| !known.contains(group));
-        let actions = new.map(|group| Action::Put(wire::registry_item(group), None)).collect();
-        self.transact_all("groups", &without_repeats(actions)).await
-    }
-
-    async fn groups(&self) -> Result<Vec<GroupRef>, CallError> {
-        let mut groups = Vec::new();
-        for shard in 0..wire::SHARDS {
-            let pk = wire::groups_pk(shard);
-            for item in self.partition(Condition::new("#pk = :pk"), &pk).await? {
-                groups.push(parsed(&pk, wire::parse_registry(&item))?);
-            }
-        }
-        Ok(groups)
-    }
-
-    async fn take_sweep(&self, owner: &str, now: Timestamp, until: Timestamp) -> Result<bool, CallError> {
-        let lease = wire::SweepLease { owner: owner.to_owned(), until };
-        let condition = Condition::new("attribute_not_exists(#pk) OR #owner = :owner OR #until <= :now")
-            .name("#pk", attr::PK)
-            .name("#owner", attr::OWNER)
-            .name("#until", attr::UNTIL_MS)
-            .text(":owner", owner)
-            .number(":now", now.ms());
-        let item = wire::sweep_lease_item(0, &lease);
-        let outcome = self.put("sweep", item, Some(condition)).await?;
-        Ok(matches!(outcome, PutOutcome::Stored))
-    }
-
-    async fn release_sweep(&self, owner: &str) -> Result<(), CallError> {
-        let condition = Condition::new("#owner = :owner").name("#owner", attr::OWNER).text(":owner", owner);
-        self.delete_if("sweep", &wire::sweep_lease_key(0), condition).await
-    }
-
-    async fn story(&self, id: &DeploymentId) -> Result<Vec<Evidence>, CallError> {
-        let condition =
-            Condition::new("#pk = :pk AND begins_with(#sk, :sk)").name("#sk", attr::SK).text(":sk", wire::EVENT_PREFIX);
-        let items = self.partition(condition, &wire::deployment_pk(id)).await?;
-        items.iter().map(|item| parsed(id, wire::parse_evidence(item))).collect()
-    }
-
-    async fn pauses(&self) -> Result<Vec<Pause>, CallError> {
-        let items = self.partition(Condition::new("#pk = :pk"), wire::PAUSE).await?;
-        items.iter().map(|item| parsed(wire::PAUSE, wire::parse_pause(item))).collect()
-    }
-
-    async fn past_pauses(&self, since: Timestamp) -> Result<Vec<Pause>, CallError> {
-        let condition = Condition::new("#pk = :pk AND #sk >= :since");
-        let condition = condition.name("#sk", attr::SK).text(":since", wire::digits(since));
-        let items = self.partition(condition, wire::PAUSES).await?;
-        items.iter().map(|item| parsed(wire::PAUSES, wire::parse_pause(item))).collect()
-    }
-
-    async fn save_pause(&self, pause: &Pause) -> Result<(), CallError> {
-        // A pause that is over may be replaced, and the one that is ended is the one that was read.
-        let condition = match pause.ended {
-            None => Condition::new("attribute_not_exists(#pk) OR attribute_exists(#ended)").name("#pk", attr::PK),
-            Some(_) => Condition::new("#at = :at AND attribute_not_exists(#ended)")
-                .name("#at", attr::AT_MS)
-                .number(":at", pause.began.at.ms()),
-        };
-        let current = Action::Put(wire::pause_item(pause), Some(condition.name("#ended", attr::ENDED)));
-        self.transact(&pause.scope.to_string(), &[current, Action::Put(wire::past_pause_item(pause), None)]).await
-    }
-
-    async fn list(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Listed>, CallError> {
-        let mut listed: Vec<Listed> = Vec::new();
-        let mut day = to;
-        for _ in 0..MAX_DAYS {
-            let mut ids = BTreeSet::new();
-            for shard in 0..wire::SHARDS {
-                ids.extend(self.created_on(&wire::day_pk(day, shard), from, to, limit).await?);
-            }
-            // Newest first: the key is time, then id.
-            for (_, id) in ids.into_iter().rev() {
-                if listed.len() >= limit {
-                    return Ok(listed);
-                }
-                listed.extend(self.load(&id).await?.map(|it| (it.deployment, it.rollback)));
-            }
-            day = start_of_day(day) - Duration::from_millis(1);
-            if day < from {
-                break;
-            }
-        }
-        Ok(listed)
-    }
-}
 
 impl Aws {
     /// Items of one partition that are not expired. `condition` names the sort key, if at all.
@@ -323,57 +39,10 @@ impl Aws {
         items.retain(|item| !wire::is_expired(item, now));
         Ok(items)
     }
-
-    /// Sort keys and ids of the deployments of one day and shard, newest `limit` of them.
-    async fn created_on(
-        &self,
-        pk: &str,
-        from: Timestamp,
-        to: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<(String, DeploymentId)>, CallError> {
-        // The sort key is time, `#`, id: `$` follows `#`.
-        let condition = Condition::new("#pk = :pk AND #sk BETWEEN :from AND :to")
-            .name("#pk", attr::DAY_PK)
-            .name("#sk", attr::DAY_SK)
-            .text(":pk", pk)
-            .text(":from", wire::digits(from))
-            .text(":to", format!("{}$", wire::digits(to)));
-        let request = self.query(Some(TableLayout::BY_DAY), condition)?.scan_index_forward(false);
-        let items = self.items(request, pk, MAX_PAGES, limit).await?;
-        let sort_key = |item: &Item| item.get(attr::DAY_SK).and_then(|sk| sk.as_str().map(str::to_owned));
-        items.iter().map(|item| Ok((sort_key(item).unwrap_or_default(), deployment_id(item)?))).collect()
-    }
-
-    /// What lets good revisions go that newer ones have replaced.
-    async fn outlived_good(&self, group: &GroupRef, expires_at: i64) -> Result<Vec<Action>, CallError> {
-        let condition =
-            Condition::new("#pk = :pk AND begins_with(#sk, :sk)").name("#sk", attr::SK).text(":sk", wire::GOOD_PREFIX);
-        // Oldest first: the sort key is the time.
-        let items = self.partition(condition, &wire::group_pk(group)).await?;
-        Ok(items
-            .iter()
-            .rev()
-            .skip(KEEP_GOOD)
-            .filter(|item| !item.contains_key(attr::EXPIRES_AT))
-            .filter_map(wire::key_of)
-            .map(|key| Action::Expire(key, expires_at))
-            .collect())
-    }
-}
-
-/// The key of an item that is small and may be read by every function.
-pub(crate) fn sweep_key() -> HashMap<String, AttributeValue> {
-    calls::key_attributes(&wire::sweep_lease_key(0))
 }
 
 fn now() -> Timestamp {
     SystemClock.now()
-}
-
-fn start_of_day(at: Timestamp) -> Timestamp {
-    let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_ms(at.ms().div_euclid(day_ms).saturating_mul(day_ms))
 }
 
 fn absent_or_expired(now: Timestamp) -> Condition {
@@ -381,37 +50,6 @@ fn absent_or_expired(now: Timestamp) -> Condition {
         .name("#pk", attr::PK)
         .name("#expires_at", attr::EXPIRES_AT)
         .number(":now", now.seconds())
-}
-
-/// A lease that has its final status stays as it is.
-fn not_answered() -> Condition {
-    Condition::new("attribute_not_exists(#answered)").name("#answered", attr::ANSWERED)
-}
-
-/// Evidence goes last, so that it is what overflows.
-fn puts<'a>(deployment: &'a Deployment, writes: &'a [Write]) -> impl Iterator<Item = Action> + 'a {
-    let (evidence, others): (Vec<_>, Vec<_>) = writes.iter().partition(|write| matches!(write, Write::Evidence(_)));
-    others.into_iter().chain(evidence).map(move |write| {
-        let condition = matches!(write, Write::Lease(_)).then(not_answered);
-        Action::Put(write_item(deployment, write), condition)
-    })
-}
-
-/// The item of one write. What is written after the close goes with the rest of the deployment.
-fn write_item(deployment: &Deployment, write: &Write) -> Item {
-    let (id, group) = (&deployment.id, &deployment.group);
-    let item = match write {
-        Write::Evidence(evidence) => wire::evidence_item(id, evidence),
-        Write::Rollback(rollback) => wire::rollback_item(id, rollback),
-        Write::Notice(notice) => wire::notice_item(id, notice),
-        Write::Lease(lease) => wire::lease_item(id, lease),
-        Write::Good(good) => return wire::good_item(group, good),
-        Write::Refused(refused) => return wire::refused_item(group, refused),
-    };
-    match deployment.closed_at {
-        Some(closed_at) => wire::with_expiry(item, closed_at),
-        None => item,
-    }
 }
 
 /// DynamoDB refuses a transaction with two actions on one item; the first one stays.
@@ -429,12 +67,6 @@ fn without_repeats(actions: Vec<Action>) -> Vec<Action> {
         .collect()
 }
 
-fn deployment_id(item: &Item) -> Result<DeploymentId, CallError> {
-    let pk = wire::key_of(item).map(|key| key.pk).unwrap_or_default();
-    let id = pk.strip_prefix(wire::DEPLOYMENT_PREFIX).unwrap_or_default();
-    DeploymentId::parse(id).map_err(|error| not_understood(QUERY, &pk, error))
-}
-
-fn parsed<T>(on: impl ToString, result: Result<T, snapback_wire::record::RecordError>) -> Result<T, CallError> {
+fn parsed<T>(on: impl ToString, result: Result<T, RecordError>) -> Result<T, CallError> {
     result.map_err(|error| not_understood(QUERY, on, error))
 }

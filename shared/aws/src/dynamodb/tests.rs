@@ -3,6 +3,8 @@
 //! `make conformance` runs the same tests on other engines: `SNAPBACK_TEST_DYNAMODB` is then the address of one, for
 //! example `http://127.0.0.1:8000`.
 
+use super::calls::{Action, Condition};
+use super::deployments::{AFTER_EVENTS, start_of_day};
 use super::*;
 use crate::Service;
 use crate::fake_endpoint::{Answer, Asked, FakeEndpoint, post};
@@ -10,14 +12,28 @@ use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use snapback_app::ports::{
+    AnalysisStore, CallErrorKind, DeploymentStore, GroupStore, Listed, PauseStore, SweepLock, Write,
+};
 use snapback_core::alarm::{AlarmSource, WatchedAlarm};
-use snapback_core::canary::{Counts, Side};
-use snapback_core::deployment::{EvidenceKind, GoodRevision, HookFunctions};
-use snapback_core::lifecycle::Phase;
+use snapback_core::analysis_spec::StoredAnalysis;
+use snapback_core::deployment::{
+    Deployment, Direction, HookFunctions, Identity, Observation, Requests, Revisions, ShiftPlan,
+};
+use snapback_core::lifecycle::{Closing, Ending, Phase, Reached};
 use snapback_core::notice::{Notice, NoticeKind};
-use snapback_core::observed::{AutoRollback, Platform, Target};
-use snapback_core::{ExecutionId, HookStatus, LifecycleEvent, Signal};
+use snapback_core::observed::{AutoRollback, Creator, Platform};
+use snapback_core::record::GoodRevision;
+use snapback_core::record::Lease;
+use snapback_core::target::{LambdaAlias, Target};
+use snapback_core::timeline::EntryKind;
+use snapback_core::timeline::TimelineEntry;
+use snapback_core::warning::{EvidenceSource, Warning};
+use snapback_core::{AlarmName, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Policy, Signal};
+use snapback_judge::analysis::{Analysis, SeriesPoint};
+use snapback_judge::detector::{Counts, Side};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A table of its own for each test.
 fn table() -> FakeEndpoint {
@@ -75,6 +91,8 @@ fn alarm(name: &str) -> WatchedAlarm {
         source: AlarmSource::Group,
         last: None,
         is_exempt: false,
+        is_shared: false,
+        is_early: false,
     }
 }
 
@@ -85,52 +103,55 @@ fn group() -> GroupRef {
 fn deployment(alarms: Vec<WatchedAlarm>) -> Deployment {
     let now = now();
     Deployment {
-        id: id(),
-        group: group(),
-        service: "checkout".to_owned(),
-        platform: Platform::Lambda,
-        target: Target {
-            name: "checkout".to_owned(),
-            alias: "live".to_owned(),
-            baseline: "41".to_owned(),
-            canary: "42".to_owned(),
+        identity: Identity {
+            id: id(),
+            group: group(),
+            service: "checkout".to_owned(),
+            platform: Platform::Lambda,
+            target: Target::LambdaAlias(LambdaAlias {
+                function: "checkout".to_owned(),
+                alias: "live".to_owned(),
+                baseline: "41".to_owned(),
+                canary: "42".to_owned(),
+            }),
+            revisions: Revisions { baseline: None, canary: None },
+            direction: Direction::Forward,
+            hooks: HookFunctions::default(),
+            creator: Creator::User,
+            auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: false },
+            created_at: now,
+            registered_at: now,
+            shift_plan: ShiftPlan { lasts: None, step: None },
+            history_from: None,
+            function_timeout: None,
         },
-        canary_revision: None,
-        baseline_revision: None,
-        hooks: HookFunctions::default(),
-        creator: "user".to_owned(),
-        is_return: false,
-        auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: false },
-        created_at: now,
-        registered_at: now,
+        observation: Observation {
+            alarms,
+            alarms_read_at: None,
+            alarms_unreadable_since: None,
+            metrics_unreadable_since: None,
+            shift_started_at: None,
+            weights: vec![(now, 0.1), (now, 1.0)],
+            incident: None,
+            notes: Vec::new(),
+        },
+        requests: Requests { last: None, paused_at: None },
         phase: Phase::BeforeTraffic,
-        alarms,
-        shift_started_at: None,
-        weights: vec![(now, 0.1), (now, 1.0)],
-        bake: None,
-        alarms_read_at: None,
-        unreadable_since: None,
-        metrics_unreadable_since: None,
-        incident: None,
-        planned_shift: None,
-        planned_step: None,
-        history_from: None,
-        function_timeout: None,
-        bake_passed_at: None,
-        doubts: Vec::new(),
+        warnings: Vec::new(),
         was_held: false,
-        refusal: None,
-        order: None,
-        paused_at: None,
-        closed_at: None,
-        cause: None,
-        trigger: None,
-        is_settled: false,
     }
 }
 
-fn evidence(n: i64) -> Evidence {
-    Evidence::new(Timestamp::from_ms(1_795_000_000_000 + n), EvidenceKind::Note, format!("line {n}"))
+fn stopped(at: Timestamp) -> Phase {
+    Phase::Closed(Closing { ending: Ending::Stopped, at, reached: Reached::BeforeTraffic, is_archived: false })
+}
+
+fn warning(second: i64) -> Warning {
+    Warning::Unreadable { evidence: EvidenceSource::Alarms, since: Timestamp::from_ms(second * 1000) }
+}
+
+fn evidence(n: i64) -> TimelineEntry {
+    TimelineEntry::new(Timestamp::from_ms(1_795_000_000_000 + n), EntryKind::Note, format!("line {n}"))
 }
 
 fn policy() -> Policy {
@@ -142,13 +163,13 @@ async fn a_deployment_is_registered_once_and_read_back() {
     let aws = table().aws(&[Service::DynamoDb]);
     assert_eq!(aws.load(&id()).await.unwrap(), None);
     let deployment = deployment(vec![alarm("a"), alarm("b")]);
-    assert!(aws.register(&deployment, &policy(), &[Write::Evidence(evidence(1))]).await.unwrap());
-    assert!(!aws.register(&deployment, &policy(), &[Write::Evidence(evidence(2))]).await.unwrap());
+    assert!(aws.register(&deployment, &policy(), &[Write::Entry(evidence(1))]).await.unwrap());
+    assert!(!aws.register(&deployment, &policy(), &[Write::Entry(evidence(2))]).await.unwrap());
 
     let record = aws.load(&id()).await.unwrap().unwrap();
     assert_eq!(record.deployment, deployment);
     assert_eq!((record.version, record.policy), (1, policy()));
-    assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
+    assert_eq!(aws.timeline(&id()).await.unwrap(), vec![evidence(1)]);
     assert_eq!(aws.live().await.unwrap(), vec![(id(), Some(1))]);
     let (a, c) = (AlarmName::parse("a").unwrap(), AlarmName::parse("c").unwrap());
     assert_eq!(aws.watching(&a).await.unwrap(), vec![id()]);
@@ -161,13 +182,13 @@ async fn more_than_a_transaction_holds_goes_after_it() {
     let aws = endpoint.aws(&[]);
     let deployment = deployment((0..80).map(|n| alarm(&format!("a{n}"))).collect());
     let lines: Vec<_> = (0..60).map(evidence).collect();
-    let writes: Vec<_> = lines.iter().cloned().map(Write::Evidence).collect();
+    let writes: Vec<_> = lines.iter().cloned().map(Write::Entry).collect();
     assert!(aws.register(&deployment, &policy(), &writes).await.unwrap());
     assert_eq!(endpoint.operations(), ["TransactWriteItems", "TransactWriteItems"]);
     let asked = endpoint.asked();
     let sizes = asked.iter().map(|asked| asked.json()["TransactItems"].as_array().unwrap().len());
     assert_eq!(sizes.collect::<Vec<_>>(), [100, 42]);
-    assert_eq!(aws.story(&id()).await.unwrap(), lines);
+    assert_eq!(aws.timeline(&id()).await.unwrap(), lines);
 }
 
 #[tokio::test]
@@ -175,35 +196,35 @@ async fn the_second_of_two_commits_is_a_conflict_and_writes_nothing() {
     let aws = table().aws(&[]);
     let mut deployment = deployment(vec![]);
     aws.register(&deployment, &policy(), &[]).await.unwrap();
-    deployment.doubt("first");
+    deployment.warn(warning(1));
     let notice = Notice::new(NoticeKind::Held, now(), "held", "why".to_owned());
-    let writes = [Write::Evidence(evidence(1)), Write::Evidence(evidence(1)), Write::Notice(notice.clone())];
+    let writes = [Write::Entry(evidence(1)), Write::Entry(evidence(1)), Write::Notice(notice.clone())];
     aws.commit(&deployment, 1, &writes).await.unwrap();
-    deployment.doubt("second");
-    let error = aws.commit(&deployment, 1, &[Write::Evidence(evidence(2))]).await.unwrap_err();
-    assert!(error.is(snapback_app::ports::CallErrorKind::Conflict), "{error}");
+    deployment.warn(warning(2));
+    let error = aws.commit(&deployment, 1, &[Write::Entry(evidence(2))]).await.unwrap_err();
+    assert!(error.is(CallErrorKind::Conflict), "{error}");
 
     let record = aws.load(&id()).await.unwrap().unwrap();
     assert_eq!(record.version, 2);
-    assert_eq!(record.deployment.doubts, ["first"]);
+    assert_eq!(record.deployment.warnings, [warning(1)]);
     assert_eq!(record.notices, vec![notice]);
-    assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
+    assert_eq!(aws.timeline(&id()).await.unwrap(), vec![evidence(1)]);
 }
 
 #[tokio::test]
 async fn a_pause_begins_once_and_ends_once() {
-    use snapback_app::ports::CallErrorKind::Conflict;
-    use snapback_core::pause::{Pause, Said, Scope};
+    use CallErrorKind::Conflict;
+    use snapback_core::pause::{Attribution, Pause, PauseScope};
     let endpoint = table();
     let aws = endpoint.aws(&[]);
-    let said = |after_ms, why: &str| Said {
+    let said = |after_ms, why: &str| Attribution {
         at: now() + Duration::from_millis(after_ms),
         who: "ann".to_owned(),
         why: why.to_owned(),
     };
     let pause = |scope, after_ms| Pause { scope, began: said(after_ms, "false alarms"), ended: None };
     assert_eq!(aws.pauses().await.unwrap(), vec![]);
-    let (all, own) = (pause(Scope::Installation, 0), pause(Scope::Group(group()), 1));
+    let (all, own) = (pause(PauseScope::Installation, 0), pause(PauseScope::Group(group()), 1));
     aws.save_pause(&all).await.unwrap();
     aws.save_pause(&own).await.unwrap();
     let before = endpoint.asked().len();
@@ -212,7 +233,7 @@ async fn a_pause_begins_once_and_ends_once() {
     assert_eq!((&query["ConsistentRead"], endpoint.asked().len()), (&json!(true), before + 1), "one consistent read");
 
     // Somebody else was faster.
-    let again = pause(Scope::Installation, 5);
+    let again = pause(PauseScope::Installation, 5);
     let of_another = Pause { ended: Some(said(9, "fixed")), ..again.clone() };
     for refused in [&again, &of_another] {
         let error = aws.save_pause(refused).await.unwrap_err();
@@ -230,22 +251,33 @@ async fn a_pause_begins_once_and_ends_once() {
     assert_eq!(aws.past_pauses(own.began.at).await.unwrap(), [own, again]);
 }
 
-fn ledger(looked: i64) -> Ledger {
-    use snapback_core::canary::{Course, Settings, State};
-    let course = Course::new(60, vec![(0.0, 0.1)], 1200.0, 120.0).unwrap();
-    Ledger {
+fn analysis(polled: i64) -> Analysis {
+    use snapback_judge::detector::{DetectorSettings, State, Thresholds, TrafficSchedule, Witnesses};
+    let schedule = TrafficSchedule::new(60, vec![(0.0, 0.1)], 1200.0, 120.0).unwrap();
+    Analysis {
         origin: Timestamp::from_ms(1_795_169_700_000),
-        thresholds: Some([61, 77, 90]),
-        is_missing: snapback_core::ledger::Missing::default(),
-        detector: Some(State::begin(&Settings::default_method(), &course, 3600.0, &[])),
-        adviser: None,
+        thresholds: Some(Thresholds { body: [40, 44, 48, 52, 56, 60, 64], q90: 77, q99: 90 }),
+        has_pipeline: true,
+        has_canary_series: true,
+        pairs: None,
+        is_missing: snapback_judge::analysis::Missing::default(),
+        enforcing: Some(State::begin(
+            &DetectorSettings::default_method(),
+            &schedule,
+            Witnesses::default(),
+            3600.0,
+            &[],
+            None,
+        )),
+        advisory: None,
         has_history: true,
         recent: Vec::new(),
-        late: snapback_core::ledger::Late::default(),
-        burn: snapback_core::sla::Burn::default(),
-        looked,
-        glanced: looked,
+        late: snapback_judge::analysis::LateGrowth::default(),
+        burn: snapback_judge::slo::Burn::default(),
+        polled,
+        counted: polled,
         anew_from: None,
+        is_restarted: false,
     }
 }
 
@@ -256,10 +288,10 @@ fn point(signal: Signal, minutes: u64, side: Side, requests: u64) -> SeriesPoint
 }
 
 #[tokio::test]
-async fn a_ledger_and_its_buckets_are_saved_together() {
+async fn an_analysis_and_its_buckets_are_saved_together() {
     let endpoint = table();
     let aws = endpoint.aws(&[]);
-    assert_eq!(aws.ledger(&id()).await.unwrap(), None);
+    assert_eq!(aws.analysis(&id()).await.unwrap(), None);
     assert_eq!(aws.series(&id()).await.unwrap(), vec![]);
     let first = [
         point(Signal::Errors, 0, Side::Baseline, 900),
@@ -267,35 +299,35 @@ async fn a_ledger_and_its_buckets_are_saved_together() {
         point(Signal::Latency, 0, Side::Canary, 100),
     ];
     let before = endpoint.operations().len();
-    aws.save_ledger(&id(), &ledger(1), 0, &first).await.unwrap();
+    aws.save_analysis(&id(), &analysis(1), 0, &first).await.unwrap();
     assert_eq!(endpoint.operations()[before..], ["TransactWriteItems"]);
     assert_eq!(
         endpoint.asked()[before].json()["TransactItems"].as_array().unwrap().len(),
         3,
-        "ledger, errors, latency"
+        "analysis, errors, latency"
     );
-    assert_eq!(aws.ledger(&id()).await.unwrap(), Some((ledger(1), 1)));
+    assert_eq!(aws.analysis(&id()).await.unwrap(), Some(StoredAnalysis { analysis: Some(analysis(1)), version: 1 }));
 
     // Over the hour, newest first, with growth of a bucket that was told before.
     let growth = SeriesPoint { is_growth: true, ..point(Signal::Errors, 0, Side::Canary, 3) };
     let second =
         [point(Signal::Errors, 6, Side::Canary, 50), point(Signal::Errors, 5, Side::Canary, 40), growth.clone()];
-    aws.save_ledger(&id(), &ledger(2), 1, &second).await.unwrap();
-    assert_eq!(aws.ledger(&id()).await.unwrap(), Some((ledger(2), 2)));
+    aws.save_analysis(&id(), &analysis(2), 1, &second).await.unwrap();
+    assert_eq!(aws.analysis(&id()).await.unwrap(), Some(StoredAnalysis { analysis: Some(analysis(2)), version: 2 }));
     let [a, b, c] = first;
     let [late, early, _] = second;
     let sorted = vec![a, b, growth, c, early, late];
     assert_eq!(aws.series(&id()).await.unwrap(), sorted);
 
-    // Somebody else was faster: neither ledger nor buckets are written.
+    // Somebody else was faster: neither analysis nor buckets are written.
     for expected in [0, 1, 3] {
         let again = [point(Signal::Errors, 7, Side::Canary, 1)];
-        let error = aws.save_ledger(&id(), &ledger(9), expected, &again).await.unwrap_err();
-        assert!(error.is(snapback_app::ports::CallErrorKind::Conflict), "{expected}: {error}");
+        let error = aws.save_analysis(&id(), &analysis(9), expected, &again).await.unwrap_err();
+        assert!(error.is(CallErrorKind::Conflict), "{expected}: {error}");
     }
-    assert_eq!(aws.ledger(&id()).await.unwrap(), Some((ledger(2), 2)));
+    assert_eq!(aws.analysis(&id()).await.unwrap(), Some(StoredAnalysis { analysis: Some(analysis(2)), version: 2 }));
     assert_eq!(aws.series(&id()).await.unwrap(), sorted);
-    aws.save_ledger(&id(), &ledger(3), 2, &[]).await.unwrap();
+    aws.save_analysis(&id(), &analysis(3), 2, &[]).await.unwrap();
     assert_eq!(aws.series(&id()).await.unwrap(), sorted, "no new bucket");
 }
 
@@ -303,14 +335,14 @@ async fn a_ledger_and_its_buckets_are_saved_together() {
 async fn numbers_stand_beside_the_record_and_go_with_it() {
     let aws = table().aws(&[]);
     let mut deployment = deployment(vec![]);
-    aws.save_ledger(&id(), &ledger(1), 0, &[point(Signal::Errors, 0, Side::Canary, 100)]).await.unwrap();
+    aws.save_analysis(&id(), &analysis(1), 0, &[point(Signal::Errors, 0, Side::Canary, 100)]).await.unwrap();
     assert_eq!(aws.load(&id()).await.unwrap(), None, "numbers alone are no record");
-    aws.register(&deployment, &policy(), &[Write::Evidence(evidence(1))]).await.unwrap();
+    aws.register(&deployment, &policy(), &[Write::Entry(evidence(1))]).await.unwrap();
     assert_eq!(aws.load(&id()).await.unwrap().unwrap().deployment, deployment);
-    assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
-    deployment.closed_at = Some(Timestamp::from_ms(0));
-    aws.settle(&deployment, &[]).await.unwrap();
-    assert_eq!(aws.ledger(&id()).await.unwrap(), None, "expired with the deployment");
+    assert_eq!(aws.timeline(&id()).await.unwrap(), vec![evidence(1)]);
+    deployment.phase = stopped(Timestamp::from_ms(0));
+    aws.archive(&deployment, &[]).await.unwrap();
+    assert_eq!(aws.analysis(&id()).await.unwrap(), None, "expired with the deployment");
     assert_eq!(aws.series(&id()).await.unwrap(), vec![]);
 }
 
@@ -320,7 +352,7 @@ async fn what_lives_is_told_with_its_version() {
     let mut deployment = deployment(vec![]);
     aws.register(&deployment, &policy(), &[]).await.unwrap();
     assert_eq!(aws.live().await.unwrap(), vec![(id(), Some(1))]);
-    deployment.doubt("changed");
+    deployment.warn(warning(1));
     aws.commit(&deployment, 1, &[]).await.unwrap();
     assert_eq!(aws.live().await.unwrap(), vec![(id(), Some(2))]);
     // A Snapback of before wrote the id alone: it is live, and nobody knows its version.
@@ -332,13 +364,13 @@ async fn what_lives_is_told_with_its_version() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_cannot_be_read_is_an_error() {
+async fn an_analysis_that_cannot_be_read_is_an_error() {
     let aws = table().aws(&[]);
-    let mut item = wire::ledger_item(&id(), &ledger(1), 1);
+    let mut item = wire::analysis_item(&id(), &analysis(1), 1);
     item.insert("packed".to_owned(), json!("AAAA"));
     aws.put(id().as_str(), item, None).await.unwrap();
-    let error = aws.ledger(&id()).await.unwrap_err();
-    assert!(error.is(snapback_app::ports::CallErrorKind::Invalid) && error.message.contains("packed"), "{error}");
+    let error = aws.analysis(&id()).await.unwrap_err();
+    assert!(error.is(CallErrorKind::Invalid) && error.message.contains("packed"), "{error}");
 }
 
 #[tokio::test]
@@ -367,15 +399,15 @@ async fn a_lease_has_one_holder_and_one_answer() {
     // A transaction that would replace it writes nothing.
     let deployment = deployment(vec![]);
     assert!(aws.register(&deployment, &policy(), &[]).await.unwrap());
-    let writes = [Write::Lease(lease("late")), Write::Evidence(evidence(2))];
+    let writes = [Write::Lease(lease("late")), Write::Entry(evidence(2))];
     let error = aws.commit(&deployment, 1, &writes).await.unwrap_err();
-    assert!(error.is(snapback_app::ports::CallErrorKind::Conflict), "{error}");
+    assert!(error.is(CallErrorKind::Conflict), "{error}");
     assert_eq!(aws.load(&id()).await.unwrap().unwrap().version, 1);
 
     // The first answer stands, and what came of a later one is told nevertheless.
     aws.save_answer(&id(), &lease("five"), &evidence(1)).await.unwrap();
     assert_eq!(aws.take_lease(&id(), &lease("six")).await.unwrap(), Some(answered));
-    assert_eq!(aws.story(&id()).await.unwrap(), vec![evidence(1)]);
+    assert_eq!(aws.timeline(&id()).await.unwrap(), vec![evidence(1)]);
 }
 
 #[tokio::test]
@@ -396,19 +428,20 @@ async fn the_sweep_has_one_holder_at_a_time() {
 async fn settling_lets_everything_expire_and_removes_watches() {
     let aws = table().aws(&[]);
     let mut deployment = deployment(vec![alarm("keep"), alarm("drop")]);
-    aws.register(&deployment, &policy(), &[Write::Evidence(evidence(1))]).await.unwrap();
-    deployment.closed_at = Some(now());
+    aws.register(&deployment, &policy(), &[Write::Entry(evidence(1))]).await.unwrap();
+    deployment.phase = stopped(now());
     let good = |n: i64| GoodRevision {
         at: Timestamp::from_ms(1_795_000_000_000 + n),
         revision: None,
         version: n.to_string(),
         is_inherited: false,
+        is_doubtful: false,
     };
     let writes: Vec<_> = (1..=5).map(|n| Write::Good(good(n))).collect();
     aws.commit(&deployment, 1, &writes).await.unwrap();
     let (keep, drop) = (AlarmName::parse("keep").unwrap(), AlarmName::parse("drop").unwrap());
-    aws.settle(&deployment, std::slice::from_ref(&keep)).await.unwrap();
-    aws.settle(&deployment, std::slice::from_ref(&keep)).await.unwrap();
+    aws.archive(&deployment, std::slice::from_ref(&keep)).await.unwrap();
+    aws.archive(&deployment, std::slice::from_ref(&keep)).await.unwrap();
     assert_eq!(aws.watching(&keep).await.unwrap(), vec![id()]);
     assert_eq!(aws.watching(&drop).await.unwrap(), vec![]);
     let all = Condition::new("#pk = :pk");
@@ -426,9 +459,9 @@ async fn settling_lets_everything_expire_and_removes_watches() {
 async fn what_has_expired_counts_as_absent() {
     let aws = table().aws(&[]);
     let mut old = deployment(vec![]);
-    old.closed_at = Some(Timestamp::from_ms(0));
+    old.phase = stopped(Timestamp::from_ms(0));
     aws.register(&old, &policy(), &[]).await.unwrap();
-    aws.settle(&old, &[]).await.unwrap();
+    aws.archive(&old, &[]).await.unwrap();
     assert_eq!(aws.load(&id()).await.unwrap(), None);
     assert!(aws.register(&deployment(vec![]), &policy(), &[]).await.unwrap());
     assert!(aws.load(&id()).await.unwrap().is_some());
@@ -453,20 +486,20 @@ async fn lists_are_newest_first_over_days() {
     let start = Timestamp::from_ms(1_795_169_726_900);
     let listed = |n: u32| {
         let mut listed = deployment(vec![]);
-        listed.id = DeploymentId::parse(format!("d-{n:09}")).unwrap();
-        listed.created_at = start + Duration::from_secs(u64::from(n) * 12 * 3600);
+        listed.identity.id = DeploymentId::parse(format!("d-{n:09}")).unwrap();
+        listed.identity.created_at = start + Duration::from_secs(u64::from(n) * 12 * 3600);
         listed
     };
     for n in 0..5 {
         aws.register(&listed(n), &policy(), &[]).await.unwrap();
     }
-    let ids = |list: Vec<Listed>| list.into_iter().map(|(it, _)| it.id.to_string()).collect::<Vec<_>>();
-    let end = listed(4).created_at;
+    let ids = |list: Vec<Listed>| list.into_iter().map(|(it, _)| it.identity.id.to_string()).collect::<Vec<_>>();
+    let end = listed(4).identity.created_at;
     let all = ids(aws.list(start, end, 10).await.unwrap());
     assert_eq!(all, ["d-000000004", "d-000000003", "d-000000002", "d-000000001", "d-000000000"]);
     let some = ids(aws.list(start + Duration::from_millis(1), end, 2).await.unwrap());
     assert_eq!(some, ["d-000000004", "d-000000003"]);
-    let middle = ids(aws.list(listed(1).created_at, listed(2).created_at, 10).await.unwrap());
+    let middle = ids(aws.list(listed(1).identity.created_at, listed(2).identity.created_at, 10).await.unwrap());
     assert_eq!(middle, ["d-000000002", "d-000000001"]);
 }
 

@@ -4,19 +4,40 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 
+/// Why an item is none of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ValueError {
+    /// An attribute that cannot be read, at whatever depth.
+    #[error("attribute `{name}`: {why}")]
+    Attribute {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: Box<ValueError>,
+    },
+    /// A set or binary value.
+    #[error("a set or binary value, which Snapback never writes")]
+    Foreign,
+    /// A number with more digits than ours have.
+    #[error("`{text}` is not a number that fits 64 bits")]
+    Number {
+        /// As DynamoDB sent it.
+        text: String,
+    },
+}
+
 /// An item as the SDK sends it. A null at the top counts as absent.
 pub(super) fn to_attributes(item: Map<String, Value>) -> HashMap<String, AttributeValue> {
     item.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, to_attribute(value))).collect()
 }
 
 /// An item as the wire formats read it; the error names the attribute.
-pub(super) fn from_attributes(item: &HashMap<String, AttributeValue>) -> Result<Map<String, Value>, String> {
-    item.iter()
-        .map(|(name, value)| {
-            let value = from_attribute(value).map_err(|what| format!("attribute `{name}`: {what}"))?;
-            Ok((name.clone(), value))
-        })
-        .collect()
+pub(super) fn from_attributes(item: &HashMap<String, AttributeValue>) -> Result<Map<String, Value>, ValueError> {
+    let entry = |(name, value): (&String, &AttributeValue)| match from_attribute(value) {
+        Ok(value) => Ok((name.clone(), value)),
+        Err(why) => Err(ValueError::Attribute { name: name.clone(), why: Box::new(why) }),
+    };
+    item.iter().map(entry).collect()
 }
 
 fn to_attribute(value: Value) -> AttributeValue {
@@ -32,7 +53,7 @@ fn to_attribute(value: Value) -> AttributeValue {
     }
 }
 
-fn from_attribute(value: &AttributeValue) -> Result<Value, String> {
+fn from_attribute(value: &AttributeValue) -> Result<Value, ValueError> {
     if let AttributeValue::S(text) = value {
         Ok(Value::String(text.clone()))
     } else if let AttributeValue::N(number) = value {
@@ -46,19 +67,19 @@ fn from_attribute(value: &AttributeValue) -> Result<Value, String> {
     } else if let AttributeValue::M(map) = value {
         from_attributes(map).map(Value::Object)
     } else {
-        Err("a set or binary value, which Snapback never writes".to_owned())
+        Err(ValueError::Foreign)
     }
 }
 
 /// A whole number stays one; DynamoDB gives `1.0` back as `1`, so readers of fractions accept whole numbers.
-fn from_number(text: &str) -> Result<Value, String> {
+fn from_number(text: &str) -> Result<Value, ValueError> {
     let number = text
         .parse::<i64>()
         .map(Number::from)
         .or_else(|_| text.parse::<u64>().map(Number::from))
         .ok()
         .or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64));
-    number.map(Value::Number).ok_or_else(|| format!("`{text}` is not a number that fits 64 bits"))
+    number.map(Value::Number).ok_or_else(|| ValueError::Number { text: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -116,7 +137,8 @@ mod tests {
         ];
         for value in table {
             let item = HashMap::from([("strange".to_owned(), value)]);
-            assert!(from_attributes(&item).unwrap_err().contains("`strange`"));
+            let error = from_attributes(&item).unwrap_err();
+            assert!(error.to_string().starts_with("attribute `strange`: "), "{error}");
         }
     }
 }

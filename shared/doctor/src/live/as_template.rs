@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{LiveFunction, LiveGroup, LivePolicy};
 use crate::facts::LATEST;
-use crate::{Finding, examine_template};
+use crate::{Diagnosis, examine_template};
 use snapback_core::observed::Platform;
 use snapback_wire::policy_file::{parameter_name, to_json};
 
@@ -13,10 +13,10 @@ const ALIAS: &str = "alias";
 const POLICY: &str = "policy";
 
 /// What the rules about templates find.
-pub(super) fn findings(live: &LiveGroup) -> Vec<Finding> {
+pub(super) fn findings(live: &LiveGroup) -> Vec<Diagnosis> {
     // It is made of names and values that AWS keeps: never larger than a template, and always one.
     let Ok(report) = examine_template(&template(live).to_string()) else { return Vec::new() };
-    let in_account = |finding: Finding| Finding { line: 0, path: String::new(), ..finding };
+    let in_account = |finding: Diagnosis| Diagnosis { line: 0, path: String::new(), ..finding };
     report.findings.into_iter().map(in_account).collect()
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use snapback_core::alarm::AlarmState;
 use snapback_core::deployment::HookFunctions;
-use snapback_core::observed::{AliasFacts, Platform};
+use snapback_core::observed::{Platform, TrafficFacts};
 use snapback_core::{GroupRef, Policy, Timestamp};
 
 pub(crate) use rules::rules;
@@ -94,7 +94,7 @@ pub struct LiveAlias {
     /// Its name.
     pub name: String,
     /// Where it sends traffic; `None`: it does not exist, or its function does not.
-    pub facts: Option<AliasFacts>,
+    pub facts: Option<TrafficFacts>,
 }
 
 /// The function of a hook.
@@ -154,7 +154,7 @@ pub fn examine_installation(installation: &Installation) -> Report {
     sorted(rules::of_installation(installation))
 }
 
-fn sorted(mut findings: Vec<crate::Finding>) -> Report {
+fn sorted(mut findings: Vec<crate::Diagnosis>) -> Report {
     findings.sort_by(|one, other| {
         (one.severity, one.rule, &one.subject).cmp(&(other.severity, other.rule, &other.subject))
     });

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::as_template::subject;
 use super::{Installation, LiveAlarm, LiveAlias, LiveGroup, LivePolicy, Pulse};
 use crate::finding::Severity::{Error, Note, Warning};
-use crate::{Finding, Rule, Severity};
+use crate::{Diagnosis, Rule, Severity};
 use snapback_core::alarm::{AlarmState, OWN_PREFIX};
-use snapback_core::observed::AliasFacts;
+use snapback_core::observed::TrafficFacts;
 use snapback_core::{LifecycleEvent, Mode};
 
 /// An alarm may be without data for so long: a new one, a service that sleeps at the weekend.
@@ -16,18 +16,18 @@ const WITHOUT_DATA_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 const DESCRIBE_ALARMS_QUOTA: f64 = 540.0;
 const NEAR: f64 = 0.8;
 
-/// What a rule found: subject, why, mend.
+/// What a rule found: subject, why, fix.
 struct Seen {
     subject: String,
     why: String,
-    mend: String,
+    fix: String,
     /// Where it differs from the rule's.
     severity: Option<Severity>,
 }
 
 impl Seen {
-    fn new(subject: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { subject: subject.into(), why: why.into(), mend: mend.into(), severity: None }
+    fn new(subject: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { subject: subject.into(), why: why.into(), fix: fix.into(), severity: None }
     }
 }
 
@@ -74,27 +74,27 @@ pub(crate) fn rules() -> impl Iterator<Item = Rule> {
     GROUP_RULES.iter().map(|(rule, _)| *rule).chain(INSTALLATION_RULES.iter().map(|(rule, _)| *rule))
 }
 
-pub(super) fn of_group(live: &LiveGroup, pulse: &Pulse) -> Vec<Finding> {
+pub(super) fn of_group(live: &LiveGroup, pulse: &Pulse) -> Vec<Diagnosis> {
     GROUP_RULES
         .iter()
         .flat_map(|(rule, check)| check(live, pulse).into_iter().map(|seen| finding(*rule, seen)))
         .collect()
 }
 
-pub(super) fn of_installation(installation: &Installation) -> Vec<Finding> {
+pub(super) fn of_installation(installation: &Installation) -> Vec<Diagnosis> {
     let found = INSTALLATION_RULES.iter();
     found.flat_map(|(rule, check)| check(installation).into_iter().map(|seen| finding(*rule, seen))).collect()
 }
 
-fn finding(rule: Rule, seen: Seen) -> Finding {
-    Finding {
+fn finding(rule: Rule, seen: Seen) -> Diagnosis {
+    Diagnosis {
         rule: rule.id,
         severity: seen.severity.unwrap_or(rule.severity),
         subject: seen.subject,
         line: 0,
         path: String::new(),
         why: seen.why,
-        mend: seen.mend,
+        fix: seen.fix,
     }
 }
 
@@ -115,12 +115,12 @@ fn red_now(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
             (false, true) => "and not attached: nothing comes of it",
             (false, false) => "and the next deployment is not judged by it until it has been green for 3 min",
         };
-        let mend = match (is_own, is_attached) {
+        let fix = match (is_own, is_attached) {
             (true, _) => "it is Snapback's own: a rollback is being asked for, or Snapback is down while customers are hurt; see `When Snapback pages` in docs/operations.md",
             (false, true) => "find out why it is red; a raw alarm belongs into the policy, not on the group",
             (false, false) => "find out why it is red, or take it out of the policy",
         };
-        let seen = Seen::new(&alarm.arn, format!("`{name}` is red (for {since}), {so}"), mend);
+        let seen = Seen::new(&alarm.arn, format!("`{name}` is red (for {since}), {so}"), fix);
         if is_attached { Seen { severity: Some(Error), ..seen } } else { seen }
     });
     seen.collect()
@@ -132,8 +132,8 @@ fn without_data(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
     };
     let seen = live.alarms.iter().filter(is_silent).map(|alarm| {
         let why = format!("`{}` has been in INSUFFICIENT_DATA for {}: it judges nothing", alarm.name, hours(live, alarm));
-        let mend = "look whether its metric exists with these dimensions: aws cloudwatch list-metrics --namespace … --metric-name …";
-        Seen::new(&alarm.arn, why, mend)
+        let fix = "look whether its metric exists with these dimensions: aws cloudwatch list-metrics --namespace … --metric-name …";
+        Seen::new(&alarm.arn, why, fix)
     });
     seen.collect()
 }
@@ -169,14 +169,14 @@ fn alias_missing_now(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
         let why = format!(
             "the newest deployment shifted `{name}`, and there is no such alias any more, or no such function: the next one fails"
         );
-        let mend = "make it again through the stack that it belongs to, or delete the deployment group";
-        Seen::new(name, why, mend)
+        let fix = "make it again through the stack that it belongs to, or delete the deployment group";
+        Seen::new(name, why, fix)
     });
     seen.collect()
 }
 
 /// The alias, where it exists and nothing is deployed.
-fn alias_at_rest(live: &LiveGroup) -> Option<(&LiveAlias, &AliasFacts)> {
+fn alias_at_rest(live: &LiveGroup) -> Option<(&LiveAlias, &TrafficFacts)> {
     let alias = live.alias.as_ref().filter(|_| !live.is_running)?;
     Some((alias, alias.facts.as_ref()?))
 }
@@ -192,11 +192,11 @@ fn two_versions(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
             facts.version,
             others.join(", ")
         );
-        let mend = format!(
+        let fix = format!(
             "aws lambda update-alias --function-name {} --name {} --function-version {} --routing-config AdditionalVersionWeights={{}}",
             alias.function, alias.name, facts.version
         );
-        Seen::new(name, why, mend)
+        Seen::new(name, why, fix)
     });
     seen.collect()
 }
@@ -227,12 +227,12 @@ fn policy_missing(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
     if live.policy != LivePolicy::Missing {
         return Vec::new();
     }
-    let mend = format!("snapback policy init, then: snapback policy push --group {} FILE", live.group);
+    let fix = format!("snapback policy init, then: snapback policy push --group {} FILE", live.group);
     vec![if is_protected(live) {
         let why = "Snapback's hooks are called, and without a policy it only advises: nothing is rolled back";
-        Seen { severity: Some(Warning), ..Seen::new(subject(live), why, mend) }
+        Seen { severity: Some(Warning), ..Seen::new(subject(live), why, fix) }
     } else {
-        Seen::new(subject(live), "Snapback does not protect this group", mend)
+        Seen::new(subject(live), "Snapback does not protect this group", fix)
     }]
 }
 
@@ -270,8 +270,8 @@ fn hooks_missing(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
         return Vec::new();
     }
     let why = "the group has a policy, and its newest deployment called none of Snapback's hooks: nothing was checked before traffic, and there was no bake";
-    let mend = "name CodeDeployHook_snapback-before-allow-traffic and CodeDeployHook_snapback-after-allow-traffic as its hooks";
-    vec![Seen::new(subject(live), why, mend)]
+    let fix = "name CodeDeployHook_snapback-before-allow-traffic and CodeDeployHook_snapback-after-allow-traffic as its hooks";
+    vec![Seen::new(subject(live), why, fix)]
 }
 
 fn hook_function_missing(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
@@ -356,8 +356,8 @@ fn not_running(installation: &Installation) -> Vec<Seen> {
     let is_there = !installation.missing.iter().any(|function| function == WATCHER);
     let why =
         "it is called every minute, and was not called for 15 min: the rule snapback-sweep is missing or disabled";
-    let mend = "aws events describe-rule --name snapback-sweep; enable it, or install Snapback anew";
-    if is_silent && is_there { vec![Seen::new(WATCHER, why, mend)] } else { Vec::new() }
+    let fix = "aws events describe-rule --name snapback-sweep; enable it, or install Snapback anew";
+    if is_silent && is_there { vec![Seen::new(WATCHER, why, fix)] } else { Vec::new() }
 }
 
 /// Name of the function that sweeps.
@@ -369,8 +369,8 @@ fn near_quota(installation: &Installation) -> Vec<Seen> {
         let why = format!(
             "{most} DescribeAlarms in one minute, and the quota is {DESCRIBE_ALARMS_QUOTA} (9 a second), which CodeDeploy and ECS share: when it is used up, deployments are stopped or not judged"
         );
-        let mend = "find who polls (CloudTrail), use fewer alarms on groups, or ask AWS for a higher quota";
-        Seen::new("cloudwatch:DescribeAlarms", why, mend)
+        let fix = "find who polls (CloudTrail), use fewer alarms on groups, or ask AWS for a higher quota";
+        Seen::new("cloudwatch:DescribeAlarms", why, fix)
     });
     seen.into_iter().collect()
 }

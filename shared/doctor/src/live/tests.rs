@@ -60,7 +60,7 @@ fn sound() -> LiveGroup {
         alias: Some(LiveAlias {
             function: "shop".to_owned(),
             name: "live".to_owned(),
-            facts: Some(AliasFacts { version: "8".to_owned(), others: Vec::new() }),
+            facts: Some(TrafficFacts { version: "8".to_owned(), others: Vec::new() }),
         }),
         hook_functions: Vec::new(),
         missing_hooks: Vec::new(),
@@ -91,7 +91,7 @@ fn each_is_found_and_nothing_else<const N: usize>(cases: [Case; N]) {
         fault(&mut live);
         let report = examine_group(&live, &BEATING);
         assert_eq!(found(&report), expected, "{case}: {:#?}", report.findings);
-        let is_in_account = |finding: &crate::Finding| finding.line == 0 && finding.path.is_empty();
+        let is_in_account = |finding: &crate::Diagnosis| finding.line == 0 && finding.path.is_empty();
         assert!(report.findings.iter().all(is_in_account), "{case}: {:#?}", report.findings);
     }
 }
@@ -220,13 +220,13 @@ fn a_hook_of_the_team_is_looked_at() {
 
 #[test]
 fn a_red_alarm_of_its_own_is_not_for_the_policy() {
-    let mends = [(0, "docs/operations.md"), (2, "policy")].map(|(index, expected)| {
+    let fixes = [(0, "docs/operations.md"), (2, "policy")].map(|(index, expected)| {
         let mut live = sound();
         live.alarms[index].state = AlarmState::Alarm;
         let report = examine_group(&live, &BEATING);
-        (report.findings[0].mend.contains(expected), report.findings[0].mend.clone())
+        (report.findings[0].fix.contains(expected), report.findings[0].fix.clone())
     });
-    assert!(mends.iter().all(|(is_told, _)| *is_told), "{mends:?}");
+    assert!(fixes.iter().all(|(is_told, _)| *is_told), "{fixes:?}");
 }
 
 #[test]

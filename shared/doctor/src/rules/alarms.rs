@@ -17,8 +17,8 @@ pub(super) fn watched_by_nobody(facts: &Facts<'_>) -> Vec<Found> {
             return None;
         }
         let why = "it has no action, no deployment group, composite alarm or policy names it, and no output gives it to another stack";
-        let mend = "name it in the policy (signals) or give it AlarmActions";
-        Some(Found::new(alarm.place(""), why, mend))
+        let fix = "name it in the policy (signals) or give it AlarmActions";
+        Some(Found::new(alarm.place(""), why, fix))
     };
     alarms(facts.template).filter_map(found).collect()
 }

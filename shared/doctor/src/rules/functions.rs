@@ -70,8 +70,8 @@ pub(super) fn tag_missing(facts: &Facts<'_>) -> Vec<Found> {
             Some(_) => return None,
         };
         let why = "Snapback may only look at functions with the tag snapback=protected: its hooks are denied, and refuse the new version";
-        let mend = "Tags: { snapback: protected }, unless the stack as a whole has this tag";
-        (!is_protected).then(|| Found::new(function.place("Properties.Tags"), why, mend))
+        let fix = "Tags: { snapback: protected }, unless the stack as a whole has this tag";
+        (!is_protected).then(|| Found::new(function.place("Properties.Tags"), why, fix))
     });
     found.collect()
 }

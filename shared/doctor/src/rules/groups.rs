@@ -3,7 +3,7 @@
 use super::Found;
 use super::functions::policy_of;
 use crate::configs::{self, PREFIX};
-use crate::facts::{Alarm, Facts, Group, Platform};
+use crate::facts::{Alarm, Event, Facts, Group, Platform};
 use crate::finding::Severity;
 use crate::template::{Kind, Node, Resource, Text};
 use snapback_core::Mode;
@@ -16,6 +16,8 @@ const ALARMS_MAX: usize = 10;
 const ALARMS_QUOTA: usize = 50;
 /// What a deployment may take from first traffic to the end of its bake: CloudFormation waits for it, and so do people.
 pub(crate) const SHIFT_AND_BAKE_MAX: Duration = Duration::from_secs(45 * 60);
+/// A bake beside other protected functions of the same stack that is still short: a stack seldom fails just then.
+const BAKE_IN_COMPANY_MAX: Duration = Duration::from_secs(5 * 60);
 /// Letters in which a misspelt name differs from the one that is meant, its prefix among them.
 const LIKE: usize = PREFIX.len();
 const ROLLBACK: &str = "AutoRollbackConfiguration";
@@ -39,8 +41,8 @@ pub(super) fn alarms_in_rollback(facts: &Facts<'_>) -> Vec<Found> {
         let stray = members.iter().find(|member| !matches!(member.name.as_str(), "Enabled" | "Events"))?;
         let why =
             format!("{ROLLBACK} has only Enabled and Events; `{}` in it is refused, or attaches nothing", stray.name);
-        let mend = "AlarmConfiguration: { Enabled: true, Alarms: [{ Name: … }] }, beside it";
-        Some(Found::new(at(group, &format!("{ROLLBACK}.{}", stray.name)), why, mend))
+        let fix = "AlarmConfiguration: { Enabled: true, Alarms: [{ Name: … }] }, beside it";
+        Some(Found::new(at(group, &format!("{ROLLBACK}.{}", stray.name)), why, fix))
     })
 }
 
@@ -97,13 +99,13 @@ pub(super) fn config_platform(facts: &Facts<'_>) -> Vec<Found> {
             let ((name, path), platform) = (group.config?, group.platform?);
             let why =
                 format!("`{name}` is a configuration of {}, and the group deploys to {}", words(of), words(platform));
-            let mend = match platform {
+            let fix = match platform {
                 Platform::Lambda if group.is_sam => "Canary10Percent5Minutes",
                 Platform::Lambda => "CodeDeployDefault.LambdaCanary10Percent5Minutes",
                 Platform::Ecs => "CodeDeployDefault.ECSCanary10Percent5Minutes",
                 Platform::Server => "CodeDeployDefault.OneAtATime",
             };
-            Some(Found::new(group.resource.place(path), why, format!("for example {mend}")))
+            Some(Found::new(group.resource.place(path), why, format!("for example {fix}")))
         }
         WrongConfig::Unknown(_) => None,
     })
@@ -137,9 +139,9 @@ pub(super) fn role_platform(facts: &Facts<'_>) -> Vec<Found> {
         let is_wrong =
             group.platform == Some(Platform::Lambda) && group.role.allows("lambda:UpdateAlias") == Some(false);
         let why = "the service role may not change an alias (lambda:UpdateAlias): it is made for another platform, and no traffic moves";
-        let mend = "the managed policy service-role/AWSCodeDeployRoleForLambda";
+        let fix = "the managed policy service-role/AWSCodeDeployRoleForLambda";
         let path = if group.is_sam { "DeploymentPreference.Role" } else { "ServiceRoleArn" };
-        is_wrong.then(|| Found::new(at(group, path), why, mend))
+        is_wrong.then(|| Found::new(at(group, path), why, fix))
     })
 }
 
@@ -182,8 +184,8 @@ pub(super) fn rollback_off(facts: &Facts<'_>) -> Vec<Found> {
             Some(_) => false,
         };
         let why = "without it a failed deployment, a stopped one too, stays where it is: both versions may keep their traffic";
-        let mend = format!("{ROLLBACK}: {{ Enabled: true, Events: [{}] }}", EVENTS.join(", "));
-        is_off.then(|| Found::new(at(group, ROLLBACK), why, mend))
+        let fix = format!("{ROLLBACK}: {{ Enabled: true, Events: [{}] }}", EVENTS.join(", "));
+        is_off.then(|| Found::new(at(group, ROLLBACK), why, fix))
     })
 }
 
@@ -229,10 +231,10 @@ pub(super) fn too_many_alarms(facts: &Facts<'_>) -> Vec<Found> {
         let why = format!(
             "{count} alarms; by the documentation of CodeDeploy's API a group takes {ALARMS_MAX}, its quota says {ALARMS_QUOTA}"
         );
-        let mend = "attach one composite alarm over them, or name them in Snapback's policy";
+        let fix = "attach one composite alarm over them, or name them in Snapback's policy";
         let severity = if count > ALARMS_QUOTA { Severity::Error } else { Severity::Warning };
         let place = group.resource.place(group.alarms_at());
-        (count > ALARMS_MAX).then(|| Found::new(place, why, mend).with_severity(severity))
+        (count > ALARMS_MAX).then(|| Found::new(place, why, fix).with_severity(severity))
     })
 }
 
@@ -280,8 +282,8 @@ pub(super) fn own_alarms_missing(facts: &Facts<'_>) -> Vec<Found> {
             "the policy lets Snapback roll back, and {OWN_PREFIX}{}… is not attached: nobody protects the group while Snapback is down or denied",
             missing.first()?
         );
-        let mend = "attach snapback-verdict-NAME and snapback-dead-man-NAME of infra/protect";
-        is_rollback.then(|| Found::new(group.resource.place(group.alarms_at()), why, mend))
+        let fix = "attach snapback-verdict-NAME and snapback-dead-man-NAME of infra/protect";
+        is_rollback.then(|| Found::new(group.resource.place(group.alarms_at()), why, fix))
     })
 }
 
@@ -304,8 +306,8 @@ pub(super) fn lambda_errors_alone(facts: &Facts<'_>) -> Vec<Found> {
             "`{}` answers an API, and Lambda counts no error when a function answers with 5xx itself; slow and refused requests are not seen either",
             function.id
         );
-        let mend = "add alarms on the API: `5XXError` with Statistic Average (REST) or 5xx / Count (HTTP), and a latency alarm";
-        is_alone.then(|| Found::new(group.resource.place(group.alarms_at()), why, mend))
+        let fix = "add alarms on the API: `5XXError` with Statistic Average (REST) or 5xx / Count (HTTP), and a latency alarm";
+        is_alone.then(|| Found::new(group.resource.place(group.alarms_at()), why, fix))
     })
 }
 
@@ -351,8 +353,27 @@ pub(super) fn shift_and_bake(facts: &Facts<'_>) -> Vec<Found> {
             minutes(bake),
             minutes(together)
         );
-        let mend = "a shorter bake (10m), or a configuration such as Canary10Percent5Minutes";
-        (together > most).then(|| Found::new(group.resource.place(path), why, mend))
+        let fix = "a shorter bake (10m), or a configuration such as Canary10Percent5Minutes";
+        (together > most).then(|| Found::new(group.resource.place(path), why, fix))
+    })
+}
+
+/// A stack that rolls back deploys again, and CodeDeploy runs one deployment of a group at a time: a held bake refuses it.
+pub(super) fn long_bakes(facts: &Facts<'_>) -> Vec<Found> {
+    let protected = facts.groups.iter().filter(|group| group.is_protected()).count();
+    if protected < 2 {
+        return Vec::new();
+    }
+    each(facts, |group| {
+        let hook = group.hooks.iter().find(|hook| hook.is_ours() && hook.event == Event::After)?;
+        let bake = policy_of(facts, group)?.bake;
+        let why = format!(
+            "{protected} protected functions are in this template, and this one bakes for {} min: when another one fails meanwhile, the \
+             stack rolls back at once, and CodeDeploy refuses that (a conflicting deployment is in progress)",
+            bake.as_secs() / 60
+        );
+        let fix = "a bake of 5m or less, or a stack for each function; docs/operations.md says what to do when it has happened";
+        (bake > BAKE_IN_COMPANY_MAX).then(|| Found::new(hook.place.clone(), why, fix))
     })
 }
 

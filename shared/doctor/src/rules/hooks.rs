@@ -5,6 +5,7 @@ use crate::facts::{Event, Facts, Hook, LATEST, SAM_FUNCTION, functions};
 use crate::finding::Severity;
 use crate::template::{Node, Place, Resource, Text};
 use crate::words::words;
+use snapback_core::deployment::OUR_HOOKS;
 
 const ANSWER: &str = "codedeploy:PutLifecycleEventHookExecutionStatus";
 /// What the managed policies let CodeDeploy invoke.
@@ -36,8 +37,8 @@ pub(super) fn name(facts: &Facts<'_>) -> Vec<Found> {
             Some(function) => function.place("Properties.FunctionName"),
             None => hook.place.clone(),
         };
-        let mend = format!("FunctionName: {PREFIX}…, or lambda:InvokeFunction on the hook for the service role");
-        (!may).then(|| Found::new(place, why, mend))
+        let fix = format!("FunctionName: {PREFIX}…, or lambda:InvokeFunction on the hook for the service role");
+        (!may).then(|| Found::new(place, why, fix))
     });
     found.collect()
 }
@@ -93,7 +94,7 @@ impl<'a> Invocation<'a> {
     }
 
     /// How to write a setting where it counts.
-    fn mend(&self, setting: &str) -> String {
+    fn fix(&self, setting: &str) -> String {
         let alias = self.function.get("AutoPublishAlias");
         let is_sam = self.function.kind == SAM_FUNCTION;
         if self.config.is_some() {
@@ -138,8 +139,8 @@ pub(super) fn retries(facts: &Facts<'_>) -> Vec<Found> {
         let why = format!(
             "Lambda repeats a hook that failed, minutes later (MaximumRetryAttempts {retries}): a check is judged by its repetition, or when the deployment is over"
         );
-        let mend = invocation.mend("MaximumRetryAttempts: 0");
-        (retries > 0.0).then(|| Found::new(invocation.place("MaximumRetryAttempts"), why, mend))
+        let fix = invocation.fix("MaximumRetryAttempts: 0");
+        (retries > 0.0).then(|| Found::new(invocation.place("MaximumRetryAttempts"), why, fix))
     })
 }
 
@@ -152,10 +153,10 @@ pub(super) fn destination(facts: &Facts<'_>) -> Vec<Found> {
         let is_open =
             invocation.config.and_then(|config| config.get("DestinationConfig")).is_some_and(Node::is_unknown);
         let why = "a hook that fails (error at start, out of memory, time-out) answers nobody, and the deployment hangs for an hour; nobody is told";
-        let setting = invocation.mend("DestinationConfig: { OnFailure: … }");
-        let mend = format!("tell a function that answers Failed, or a topic: {setting}");
+        let setting = invocation.fix("DestinationConfig: { OnFailure: … }");
+        let fix = format!("tell a function that answers Failed, or a topic: {setting}");
         let is_missing = on_failure.is_none() && queue.is_none() && !is_open;
-        is_missing.then(|| Found::new(invocation.place("DestinationConfig"), why, mend))
+        is_missing.then(|| Found::new(invocation.place("DestinationConfig"), why, fix))
     })
 }
 
@@ -170,16 +171,16 @@ pub(super) fn outlasts_hour(facts: &Facts<'_>) -> Vec<Found> {
             let why = format!(
                 "a time-out of {timeout} s is more than Lambda's {TIMEOUT_MAX} s; CodeDeploy waits {HOUR} s for an answer"
             );
-            let mend = format!("Timeout: {TIMEOUT_MAX} at most; hand longer work to another process that answers");
-            return Some(Found::new(place, why, mend).with_severity(Severity::Error));
+            let fix = format!("Timeout: {TIMEOUT_MAX} at most; hand longer work to another process that answers");
+            return Some(Found::new(place, why, fix).with_severity(Severity::Error));
         }
         let invocation = Invocation::of(facts, hook, function)?;
         let age = invocation.number("MaximumEventAgeInSeconds", AGE_DEFAULT)?;
         let why = format!(
             "a throttled hook may begin {age} s late; CodeDeploy gives up after {HOUR} s, and by then it checks what is long gone"
         );
-        let mend = invocation.mend("MaximumEventAgeInSeconds: 60");
-        (age + timeout > HOUR).then(|| Found::new(invocation.place("MaximumEventAgeInSeconds"), why, mend))
+        let fix = invocation.fix("MaximumEventAgeInSeconds: 60");
+        (age + timeout > HOUR).then(|| Found::new(invocation.place("MaximumEventAgeInSeconds"), why, fix))
     })
 }
 
@@ -255,13 +256,13 @@ pub(super) fn replaced(facts: &Facts<'_>) -> Vec<Found> {
         |function: &Resource| function.name().starts_with(PREFIX) == Some(true) || facts.grants(function).names(ANSWER);
     let is_called =
         |function: &Resource| facts.hooks().any(|hook| hook.name == function.name()) || facts.is_mentioned(function);
-    let ours = |function: &Resource| function.name().starts_with("CodeDeployHook_snapback-") == Some(true);
+    let ours = |function: &Resource| function.name().starts_with(OUR_HOOKS) == Some(true);
     let left =
         functions(facts.template).filter(|function| is_hook(function) && !is_called(function) && !ours(function));
     let found = left.map(|function| {
         let why = "it can answer CodeDeploy, and no deployment group names it any more: since Snapback's hooks stand in its place, its check is not made";
-        let mend = "name it in the policy: before_traffic: { probes: [{ function: { arn: … } }] }, or delete it";
-        Found::new(function.place(""), why, mend)
+        let fix = "name it in the policy: before_traffic: { probes: [{ function: { arn: … } }] }, or delete it";
+        Found::new(function.place(""), why, fix)
     });
     found.collect()
 }

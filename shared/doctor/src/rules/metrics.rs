@@ -1,7 +1,7 @@
 //! Whether the metrics of an alarm can ever have data.
 
 use super::Found;
-use crate::facts::{Alarm, Facts, Series};
+use crate::facts::{Alarm, AlarmSeries, Facts};
 use crate::metrics::{Metrics, NoMetric, Values, metric, missing, namespace};
 use crate::template::{Resource, Text};
 use crate::words::words;
@@ -13,20 +13,20 @@ const SHARES: [&str; 6] = ["rate", "rates", "percent", "percentage", "ratio", "p
 const CLOUD_FRONT: &str = "AWS/CloudFront";
 
 /// Each series of each alarm.
-fn each<'a, 'b>(facts: &'b Facts<'a>) -> impl Iterator<Item = (&'b Alarm<'a>, &'b Series<'a>)> {
+fn each<'a, 'b>(facts: &'b Facts<'a>) -> impl Iterator<Item = (&'b Alarm<'a>, &'b AlarmSeries<'a>)> {
     facts.alarms.iter().flat_map(|alarm| alarm.series.iter().map(move |series| (alarm, series)))
 }
 
-fn known(series: &Series<'_>) -> Option<&'static Metrics> {
+fn known(series: &AlarmSeries<'_>) -> Option<&'static Metrics> {
     metric(series.namespace?, series.metric?)
 }
 
-fn no_metric(series: &Series<'_>) -> Option<NoMetric> {
+fn no_metric(series: &AlarmSeries<'_>) -> Option<NoMetric> {
     missing(namespace(series.namespace?)?, series.metric?)
 }
 
 pub(super) fn does_not_exist(facts: &Facts<'_>) -> Vec<Found> {
-    let found = |(alarm, series): (&Alarm<'_>, &Series<'_>)| match no_metric(series)? {
+    let found = |(alarm, series): (&Alarm<'_>, &AlarmSeries<'_>)| match no_metric(series)? {
         NoMetric::Instead(instead) => {
             let (space, name) = series.namespace.zip(series.metric)?;
             let place = alarm.resource.place(&series.metric_path("MetricName"));
@@ -39,30 +39,30 @@ pub(super) fn does_not_exist(facts: &Facts<'_>) -> Vec<Found> {
 }
 
 pub(super) fn unknown(facts: &Facts<'_>) -> Vec<Found> {
-    let found = |(alarm, series): (&Alarm<'_>, &Series<'_>)| {
+    let found = |(alarm, series): (&Alarm<'_>, &AlarmSeries<'_>)| {
         let (space, name) = series.namespace.zip(series.metric)?;
         let is_unknown = no_metric(series)? == NoMetric::Unknown;
         let place = alarm.resource.place(&series.metric_path("MetricName"));
         let why = format!(
             "`{name}` is not among the known metrics of {space}; an alarm on a metric that does not exist never has data"
         );
-        let mend =
+        let fix =
             "look it up in the documentation of the service; when it does exist, ignore this rule on the resource";
-        is_unknown.then(|| Found::new(place, why, mend))
+        is_unknown.then(|| Found::new(place, why, fix))
     };
     each(facts).filter_map(found).collect()
 }
 
 pub(super) fn dimensions(facts: &Facts<'_>) -> Vec<Found> {
-    let found = |(alarm, series): (&Alarm<'_>, &Series<'_>)| {
-        let (why, mend) = wrong_set(series).or_else(|| wrong_value(facts, series))?;
-        Some(Found::new(alarm.resource.place(&series.metric_path("Dimensions")), why, mend))
+    let found = |(alarm, series): (&Alarm<'_>, &AlarmSeries<'_>)| {
+        let (why, fix) = wrong_set(series).or_else(|| wrong_value(facts, series))?;
+        Some(Found::new(alarm.resource.place(&series.metric_path("Dimensions")), why, fix))
     };
     each(facts).filter_map(found).collect()
 }
 
 /// A set of dimensions with which the metric is not published.
-fn wrong_set(series: &Series<'_>) -> Option<(String, String)> {
+fn wrong_set(series: &AlarmSeries<'_>) -> Option<(String, String)> {
     let (metrics, name) = (known(series)?, series.metric?);
     let mut names: Vec<&str> = series.dimensions.as_ref()?.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
@@ -91,7 +91,7 @@ fn wrong_set(series: &Series<'_>) -> Option<(String, String)> {
 }
 
 /// A dimension whose value is of the wrong sort: an id instead of a name, an ARN instead of a part of it.
-fn wrong_value(facts: &Facts<'_>, series: &Series<'_>) -> Option<(String, String)> {
+fn wrong_value(facts: &Facts<'_>, series: &AlarmSeries<'_>) -> Option<(String, String)> {
     known(series)?;
     let refers_to = |name: &str| {
         let value = series.dimension(name)?;
@@ -99,11 +99,11 @@ fn wrong_value(facts: &Facts<'_>, series: &Series<'_>) -> Option<(String, String
         Some((value, resource))
     };
     let is = |resource: &Resource, kinds: &[&str]| kinds.contains(&resource.kind.as_str());
-    let says = |why: &str, mend: String| Some((why.to_owned(), mend));
+    let says = |why: &str, fix: String| Some((why.to_owned(), fix));
     if let Some((_, api)) = refers_to("ApiName") {
         if is(api, &["AWS::ApiGateway::RestApi", "AWS::Serverless::Api"]) {
-            let mend = "give the API's name: the same value as its property Name";
-            return says("ApiName is the name of the API, and `Ref` gives its id", mend.to_owned());
+            let fix = "give the API's name: the same value as its property Name";
+            return says("ApiName is the name of the API, and `Ref` gives its id", fix.to_owned());
         }
         if is(api, &["AWS::ApiGatewayV2::Api", "AWS::Serverless::HttpApi"]) {
             return says(
@@ -115,22 +115,22 @@ fn wrong_value(facts: &Facts<'_>, series: &Series<'_>) -> Option<(String, String
     if let Some((_, api)) = refers_to("ApiId")
         && is(api, &["AWS::ApiGateway::RestApi", "AWS::Serverless::Api"])
     {
-        let mend = "use ApiName with the API's name, and the metrics `4XXError` and `5XXError`";
-        return says("a REST API has no dimension ApiId", mend.to_owned());
+        let fix = "use ApiName with the API's name, and the metrics `4XXError` and `5XXError`";
+        return says("a REST API has no dimension ApiId", fix.to_owned());
     }
     if let Some((value, _)) = refers_to("LoadBalancer") {
-        let mend = format!("!GetAtt {value}.LoadBalancerFullName").replace(['$', '{', '}'], "");
-        return says("LoadBalancer is the end of the ARN (app/name/id), and `Ref` gives all of it", mend);
+        let fix = format!("!GetAtt {value}.LoadBalancerFullName").replace(['$', '{', '}'], "");
+        return says("LoadBalancer is the end of the ARN (app/name/id), and `Ref` gives all of it", fix);
     }
     if let Some((value, _)) = refers_to("TargetGroup") {
-        let mend = format!("!GetAtt {value}.TargetGroupFullName").replace(['$', '{', '}'], "");
-        return says("TargetGroup is the end of the ARN (targetgroup/name/id), and `Ref` gives all of it", mend);
+        let fix = format!("!GetAtt {value}.TargetGroupFullName").replace(['$', '{', '}'], "");
+        return says("TargetGroup is the end of the ARN (targetgroup/name/id), and `Ref` gives all of it", fix);
     }
     if let Some((value, queue)) = refers_to("QueueName")
         && is(queue, &["AWS::SQS::Queue"])
     {
-        let mend = format!("!GetAtt {value}.QueueName").replace(['$', '{', '}'], "");
-        return says("QueueName is a name, and `Ref` gives the queue's URL", mend);
+        let fix = format!("!GetAtt {value}.QueueName").replace(['$', '{', '}'], "");
+        return says("QueueName is a name, and `Ref` gives the queue's URL", fix);
     }
     if let Some(name) = series.dimension("FunctionName")
         && name.starts_with("arn:") == Some(true)
@@ -147,7 +147,7 @@ fn wrong_value(facts: &Facts<'_>, series: &Series<'_>) -> Option<(String, String
 }
 
 /// `Resource` of Lambda's metrics is `function:alias` or `function:version`.
-fn wrong_resource(series: &Series<'_>) -> Option<(String, String)> {
+fn wrong_resource(series: &AlarmSeries<'_>) -> Option<(String, String)> {
     let (function, resource) = (series.dimension("FunctionName")?, series.dimension("Resource")?);
     if series.namespace != Some("AWS/Lambda") {
         return None;
@@ -170,7 +170,7 @@ fn wrong_resource(series: &Series<'_>) -> Option<(String, String)> {
 }
 
 pub(super) fn unit(facts: &Facts<'_>) -> Vec<Found> {
-    let found = |(alarm, series): (&Alarm<'_>, &Series<'_>)| {
+    let found = |(alarm, series): (&Alarm<'_>, &AlarmSeries<'_>)| {
         let (metrics, unit, name) = (known(series)?, series.unit?, series.metric?);
         let is_wrong = !metrics.unit.is_empty() && metrics.unit != unit;
         let why = format!("`{name}` is published in {}, not in {unit}: the alarm never has data", metrics.unit);
@@ -181,7 +181,7 @@ pub(super) fn unit(facts: &Facts<'_>) -> Vec<Found> {
 }
 
 pub(super) fn statistic(facts: &Facts<'_>) -> Vec<Found> {
-    let found = |(alarm, series): (&Alarm<'_>, &Series<'_>)| {
+    let found = |(alarm, series): (&Alarm<'_>, &AlarmSeries<'_>)| {
         let (metrics, stat, name) = (known(series)?, series.stat?, series.metric?);
         let why = match (metrics.values, stat) {
             (Values::Ones, "Average" | "Minimum" | "Maximum") => {
@@ -231,7 +231,7 @@ pub(super) fn sum_as_rate(facts: &Facts<'_>) -> Vec<Found> {
                 "the alarm is about a rate, and the Sum of `{name}` counts: five of ten requests and five of a million are the same to it"
             )
         };
-        let mend = match (space, name) {
+        let fix = match (space, name) {
             ("AWS/ApiGateway", "5XXError" | "4XXError") => {
                 format!("Statistic Average of `{name}` is the rate, between 0 and 1 (0.05 for 5 %)")
             }
@@ -242,7 +242,7 @@ pub(super) fn sum_as_rate(facts: &Facts<'_>) -> Vec<Found> {
             ("AWS/ApplicationELB", _) => format!("metric math: {name} / RequestCount, each with Stat Sum"),
             _ => "divide by the number of requests with metric math".to_owned(),
         };
-        Some(Found::new(alarm.resource.place(&series.stat_path()), why, mend))
+        Some(Found::new(alarm.resource.place(&series.stat_path()), why, fix))
     };
     facts.alarms.iter().filter_map(found).collect()
 }

@@ -10,7 +10,7 @@ mod thresholds;
 pub(crate) use groups::SHIFT_AND_BAKE_MAX;
 
 use crate::facts::Facts;
-use crate::finding::{Finding, Report, Severity};
+use crate::finding::{Diagnosis, Report, Severity};
 use crate::template::Place;
 
 /// A rule.
@@ -34,14 +34,14 @@ struct TemplateRule {
 struct Found {
     place: Place,
     why: String,
-    mend: String,
+    fix: String,
     /// Where it differs from the rule's.
     severity: Option<Severity>,
 }
 
 impl Found {
-    fn new(place: Place, why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { place, why: why.into(), mend: mend.into(), severity: None }
+    fn new(place: Place, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { place, why: why.into(), fix: fix.into(), severity: None }
     }
 
     fn with_severity(self, severity: Severity) -> Self {
@@ -58,10 +58,10 @@ const fn rule(
     TemplateRule { rule: Rule { id, severity, title }, check }
 }
 
-use Severity::{Error, Warning};
+use Severity::{Error, Note, Warning};
 
 /// All rules about templates.
-const TEMPLATE_RULES: [TemplateRule; 43] = [
+const TEMPLATE_RULES: [TemplateRule; 44] = [
     // Alarms: their metrics.
     rule("metric-does-not-exist", Error, "The metric does not exist in its namespace", metrics::does_not_exist),
     rule("metric-unknown", Warning, "The metric is not among those known of its namespace", metrics::unknown),
@@ -132,6 +132,7 @@ const TEMPLATE_RULES: [TemplateRule; 43] = [
         groups::lambda_errors_alone,
     ),
     rule("shift-and-bake-too-long", Warning, "Shift and bake take more than 45 minutes", groups::shift_and_bake),
+    rule("long-bakes-in-one-stack", Note, "A stack cannot roll back while a function of it bakes", groups::long_bakes),
     // Hooks.
     rule("hook-name-not-invocable", Error, "CodeDeploy may not invoke the hook", hooks::name),
     rule("hook-cannot-answer", Error, "The hook may not answer CodeDeploy", hooks::cannot_answer),
@@ -191,14 +192,14 @@ pub(crate) fn check(facts: &Facts<'_>) -> Report {
     report
 }
 
-fn finding(rule: Rule, found: Found) -> Finding {
-    Finding {
+fn finding(rule: Rule, found: Found) -> Diagnosis {
+    Diagnosis {
         rule: rule.id,
         severity: found.severity.unwrap_or(rule.severity),
         subject: found.place.resource,
         line: found.place.line,
         path: found.place.path,
         why: found.why,
-        mend: found.mend,
+        fix: found.fix,
     }
 }

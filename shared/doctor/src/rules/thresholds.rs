@@ -1,7 +1,7 @@
 //! When an alarm is red.
 
 use super::Found;
-use crate::facts::{Alarm, Facts, Series, functions};
+use crate::facts::{Alarm, AlarmSeries, Facts, functions};
 use crate::finding::Severity;
 use crate::metrics::{Values, metric};
 use crate::template::{Kind, Node, Text};
@@ -54,7 +54,7 @@ pub(super) fn always_reached(facts: &Facts<'_>) -> Vec<Found> {
 
 fn threshold_found(alarm: &Alarm<'_>, threshold: f64, range: &Range, so: &str) -> Found {
     let (least, most) = (range.least, range.most);
-    let (why, mend) = if most.is_finite() {
+    let (why, fix) = if most.is_finite() {
         (
             format!("{} is between {least} and {most}, and the threshold is {threshold}: {so}", range.why),
             if (most - 1.0).abs() < f64::EPSILON && threshold > 1.0 {
@@ -69,7 +69,7 @@ fn threshold_found(alarm: &Alarm<'_>, threshold: f64, range: &Range, so: &str) -
             "choose a threshold above 0".to_owned(),
         )
     };
-    Found::new(alarm.place("Threshold"), why, mend)
+    Found::new(alarm.place("Threshold"), why, fix)
 }
 
 fn range(facts: &Facts<'_>, alarm: &Alarm<'_>) -> Option<Range> {
@@ -79,7 +79,7 @@ fn range(facts: &Facts<'_>, alarm: &Alarm<'_>) -> Option<Range> {
     }
 }
 
-fn range_of_series(facts: &Facts<'_>, series: &Series<'_>) -> Option<Range> {
+fn range_of_series(facts: &Facts<'_>, series: &AlarmSeries<'_>) -> Option<Range> {
     let (name, stat) = (series.metric?, series.stat?);
     let values = metric(series.namespace?, name)?.values;
     let is_within = stat != "Sum" && stat != "SampleCount";
@@ -100,7 +100,7 @@ fn range_of_series(facts: &Facts<'_>, series: &Series<'_>) -> Option<Range> {
 }
 
 /// The time-out of the function that a series is about.
-fn timeout_ms(facts: &Facts<'_>, series: &Series<'_>) -> Option<f64> {
+fn timeout_ms(facts: &Facts<'_>, series: &AlarmSeries<'_>) -> Option<f64> {
     let name = series.dimension("FunctionName")?;
     let function = functions(facts.template).find(|function| function.name() == *name)?;
     // What Lambda reports of a function that timed out may be a little more.
@@ -134,7 +134,7 @@ fn range_of_share(alarm: &Alarm<'_>) -> Option<Range> {
         )
     };
     let is_all = |all: &str| matches!(all, "Count" | "Invocations" | "RequestCount");
-    let counts = |series: &Series<'_>| matches!(series.stat, Some("Sum" | "SampleCount"));
+    let counts = |series: &AlarmSeries<'_>| matches!(series.stat, Some("Sum" | "SampleCount"));
     if !is_part(failed.metric?) || !is_all(all.metric?) || !counts(failed) || !counts(all) {
         return None;
     }
@@ -159,7 +159,7 @@ pub(super) fn missing_data(facts: &Facts<'_>) -> Vec<Found> {
             return None;
         }
         // Only what is published while somebody calls: a level that is not reported may well be an incident.
-        let comes_and_goes = |series: &Series<'_>| {
+        let comes_and_goes = |series: &AlarmSeries<'_>| {
             let values = metric(series.namespace?, series.metric?)?.values;
             Some(matches!(values, Values::Count | Values::Outcome | Values::Ones | Values::Duration))
         };
@@ -203,8 +203,8 @@ pub(super) fn percentile(facts: &Facts<'_>) -> Vec<Found> {
         let why = format!(
             "p{percentile} needs {needed} requests in a period to say anything; with fewer it is the slowest of a few, and one period makes the alarm red"
         );
-        let mend = "let several datapoints decide (3 of 5), or form it only above a number of requests with metric math: IF(requests >= 20, p99)";
-        Some(Found::new(place, why, mend))
+        let fix = "let several datapoints decide (3 of 5), or form it only above a number of requests with metric math: IF(requests >= 20, p99)";
+        Some(Found::new(place, why, fix))
     };
     facts.alarms.iter().filter_map(found).collect()
 }

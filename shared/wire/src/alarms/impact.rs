@@ -9,7 +9,7 @@
 //! - Percentiles come through metric math as well, for the same floor; `EvaluateLowSampleCountPercentile: ignore` would keep a
 //!   red alarm red when the requests end, and `evaluate` would judge the slowest of three requests.
 
-use super::{Alarm, HAS_TRANSACTIONS, Kind, PERIOD_SECONDS, Purpose, TREAT_MISSING_DATA};
+use super::{Alarm, EntryPoint, HAS_ROUTE, HAS_TRANSACTIONS, PERIOD_SECONDS, Purpose, TREAT_MISSING_DATA, optional};
 use serde_json::{Value, json};
 use snapback_core::Signal;
 
@@ -26,8 +26,11 @@ const SLOW_SECONDS: u32 = 3600;
 type Dimensions = &'static [(&'static str, &'static str)];
 
 const ALIAS: Dimensions = &[("FunctionName", "${FunctionName}"), ("Resource", "${FunctionName}:${Alias}")];
-const REST_API: Dimensions = &[("ApiName", "${ApiName}"), ("Stage", "${Stage}")];
-const HTTP_API: Dimensions = &[("ApiId", "${ApiId}"), ("Stage", "${Stage}")];
+const REST_API: Dimensions =
+    &[("ApiName", "${ApiName}"), ("Stage", "${Stage}"), ("Method", "${Method}"), ("Resource", "${Resource}")];
+const HTTP_API: Dimensions = &[("ApiId", "${ApiId}"), ("Stage", "${Stage}"), ("Route", "${Route}")];
+/// Those of one service's route; without them a stage counts all its services together.
+const OF_A_ROUTE: [&str; 3] = ["${Method}", "${Resource}", "${Route}"];
 const TARGETS: Dimensions = &[("LoadBalancer", "${LoadBalancer}"), ("TargetGroup", "${TargetGroup}")];
 /// What the load balancer answers by itself is counted without a target group.
 const BALANCER: Dimensions = &[("LoadBalancer", "${LoadBalancer}")];
@@ -35,7 +38,7 @@ const TRANSACTIONS: Dimensions = &[("Service", "${TransactionsServiceName}")];
 
 /// A metric of CloudWatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Metric {
+pub(super) struct AlarmMetric {
     /// In metric math.
     pub(super) id: &'static str,
     pub(super) namespace: &'static str,
@@ -50,33 +53,33 @@ const fn metric(
     namespace: &'static str,
     name: &'static str,
     dimensions: Dimensions,
-) -> Metric {
-    Metric { id, namespace, name, dimensions, stat }
+) -> AlarmMetric {
+    AlarmMetric { id, namespace, name, dimensions, stat }
 }
 
-const INVOCATIONS: Metric = metric("invocations", "Sum", "AWS/Lambda", "Invocations", ALIAS);
-const FUNCTION_ERRORS: Metric = metric("function_errors", "Sum", "AWS/Lambda", "Errors", ALIAS);
+const INVOCATIONS: AlarmMetric = metric("invocations", "Sum", "AWS/Lambda", "Invocations", ALIAS);
+const FUNCTION_ERRORS: AlarmMetric = metric("function_errors", "Sum", "AWS/Lambda", "Errors", ALIAS);
 /// In neither of the two above.
-const THROTTLED: Metric = metric("throttled", "Sum", "AWS/Lambda", "Throttles", ALIAS);
-const DURATION: Metric = metric("duration", "p99", "AWS/Lambda", "Duration", ALIAS);
-const ATTEMPTS: Metric = metric("attempts", "Sum", "${TransactionsNamespace}", "${TransactionsAll}", TRANSACTIONS);
-const FAILURES: Metric = metric("failures", "Sum", "${TransactionsNamespace}", "${TransactionsBad}", TRANSACTIONS);
+const THROTTLED: AlarmMetric = metric("throttled", "Sum", "AWS/Lambda", "Throttles", ALIAS);
+const DURATION: AlarmMetric = metric("duration", "p99", "AWS/Lambda", "Duration", ALIAS);
+const ATTEMPTS: AlarmMetric = metric("attempts", "Sum", "${TransactionsNamespace}", "${TransactionsAll}", TRANSACTIONS);
+const FAILURES: AlarmMetric = metric("failures", "Sum", "${TransactionsNamespace}", "${TransactionsBad}", TRANSACTIONS);
 
 /// What the front door counts, and what of it is bad.
 struct FrontDoor {
-    metrics: Vec<Metric>,
+    metrics: Vec<AlarmMetric>,
     /// Expressions: all requests, those that failed.
     all: &'static str,
     failed: &'static str,
-    client_errors: Option<Metric>,
-    latency: Metric,
+    client_errors: Option<AlarmMetric>,
+    latency: AlarmMetric,
     /// Factor to milliseconds.
     latency_in_ms: &'static str,
     /// For people.
     what: &'static str,
 }
 
-fn front_door(kind: Kind) -> FrontDoor {
+fn front_door(kind: EntryPoint) -> FrontDoor {
     let gateway = |what, [requests, server, client]: [&'static str; 3], dimensions| {
         let metric = |id, stat, name| metric(id, stat, "AWS/ApiGateway", name, dimensions);
         FrontDoor {
@@ -90,7 +93,7 @@ fn front_door(kind: Kind) -> FrontDoor {
         }
     };
     match kind {
-        Kind::Lambda => FrontDoor {
+        EntryPoint::Lambda => FrontDoor {
             metrics: vec![INVOCATIONS, FUNCTION_ERRORS, THROTTLED],
             all: "(FILL(invocations, 0) + FILL(throttled, 0))",
             failed: "(FILL(function_errors, 0) + FILL(throttled, 0))",
@@ -99,11 +102,11 @@ fn front_door(kind: Kind) -> FrontDoor {
             latency_in_ms: "",
             what: "calls of ${FunctionName}:${Alias}",
         },
-        Kind::RestApi => {
+        EntryPoint::RestApi => {
             gateway("requests to ${ApiName}, stage ${Stage},", ["Count", "5XXError", "4XXError"], REST_API)
         }
-        Kind::HttpApi => gateway("requests to API ${ApiId}, stage ${Stage},", ["Count", "5xx", "4xx"], HTTP_API),
-        Kind::LoadBalancer => {
+        EntryPoint::HttpApi => gateway("requests to API ${ApiId}, stage ${Stage},", ["Count", "5xx", "4xx"], HTTP_API),
+        EntryPoint::LoadBalancer => {
             let metric = |id, stat, name, dimensions| metric(id, stat, "AWS/ApplicationELB", name, dimensions);
             FrontDoor {
                 metrics: vec![
@@ -137,7 +140,7 @@ pub(super) struct Measure {
     pub(super) signal: Signal,
     pub(super) label: &'static str,
     pub(super) expression: String,
-    pub(super) metrics: Vec<Metric>,
+    pub(super) metrics: Vec<AlarmMetric>,
     comparison: Comparison,
     /// Parameter.
     threshold: &'static str,
@@ -152,9 +155,9 @@ fn rate(bad: &str, all: &str, least: &str) -> String {
 }
 
 /// What hurts customers, for each kind in the same order.
-pub(super) fn measures(kind: Kind) -> Vec<Measure> {
+pub(super) fn measures(kind: EntryPoint) -> Vec<Measure> {
     let door = front_door(kind);
-    let has_front_door = kind != Kind::Lambda;
+    let has_front_door = kind != EntryPoint::Lambda;
     let mut measures = vec![errors_5xx(kind, &door)];
     measures.extend(door.client_errors.map(|metric| errors_4xx(&door, metric)));
     measures.extend(has_front_door.then(errors_function));
@@ -163,8 +166,8 @@ pub(super) fn measures(kind: Kind) -> Vec<Measure> {
 }
 
 /// For a function without a front door these are its own errors: throttles have an alarm of their own.
-fn errors_5xx(kind: Kind, door: &FrontDoor) -> Measure {
-    let (expression, metrics, failed) = if kind == Kind::Lambda {
+fn errors_5xx(kind: EntryPoint, door: &FrontDoor) -> Measure {
+    let (expression, metrics, failed) = if kind == EntryPoint::Lambda {
         let own = rate("FILL(function_errors, 0)", "FILL(invocations, 0)", "RequestsMin");
         (own, vec![INVOCATIONS, FUNCTION_ERRORS], "ended in a function error")
     } else {
@@ -184,7 +187,7 @@ fn errors_5xx(kind: Kind, door: &FrontDoor) -> Measure {
     }
 }
 
-fn errors_4xx(door: &FrontDoor, client_errors: Metric) -> Measure {
+fn errors_4xx(door: &FrontDoor, client_errors: AlarmMetric) -> Measure {
     let requests = door.metrics.iter().copied().filter(|metric| metric.id == "requests");
     Measure {
         id: "errors_4xx",
@@ -250,7 +253,7 @@ fn availability(door: &FrontDoor) -> Measure {
     }
 }
 
-fn throttles(kind: Kind) -> Measure {
+fn throttles(kind: EntryPoint) -> Measure {
     Measure {
         id: "throttles",
         signal: Signal::Availability,
@@ -262,7 +265,7 @@ fn throttles(kind: Kind) -> Measure {
         condition: None,
         // An alarm has ten metrics at most. Clients of a load balancer get an error for a throttled call, so its own 5xx should
         // show it; that was not tried in an account.
-        is_in_dead_man: kind != Kind::LoadBalancer,
+        is_in_dead_man: kind != EntryPoint::LoadBalancer,
         description:
             "More than ${ErrorPercent} % of the calls of ${FunctionName}:${Alias} were throttled: its concurrency, or \
             that of the account, is used up."
@@ -336,7 +339,7 @@ impl Measure {
 }
 
 /// The burn rate over a short and a long window, and both together.
-pub(super) fn burn_rate_alarms(kind: Kind) -> [Alarm; 3] {
+pub(super) fn burn_rate_alarms(kind: EntryPoint) -> [Alarm; 3] {
     let door = front_door(kind);
     let fast = burn_rate_part(&door, "burn_rate_fast", FAST_SECONDS);
     let slow = burn_rate_part(&door, "burn_rate_slow", SLOW_SECONDS);
@@ -346,7 +349,7 @@ pub(super) fn burn_rate_alarms(kind: Kind) -> [Alarm; 3] {
         FAST_SECONDS / 60,
         SLOW_SECONDS / 60,
         door.what.trim_end_matches(','),
-        what_follows(Signal::Sla),
+        what_follows(Signal::Slo),
     );
     let both = Alarm {
         logical_id: logical_id("burn_rate"),
@@ -399,11 +402,12 @@ fn what_follows(signal: Signal) -> &'static str {
     match signal {
         Signal::Errors | Signal::Latency => {
             "While a deployment runs, Snapback looks at both versions at once and, if its mode is rollback, goes back when the \
-             new one is worse; when both suffer it holds and tells people. Without a deployment it does nothing."
+             new one is worse; when both are degraded it holds and tells people. Without a deployment it does nothing."
         }
-        Signal::Availability | Signal::Transactions | Signal::Sla => {
-            "While a deployment runs, Snapback goes back if its mode is rollback, unless both versions suffer: then it holds and \
-             tells people. Without a deployment it does nothing."
+        Signal::Availability | Signal::Transactions | Signal::Slo => {
+            "While a deployment runs, Snapback goes back if its mode is rollback, unless both versions are degraded (then it holds and \
+             tells people) or this counts what several functions share (then the version's own numbers decide). Without a \
+             deployment it does nothing."
         }
     }
 }
@@ -427,7 +431,10 @@ fn logical_id(id: &str) -> String {
 }
 
 pub(super) fn dimensions(dimensions: &[(&str, &str)]) -> Value {
-    dimensions.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect()
+    let dimension = |(name, value): &(&str, &str)| {
+        optional(OF_A_ROUTE.contains(value).then_some(HAS_ROUTE), json!({ "Name": name, "Value": value }))
+    };
+    dimensions.iter().map(dimension).collect()
 }
 
 /// An expression among the metrics of an alarm.
@@ -436,7 +443,7 @@ pub(super) fn expression(id: &str, expression: impl Into<Value>, label: &str, is
 }
 
 /// A metric among the metrics of an alarm.
-pub(super) fn metric_stat(metric: &Metric, period_seconds: u32) -> Value {
+pub(super) fn metric_stat(metric: &AlarmMetric, period_seconds: u32) -> Value {
     json!({
         "Id": metric.id,
         "MetricStat": {

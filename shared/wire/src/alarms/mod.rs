@@ -1,5 +1,5 @@
 //! The alarms of a protected deployment group, as data: CloudFormation templates are written from here, and rehearsals put the
-//! same alarms on their stage.
+//! same alarms on the emulator.
 //!
 //! - Two are Snapback's own and attached to the group. The *verdict alarm* asks CodeDeploy to roll back when a rollback is
 //!   decided but our own call does not get through. The *dead-man alarm* lets raw thresholds decide while there is no heartbeat,
@@ -19,7 +19,7 @@ pub use own::{dead_man_alarm_name, verdict_alarm_name};
 pub use parameter::ParameterError;
 pub use template::template;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Period of all alarms but those on the error budget, in seconds.
 const PERIOD_SECONDS: u32 = 60;
@@ -28,10 +28,12 @@ const PERIOD_SECONDS: u32 = 60;
 const TREAT_MISSING_DATA: &str = "notBreaching";
 /// Transactions are watched when this holds.
 const HAS_TRANSACTIONS: &str = "HasTransactions";
+/// The API's metrics are those of one route when this holds.
+const HAS_ROUTE: &str = "HasRoute";
 
 /// What customers' requests come through to the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryPoint {
     /// Nothing: callers invoke the alias.
     Lambda,
     /// API Gateway, REST.
@@ -42,7 +44,7 @@ pub enum Kind {
     LoadBalancer,
 }
 
-impl Kind {
+impl EntryPoint {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Lambda, Self::RestApi, Self::HttpApi, Self::LoadBalancer];
 
@@ -93,12 +95,20 @@ pub struct AlarmInput {
 }
 
 /// All alarms of a group, parts before the composite alarms that need them.
-fn alarms(kind: Kind) -> Vec<Alarm> {
+fn alarms(kind: EntryPoint) -> Vec<Alarm> {
     let measures = impact::measures(kind);
     let mut alarms = vec![own::verdict_alarm(), own::dead_man_alarm(&measures)];
     alarms.extend(measures.iter().map(impact::Measure::alarm));
     alarms.extend(impact::burn_rate_alarms(kind));
     alarms
+}
+
+/// A part of a definition that applies only under a condition.
+fn optional(condition: Option<&str>, value: Value) -> Value {
+    match condition {
+        None => value,
+        Some(condition) => json!({ "Fn::If": [condition, value, { "Ref": "AWS::NoValue" }] }),
+    }
 }
 
 /// Inputs of CloudWatch's calls for all alarms of a group, Snapback's own two (verdict, dead-man) first.
@@ -107,8 +117,8 @@ fn alarms(kind: Kind) -> Vec<Alarm> {
 ///
 /// # Errors
 /// When a parameter is unknown, has no value, or is no number where one is needed.
-pub fn alarm_inputs(kind: Kind, given: &[(&str, &str)]) -> Result<Vec<AlarmInput>, ParameterError> {
-    let values = parameter::Values::new(kind, given)?;
+pub fn alarm_inputs(kind: EntryPoint, given: &[(&str, &str)]) -> Result<Vec<AlarmInput>, ParameterError> {
+    let values = parameter::ParameterValues::new(kind, given)?;
     let mut inputs = Vec::new();
     for alarm in alarms(kind) {
         if alarm.condition.is_none_or(|condition| values.holds(condition)) {

@@ -2,9 +2,9 @@
 //!
 //! Their names hold no reference to the group: the group lists them, and they have the group in a dimension.
 
-use super::impact::{Measure, Metric, expression, metric_stat};
-use super::{Alarm, HAS_TRANSACTIONS, PERIOD_SECONDS, Purpose, TREAT_MISSING_DATA};
-use crate::emf::{DEPLOYMENT_GROUP, NAMESPACE, Series};
+use super::impact::{AlarmMetric, Measure, expression, metric_stat};
+use super::{Alarm, HAS_TRANSACTIONS, PERIOD_SECONDS, Purpose, TREAT_MISSING_DATA, optional};
+use crate::emf::{DEPLOYMENT_GROUP, GroupSeries, NAMESPACE};
 use serde_json::{Value, json};
 use snapback_core::alarm::OWN_PREFIX;
 
@@ -45,7 +45,7 @@ pub(super) fn verdict_alarm() -> Alarm {
             Snapback records it. Look at the permissions of Snapback's functions. Missing data counts as good: no word from \
             Snapback is no verdict.",
         "Namespace": NAMESPACE,
-        "MetricName": Series::Verdict.as_str(),
+        "MetricName": GroupSeries::Verdict.as_str(),
         "Dimensions": super::impact::dimensions(&GROUP),
         "Statistic": STATISTIC,
         "Period": PERIOD_SECONDS,
@@ -76,10 +76,10 @@ pub(super) fn dead_man_alarm(measures: &[Measure]) -> Alarm {
         optional(measure.condition, expression(measure.id, measure.expression.clone(), measure.label, false))
     }));
     metrics.push(metric_stat(
-        &Metric {
+        &AlarmMetric {
             id: "heartbeat",
             namespace: NAMESPACE,
-            name: Series::Heartbeat.as_str(),
+            name: GroupSeries::Heartbeat.as_str(),
             dimensions: &GROUP,
             stat: STATISTIC,
         },
@@ -117,19 +117,12 @@ fn any_breach(measures: &[&Measure]) -> String {
 }
 
 /// Each metric once, in the order in which they are needed.
-fn metrics_of(measures: &[&Measure]) -> Vec<Metric> {
-    let mut metrics: Vec<Metric> = Vec::new();
+fn metrics_of(measures: &[&Measure]) -> Vec<AlarmMetric> {
+    let mut metrics: Vec<AlarmMetric> = Vec::new();
     for metric in measures.iter().flat_map(|measure| &measure.metrics) {
         if !metrics.contains(metric) {
             metrics.push(*metric);
         }
     }
     metrics
-}
-
-fn optional(condition: Option<&str>, value: Value) -> Value {
-    match condition {
-        None => value,
-        Some(condition) => json!({ "Fn::If": [condition, value, { "Ref": "AWS::NoValue" }] }),
-    }
 }

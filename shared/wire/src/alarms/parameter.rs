@@ -1,6 +1,6 @@
 //! Parameters of the templates, and how a definition gets values or becomes CloudFormation.
 
-use super::{HAS_TRANSACTIONS, Kind};
+use super::{EntryPoint, HAS_ROUTE, HAS_TRANSACTIONS};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -24,14 +24,22 @@ pub(super) struct Parameter {
     pub(super) form: Form,
 }
 
-/// Conditions of the templates: each holds when its parameter is not empty.
-pub(super) const CONDITIONS: [(&str, &str); 5] = [
-    (HAS_TRANSACTIONS, "TransactionsNamespace"),
-    ("HasTransactionsService", "TransactionsService"),
-    ("HasService", "Service"),
-    ("HasPolicy", "Policy"),
-    ("HasNotifyTopic", "NotifyTopicArn"),
-];
+/// Conditions of a template: each holds when its parameter is not empty.
+pub(super) fn conditions(kind: EntryPoint) -> Vec<(&'static str, &'static str)> {
+    let of_a_route = match kind {
+        EntryPoint::RestApi => Some((HAS_ROUTE, "Resource")),
+        EntryPoint::HttpApi => Some((HAS_ROUTE, "Route")),
+        EntryPoint::Lambda | EntryPoint::LoadBalancer => None,
+    };
+    let of_all = [
+        (HAS_TRANSACTIONS, "TransactionsNamespace"),
+        ("HasTransactionsService", "TransactionsService"),
+        ("HasService", "Service"),
+        ("HasPolicy", "Policy"),
+        ("HasNotifyTopic", "NotifyTopicArn"),
+    ];
+    of_all.into_iter().chain(of_a_route).collect()
+}
 
 /// Why a definition gets no values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +92,10 @@ const SERVICE_NAME: [&str; 2] = ["^[A-Za-z0-9._-]{0,64}$", "up to 64 letters, di
 const API_NAME: [&str; 2] = ["^[^\"\\\\\\p{Cntrl}]{1,255}$", "the name of a REST API, without quotes and backslashes"];
 const API_ID: [&str; 2] = ["^[a-z0-9]{1,64}$", "the id of an HTTP API"];
 const STAGE_NAME: [&str; 2] = ["^[A-Za-z0-9_$-]{1,128}$", "the name of a stage"];
+const METHOD: [&str; 2] = ["^[A-Z]{1,20}$", "an HTTP method, or ANY"];
+const RESOURCE: [&str; 2] = ["^(/[^\"\\\\\\p{Cntrl}]{0,254})?$", "the path of a resource, such as /cart/{id}"];
+const ROUTE: [&str; 2] =
+    ["^([A-Z]{1,20} /[^\"\\\\\\p{Cntrl}]{0,234}|\\$default)?$", "a route, such as GET /cart/{id}, or $default"];
 const LOAD_BALANCER: [&str; 2] =
     ["^app/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}$", "the end of its ARN: app/name/0123456789abcdef"];
 const TARGET_GROUP: [&str; 2] =
@@ -94,11 +106,16 @@ const NAMESPACE: [&str; 2] = ["^[A-Za-z0-9./_#:-]{0,255}$", "a namespace of Clou
 const METRIC_NAME: [&str; 2] = ["^[A-Za-z0-9./_#: -]{1,255}$", "the name of a metric"];
 const TOPIC: [&str; 2] = ["^$|^arn:[a-z-]+:sns:[A-Za-z0-9:._-]+$", "the ARN of an SNS topic"];
 
+const RESOURCE_IS_FOR: &str = "The resource of the API that is this function's, when the stage serves other functions too and has \
+    detailed metrics: only it is counted. Empty: the whole stage, and its alarms do not roll back alone.";
+const ROUTE_IS_FOR: &str = "The route of the API that is this function's, when the stage serves other functions too and has detailed \
+    metrics: only it is counted. Empty: the whole stage, and its alarms do not roll back alone.";
+
 const PERCENT: [f64; 2] = [0.01, 100.0];
 const EMPTY: Option<&str> = Some("");
 
 /// The parameters of a template, in the order in which people are asked for them.
-pub(super) fn parameters(kind: Kind) -> Vec<Parameter> {
+pub(super) fn parameters(kind: EntryPoint) -> Vec<Parameter> {
     let mut all = vec![
         text(
             "Name",
@@ -113,16 +130,19 @@ pub(super) fn parameters(kind: Kind) -> Vec<Parameter> {
         text("Alias", Some("live"), ALIAS_NAME, "Its alias, whose traffic CodeDeploy shifts."),
     ];
     all.extend(match kind {
-        Kind::Lambda => Vec::new(),
-        Kind::RestApi => vec![
+        EntryPoint::Lambda => Vec::new(),
+        EntryPoint::RestApi => vec![
             text("ApiName", None, API_NAME, "Name of the REST API in front of the function."),
             text("Stage", None, STAGE_NAME, "Its stage."),
+            text("Resource", EMPTY, RESOURCE, RESOURCE_IS_FOR),
+            text("Method", Some("ANY"), METHOD, "The method of that resource, as the API has it."),
         ],
-        Kind::HttpApi => vec![
+        EntryPoint::HttpApi => vec![
             text("ApiId", None, API_ID, "Id of the HTTP API in front of the function."),
             text("Stage", Some("$default"), STAGE_NAME, "Its stage."),
+            text("Route", EMPTY, ROUTE, ROUTE_IS_FOR),
         ],
-        Kind::LoadBalancer => vec![
+        EntryPoint::LoadBalancer => vec![
             text(
                 "LoadBalancer",
                 None,
@@ -181,7 +201,7 @@ fn policy_parameters() -> [Parameter; 4] {
     ]
 }
 
-fn thresholds(kind: Kind) -> Vec<Parameter> {
+fn thresholds(kind: EntryPoint) -> Vec<Parameter> {
     let floor = "Requests of a minute below which no rate and no percentile is formed.";
     let transactions_floor = "Attempts at a transaction in a minute below which no rate is formed.";
     let objective = "Service level objective: per cent of requests that must be good.";
@@ -194,7 +214,7 @@ fn thresholds(kind: Kind) -> Vec<Parameter> {
         number("TransactionFailurePercent", "2", PERCENT, "Per cent of transactions that may fail."),
         number("Objective", "99.9", [50.0, 99.999], objective),
     ];
-    if kind != Kind::Lambda {
+    if kind != EntryPoint::Lambda {
         all.push(number("ClientErrorPercent", "20", PERCENT, "Per cent of requests that may be answered with 4xx."));
     }
     all
@@ -264,14 +284,15 @@ fn reference(text: &str) -> Value {
 }
 
 /// Values of all parameters.
-pub(super) struct Values {
+pub(super) struct ParameterValues {
+    conditions: Vec<(&'static str, &'static str)>,
     values: BTreeMap<&'static str, String>,
     numbers: Vec<&'static str>,
 }
 
-impl Values {
+impl ParameterValues {
     /// * `given`: name and value; the others have their defaults.
-    pub(super) fn new(kind: Kind, given: &[(&str, &str)]) -> Result<Self, ParameterError> {
+    pub(super) fn new(kind: EntryPoint, given: &[(&str, &str)]) -> Result<Self, ParameterError> {
         let parameters = parameters(kind);
         if let Some((name, _)) = given.iter().find(|(name, _)| parameters.iter().all(|known| known.name != *name)) {
             return Err(ParameterError::Unknown((*name).to_owned()));
@@ -292,12 +313,12 @@ impl Values {
             let value = given.or(default).ok_or_else(|| ParameterError::Missing(parameter.name.to_owned()))?;
             values.insert(parameter.name, value.to_owned());
         }
-        Ok(Self { values, numbers })
+        Ok(Self { conditions: conditions(kind), values, numbers })
     }
 
     /// Whether a condition holds.
     pub(super) fn holds(&self, condition: &str) -> bool {
-        let parameter = CONDITIONS.iter().find(|(name, _)| *name == condition).map(|(_, parameter)| *parameter);
+        let parameter = self.conditions.iter().find(|(name, _)| *name == condition).map(|(_, parameter)| *parameter);
         parameter.and_then(|parameter| self.values.get(parameter)).is_some_and(|value| !value.is_empty())
     }
 

@@ -1,15 +1,15 @@
 //! The CloudFormation template of a protected deployment group: its alarms and its policy.
 
 use super::impact::{alarm_name, measures};
-use super::parameter::{CONDITIONS, Form, Parameter, parameters, to_cloudformation};
-use super::{Alarm, HAS_TRANSACTIONS, Kind, Purpose, alarms};
+use super::parameter::{Form, Parameter, conditions, parameters, to_cloudformation};
+use super::{Alarm, EntryPoint, HAS_ROUTE, HAS_TRANSACTIONS, Purpose, alarms};
 use crate::policy_file::DEFAULT_PREFIX;
 use serde_json::{Map, Value, json};
 use snapback_core::Signal;
 
 /// The template for a function behind `kind`, without a transform: SAM takes it as a nested application, CDK as `CfnInclude`.
 #[must_use]
-pub fn template(kind: Kind) -> Value {
+pub fn template(kind: EntryPoint) -> Value {
     let alarms = alarms(kind);
     let mut resources: Map<String, Value> =
         alarms.iter().map(|alarm| (alarm.logical_id.clone(), alarm_resource(alarm))).collect();
@@ -18,7 +18,7 @@ pub fn template(kind: Kind) -> Value {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": format!("Snapback: alarms and policy of one deployment group ({}). Generated: make templates", kind.as_str()),
         "Parameters": parameters(kind).iter().map(|parameter| (parameter.name.to_owned(), declaration(parameter))).collect::<Map<_, _>>(),
-        "Conditions": CONDITIONS.iter().map(|(name, parameter)| ((*name).to_owned(), is_given(parameter))).collect::<Map<_, _>>(),
+        "Conditions": conditions(kind).into_iter().map(|(name, parameter)| (name.to_owned(), is_given(parameter))).collect::<Map<_, _>>(),
         "Resources": resources,
         "Outputs": outputs(&alarms),
     })
@@ -66,7 +66,7 @@ fn alarm_resource(alarm: &Alarm) -> Value {
 }
 
 /// From the moment it exists, the group is watched and has a heartbeat.
-fn policy_parameter(kind: Kind) -> Value {
+fn policy_parameter(kind: EntryPoint) -> Value {
     json!({
         "Type": "AWS::SSM::Parameter",
         "Properties": to_cloudformation(&json!({
@@ -81,14 +81,22 @@ fn policy_parameter(kind: Kind) -> Value {
 }
 
 /// The policy: the one that is given, or the recommended one with the alarms of the template.
-pub(super) fn policy(kind: Kind) -> Value {
-    let recommended = json!({
-        "Fn::If": [HAS_TRANSACTIONS, recommended_policy(kind, true), recommended_policy(kind, false)],
-    });
+pub(super) fn policy(kind: EntryPoint) -> Value {
+    let of = |has_transactions| {
+        let whole = recommended_policy(kind, has_transactions, metric(kind, None));
+        match route(kind) {
+            None => json!(whole),
+            Some(route) => {
+                let routed = recommended_policy(kind, has_transactions, metric(kind, Some(route)));
+                json!({ "Fn::If": [HAS_ROUTE, routed, whole] })
+            }
+        }
+    };
+    let recommended = json!({ "Fn::If": [HAS_TRANSACTIONS, of(true), of(false)] });
     json!({ "Fn::If": ["HasPolicy", "${Policy}", recommended] })
 }
 
-fn recommended_policy(kind: Kind, has_transactions: bool) -> String {
+fn recommended_policy(kind: EntryPoint, has_transactions: bool, metric: Option<Value>) -> String {
     let measures = measures(kind);
     let names = |signal| {
         let named = measures.iter().filter(|measure| measure.signal == signal);
@@ -103,10 +111,10 @@ fn recommended_policy(kind: Kind, has_transactions: bool) -> String {
     };
     let errors = compared(Signal::Errors);
     let mut signals = json!({
-        "errors": metric(kind).map_or(errors.clone(), |metric| with(errors, "metric", metric)),
+        "errors": metric.map_or(errors.clone(), |metric| with(errors, "metric", metric)),
         "latency": compared(Signal::Latency),
         "availability": compared(Signal::Availability),
-        "sla": { "objective": "${Objective}%", "alarms": [alarm_name("burn_rate")] },
+        "slo": { "objective": "${Objective}%", "alarms": [alarm_name("burn_rate")] },
     });
     if has_transactions {
         // The two metrics need not know the versions, and then nothing can be compared before the new one has all traffic: so
@@ -126,15 +134,28 @@ fn recommended_policy(kind: Kind, has_transactions: bool) -> String {
     rest.replacen('{', r#"{"before_traffic":{"probes":${Probes}},"#, 1)
 }
 
-/// Where the policy's signal `errors` gets its counts from, beside Lambda.
-fn metric(kind: Kind) -> Option<Value> {
-    match kind {
-        Kind::Lambda => None,
-        Kind::RestApi => Some(json!({ "rest_api": { "name": "${ApiName}", "stage": "${Stage}" } })),
-        Kind::HttpApi => Some(json!({ "http_api": { "id": "${ApiId}", "stage": "${Stage}" } })),
-        Kind::LoadBalancer => {
-            Some(json!({ "load_balancer": { "load_balancer": "${LoadBalancer}", "target_group": "${TargetGroup}" } }))
+/// Where the policy's signal `errors` gets its counts from, beside Lambda: of the whole stage, or of a route.
+fn metric(kind: EntryPoint, route: Option<Value>) -> Option<Value> {
+    let (name, mut metric) = match kind {
+        EntryPoint::Lambda => return None,
+        EntryPoint::RestApi => ("rest_api", json!({ "name": "${ApiName}", "stage": "${Stage}" })),
+        EntryPoint::HttpApi => ("http_api", json!({ "id": "${ApiId}", "stage": "${Stage}" })),
+        EntryPoint::LoadBalancer => {
+            ("load_balancer", json!({ "load_balancer": "${LoadBalancer}", "target_group": "${TargetGroup}" }))
         }
+    };
+    if let (Some(members), Some(Value::Object(route))) = (metric.as_object_mut(), route) {
+        members.extend(route);
+    }
+    Some(json!({ name: metric }))
+}
+
+/// What the policy says of a route.
+fn route(kind: EntryPoint) -> Option<Value> {
+    match kind {
+        EntryPoint::Lambda | EntryPoint::LoadBalancer => None,
+        EntryPoint::RestApi => Some(json!({ "method": "${Method}", "resource": "${Resource}" })),
+        EntryPoint::HttpApi => Some(json!({ "route": "${Route}" })),
     }
 }
 

@@ -1,21 +1,23 @@
-use super::parameter::{Form, Values, parameters};
+use super::parameter::{Form, ParameterValues, parameters};
 use super::*;
+use crate::event::alarm_scope;
 use crate::policy_file::tests::assert_snapshot;
 use crate::policy_file::{DEFAULT_PREFIX, group_of_parameter, parse_policy_json};
 use serde_json::{Map, json};
-use snapback_core::alarm::OWN_PREFIX;
+use snapback_core::alarm::{AlarmScope, OWN_PREFIX};
+use snapback_core::metrics::Source;
 use snapback_core::{Policy, Signal};
 use std::collections::BTreeSet;
 
 /// What a stack gives, and nothing more.
-fn given(kind: Kind) -> Vec<(&'static str, &'static str)> {
+fn given(kind: EntryPoint) -> Vec<(&'static str, &'static str)> {
     let mut given =
         vec![("Name", "shop-Checkout"), ("Application", "shop"), ("Group", "live"), ("FunctionName", "checkout")];
     given.extend(match kind {
-        Kind::Lambda => vec![],
-        Kind::RestApi => vec![("ApiName", "shop api"), ("Stage", "prod")],
-        Kind::HttpApi => vec![("ApiId", "a1b2c3d4e5")],
-        Kind::LoadBalancer => vec![
+        EntryPoint::Lambda => vec![],
+        EntryPoint::RestApi => vec![("ApiName", "shop api"), ("Stage", "prod")],
+        EntryPoint::HttpApi => vec![("ApiId", "a1b2c3d4e5")],
+        EntryPoint::LoadBalancer => vec![
             ("LoadBalancer", "app/shop/50dc6c495c0c9188"),
             ("TargetGroup", "targetgroup/checkout/73e2d6bc24d8a067"),
         ],
@@ -24,7 +26,7 @@ fn given(kind: Kind) -> Vec<(&'static str, &'static str)> {
 }
 
 /// As [`given`], with everything that is optional.
-fn all_given(kind: Kind) -> Vec<(&'static str, &'static str)> {
+fn all_given(kind: EntryPoint) -> Vec<(&'static str, &'static str)> {
     let mut all = given(kind);
     all.extend([
         ("Service", "till"),
@@ -34,29 +36,34 @@ fn all_given(kind: Kind) -> Vec<(&'static str, &'static str)> {
         ("NotifyTopicArn", "arn:aws:sns:eu-central-1:123456789012:on-call"),
         ("LatencyP99Ms", "800.5"),
     ]);
+    all.extend(match kind {
+        EntryPoint::Lambda | EntryPoint::LoadBalancer => vec![],
+        EntryPoint::RestApi => vec![("Method", "GET"), ("Resource", "/cart/{id}")],
+        EntryPoint::HttpApi => vec![("Route", "GET /cart/{id}")],
+    });
     all
 }
 
-fn each_kind() -> impl Iterator<Item = (Kind, Vec<(&'static str, &'static str)>)> {
-    Kind::ALL.into_iter().flat_map(|kind| [(kind, given(kind)), (kind, all_given(kind))])
+fn each_kind() -> impl Iterator<Item = (EntryPoint, Vec<(&'static str, &'static str)>)> {
+    EntryPoint::ALL.into_iter().flat_map(|kind| [(kind, given(kind)), (kind, all_given(kind))])
 }
 
 fn name(input: &Value) -> &str {
     input["AlarmName"].as_str().unwrap()
 }
 
-fn policy_text(kind: Kind, given: &[(&str, &str)]) -> String {
-    let policy = Values::new(kind, given).unwrap().fill_in(&template::policy(kind)).unwrap();
+fn policy_text(kind: EntryPoint, given: &[(&str, &str)]) -> String {
+    let policy = ParameterValues::new(kind, given).unwrap().fill_in(&template::policy(kind)).unwrap();
     policy.as_str().unwrap().to_owned()
 }
 
-fn policy(kind: Kind, given: &[(&str, &str)]) -> Policy {
+fn policy(kind: EntryPoint, given: &[(&str, &str)]) -> Policy {
     parse_policy_json(&policy_text(kind, given)).unwrap()
 }
 
 #[test]
 fn the_committed_templates_are_current() {
-    for kind in Kind::ALL {
+    for kind in EntryPoint::ALL {
         assert_snapshot(&format!("../../infra/protect/{}.json", kind.as_str()), &template(kind));
     }
 }
@@ -210,30 +217,66 @@ fn the_policy_names_exactly_the_alarms_of_the_template() {
 
 #[test]
 fn the_recommended_policy() {
-    let least = policy(Kind::Lambda, &given(Kind::Lambda));
+    let least = policy(EntryPoint::Lambda, &given(EntryPoint::Lambda));
     assert_eq!(least.service, "checkout", "the function's name");
     assert_eq!(least.mode, snapback_core::Mode::Rollback);
     assert_eq!(least.bake.as_secs(), 600);
     assert!(!least.signals.contains_key(&Signal::Transactions));
     assert!(!least.is_sufficient(Some(Signal::Errors)), "compared, so an alarm only makes Snapback look");
     assert!(least.is_sufficient(Some(Signal::Availability)));
-    assert!(least.is_sufficient(Some(Signal::Sla)));
-    let most = policy(Kind::HttpApi, &all_given(Kind::HttpApi));
+    assert!(least.is_sufficient(Some(Signal::Slo)));
+    let most = policy(EntryPoint::HttpApi, &all_given(EntryPoint::HttpApi));
     assert_eq!(most.service, "till");
     assert!(most.is_sufficient(Some(Signal::Transactions)));
     assert!(most.signals[&Signal::Errors].source.is_some(), "the API's 5xx count");
 
     let own = r#"{"service":"mine","mode":"observe"}"#;
-    let mut given = given(Kind::Lambda);
+    let mut given = given(EntryPoint::Lambda);
     given.push(("Policy", own));
-    assert_eq!(policy_text(Kind::Lambda, &given), own, "verbatim");
+    assert_eq!(policy_text(EntryPoint::Lambda, &given), own, "verbatim");
+}
+
+/// Whether a neighbour can turn the alarms of a front door red.
+#[test]
+fn with_a_route_all_alarms_are_the_services_own() {
+    let scope = |input: &Value| {
+        let metrics = input["Metrics"].as_array()?.iter().filter_map(|metric| metric.get("MetricStat")?.get("Metric"));
+        alarm_scope(metrics.map(|metric| {
+            let dimensions = metric["Dimensions"].as_array().unwrap();
+            (
+                metric["Namespace"].as_str().unwrap(),
+                dimensions.iter().map(|one| one["Name"].as_str().unwrap()).collect(),
+            )
+        }))
+    };
+    for (kind, given) in each_kind() {
+        let is_routed = given.iter().any(|(name, _)| ["Resource", "Route"].contains(name));
+        let shared: BTreeSet<String> = alarm_inputs(kind, &given)
+            .unwrap()
+            .iter()
+            .filter(|alarm| alarm.purpose != Purpose::Own && scope(&alarm.input) == Some(AlarmScope::Shared))
+            .map(|alarm| name(&alarm.input).trim_start_matches("shop-Checkout-").to_owned())
+            .collect();
+        let of_a_stage =
+            ["availability", "burn-rate-fast", "burn-rate-slow", "errors-4xx", "errors-5xx", "latency-p99"].as_slice();
+        let expected = match (kind, is_routed) {
+            (EntryPoint::Lambda, _) | (EntryPoint::RestApi | EntryPoint::HttpApi, true) => [].as_slice(),
+            (EntryPoint::RestApi | EntryPoint::HttpApi, false) => of_a_stage,
+            // What the balancer answers itself is counted for all its target groups.
+            (EntryPoint::LoadBalancer, _) => &["availability", "burn-rate-fast", "burn-rate-slow", "errors-5xx"],
+        };
+        assert_eq!(shared, expected.iter().map(|name| (*name).to_owned()).collect(), "{kind:?} {is_routed}");
+        let source = policy(kind, &given).signals[&Signal::Errors].source.clone();
+        let is_shared = matches!(source, Some(Source::Api(api)) if api.is_shared());
+        assert_eq!(is_shared, expected == of_a_stage, "{kind:?} {is_routed}: the policy's own count");
+    }
 }
 
 #[test]
 fn own_alarms_can_be_named_before_there_is_a_group() {
     assert_eq!(verdict_alarm_name("shop-Checkout"), "snapback-verdict-shop-Checkout");
     assert_eq!(dead_man_alarm_name("shop-Checkout"), "snapback-dead-man-shop-Checkout");
-    let template = template(Kind::Lambda);
+    let template = template(EntryPoint::Lambda);
     for (resource, expected) in
         [("VerdictAlarm", "snapback-verdict-${Name}"), ("DeadManAlarm", "snapback-dead-man-${Name}")]
     {
@@ -252,13 +295,13 @@ fn parameters_are_checked() {
         ("not finite", ("ErrorPercent", "inf"), "parameter `ErrorPercent` of the alarms is `inf`, a number is needed"),
     ];
     for (case, wrong, expected) in table {
-        let mut given = given(Kind::Lambda);
+        let mut given = given(EntryPoint::Lambda);
         given.push(wrong);
-        assert_eq!(alarm_inputs(Kind::Lambda, &given).unwrap_err().to_string(), expected, "{case}");
+        assert_eq!(alarm_inputs(EntryPoint::Lambda, &given).unwrap_err().to_string(), expected, "{case}");
     }
-    let error = alarm_inputs(Kind::Lambda, &[]).unwrap_err();
+    let error = alarm_inputs(EntryPoint::Lambda, &[]).unwrap_err();
     assert_eq!(error.to_string(), "parameter `Name` of the alarms has no value");
-    for parameter in Kind::ALL.into_iter().flat_map(parameters) {
+    for parameter in EntryPoint::ALL.into_iter().flat_map(parameters) {
         if let Form::Number { default, least, most } = parameter.form {
             let default: f64 = default.parse().unwrap();
             assert!((least..=most).contains(&default), "{}", parameter.name);

@@ -6,11 +6,13 @@ use super::envelope::{bounded, envelope};
 use crate::reader::{Fault, Reader};
 use crate::time::parse_timestamp;
 use serde_json::Value;
-use snapback_core::alarm::{AlarmReading, AlarmState};
+use snapback_core::alarm::{AlarmReading, AlarmScope, AlarmState};
 use snapback_core::{AlarmName, Timestamp};
 
 const KIND: &str = "CloudWatch alarm event";
 const MAX_REASON: usize = 1_023;
+/// Datapoints that are kept of a reason's data, which has 4,000 characters at most.
+pub const MAX_DATAPOINTS: usize = 100;
 
 /// What kind of alarm it is, by its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,10 +134,11 @@ fn parse_data(data: &Reader<'_>) -> Result<AlarmEvent, Fault> {
     };
     let reason = current.optional_text("reason")?.unwrap_or_default();
     let reason_data = current.get("reasonData").and_then(Value::as_str);
-    let oldest_breaching = match state {
-        AlarmState::Alarm => reason_data.and_then(|data| oldest_breaching(reason, data)),
-        AlarmState::Ok | AlarmState::InsufficientData => None,
+    let breaching = match state {
+        AlarmState::Alarm => reason_data.map(|data| breaching(reason, data)).unwrap_or_default(),
+        AlarmState::Ok | AlarmState::InsufficientData => Vec::new(),
     };
+    let configuration = data.get("configuration");
     Ok(AlarmEvent {
         id: String::new(),
         arn: String::new(),
@@ -147,9 +150,11 @@ fn parse_data(data: &Reader<'_>) -> Result<AlarmEvent, Fault> {
             since,
             previous,
             reason: reason.chars().take(MAX_REASON).collect(),
-            oldest_breaching,
+            breaching,
+            evaluation: None,
+            scope: scope(configuration),
         },
-        kind: kind(data.get("configuration")),
+        kind: kind(configuration),
         is_muted: data.get("muteDetail").is_some(),
         is_suppressed: current.get("actionsSuppressedBy").is_some(),
     })
@@ -191,24 +196,56 @@ fn kind(configuration: Option<&Value>) -> AlarmKind {
     })
 }
 
-/// The oldest datapoint that breached the threshold, by the reason's data.
+/// Whose requests the alarm counts, by the metrics of its configuration; `None` where it names none.
+fn scope(configuration: Option<&Value>) -> Option<AlarmScope> {
+    let metrics = configuration?.get("metrics")?.as_array()?;
+    let counted = metrics.iter().filter_map(|metric| metric.get("metricStat")?.get("metric"));
+    alarm_scope(counted.filter_map(|metric| {
+        let dimensions = metric.get("dimensions").and_then(Value::as_object);
+        let names = dimensions.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        Some((metric.get("namespace")?.as_str()?, names))
+    }))
+}
+
+/// Whose requests an alarm counts that reads these metrics, each a namespace and the names of its dimensions: one count that several
+/// functions share is enough for a neighbour to turn it red. `None` when it reads no metric.
+///
+/// Shared are those of an API's stage (`AWS/ApiGateway` without `Method` and `Resource`, or `Route`) and of a load balancer
+/// (`AWS/ApplicationELB` without `TargetGroup`).
+#[must_use]
+pub fn alarm_scope<'a>(metrics: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> Option<AlarmScope> {
+    let scopes = metrics.map(|(namespace, dimensions)| {
+        let has = |name: &str| dimensions.contains(&name);
+        let is_shared = match namespace {
+            "AWS/ApiGateway" => !(has("Method") && has("Resource") || has("Route")),
+            "AWS/ApplicationELB" => !has("TargetGroup"),
+            _ => false,
+        };
+        if is_shared { AlarmScope::Shared } else { AlarmScope::Own }
+    });
+    scopes.reduce(|all, one| if one == AlarmScope::Shared { one } else { all })
+}
+
+/// When the datapoints begin that breached the threshold, by the reason's data, oldest first; at most [`MAX_DATAPOINTS`], the newest.
 ///
 /// The data has no comparison operator, so the words of the reason tell it ("greater than", "less than or equal to"); when
 /// they do not, every evaluated datapoint with a value counts.
 #[must_use]
-pub fn oldest_breaching(reason: &str, reason_data: &str) -> Option<Timestamp> {
-    let data: Value = serde_json::from_str(reason_data).ok()?;
+pub fn breaching(reason: &str, reason_data: &str) -> Vec<Timestamp> {
+    let data: Value = serde_json::from_str(reason_data).unwrap_or_default();
     let threshold = data.get("threshold").and_then(Value::as_f64);
-    let datapoints = data.get("evaluatedDatapoints")?.as_array()?;
-    datapoints
-        .iter()
-        .filter_map(|point| {
-            let value = point.get("value")?.as_f64()?;
-            let own_threshold = point.get("threshold").and_then(Value::as_f64);
-            let at = parse_timestamp(point.get("timestamp")?.as_str()?).ok()?;
-            breaches(reason, value, own_threshold.or(threshold)).then_some(at)
-        })
-        .min()
+    let datapoints = data.get("evaluatedDatapoints").and_then(Value::as_array);
+    let breaching = datapoints.into_iter().flatten().filter_map(|point| {
+        let value = point.get("value")?.as_f64()?;
+        let own_threshold = point.get("threshold").and_then(Value::as_f64);
+        let at = parse_timestamp(point.get("timestamp")?.as_str()?).ok()?;
+        breaches(reason, value, own_threshold.or(threshold)).then_some(at)
+    });
+    let mut breaching: Vec<Timestamp> = breaching.collect();
+    breaching.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
+    breaching.truncate(MAX_DATAPOINTS);
+    breaching.reverse();
+    breaching
 }
 
 fn breaches(reason: &str, value: f64, threshold: Option<f64>) -> bool {

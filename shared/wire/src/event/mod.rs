@@ -7,7 +7,7 @@ mod envelope;
 mod hook;
 mod watchdog;
 
-pub use alarm::{AlarmEvent, AlarmKind, AlarmMessage, oldest_breaching, parse_alarm};
+pub use alarm::{AlarmEvent, AlarmKind, AlarmMessage, MAX_DATAPOINTS, alarm_scope, breaching, parse_alarm};
 pub use codedeploy::{DeploymentEvent, DeploymentMessage, DeploymentState, parse_deployment_event};
 pub use hook::{HookEvent, parse_hook};
 pub use watchdog::{FailedInvocation, WatchdogEvent, bake_end_input, parse_failed_invocation, parse_watchdog_event};

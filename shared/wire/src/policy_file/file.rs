@@ -1,18 +1,19 @@
 //! The document itself. Its comments are the descriptions in the JSON Schema.
 
 use super::PolicyError;
-use super::comparison::{AgainstBaselineFile, JudgeFile, MetricFile};
+use super::comparison::{AgainstBaselineFile, FastFile, JudgeFile, MetricFile, WitnessFile};
 use super::duration::DurationText;
-use super::probe_url::check_probe_url;
 use super::share::ShareText;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use snapback_core::policy::{
-    AtDeadline, BeforeTraffic, Expect, Judge, NoEvidence, Policy, Probe, ProbeKind, RedAlarms, Settings, SignalPolicy,
-    WithoutEvidence,
+    AtDeadline, BeforeTraffic, Expect, FastPolicy, NoEvidence, Policy, PolicySettings, Probe, ProbeKind, RedAlarms,
+    SignalPolicy, WithoutEvidence,
 };
-use snapback_core::sla::Objective;
 use snapback_core::{AlarmName, Mode, Signal};
+use snapback_http::{HttpUrl, Loopback};
+use snapback_judge::Judge;
+use snapback_judge::slo::Objective;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -28,6 +29,12 @@ pub struct PolicyFile {
     /// Checks of the new version before it gets traffic.
     #[serde(default)]
     before_traffic: BeforeTrafficFile,
+    /// Witnesses beside traffic: what tells whether a difference can be laid to the version.
+    #[serde(default, skip_serializing_if = "WitnessFile::is_empty")]
+    witness: WitnessFile,
+    /// Pairs of probes that may roll back within seconds. Off unless it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fast: Option<FastFile>,
     /// The kinds of customer impact: the alarms that show them, and whether canary and baseline are compared. At most 100
     /// alarms in all.
     #[serde(default)]
@@ -119,6 +126,13 @@ struct InvokeFile {
     /// How often it is called, 1 to 100; every answer must be good.
     #[serde(default = "once")]
     times: u32,
+    /// Name for messages and for `fast`; without it its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// true: a person says that thousands of calls a deployment are safe (no order, mail, lock or bill). Only such a probe is
+    /// called beside traffic.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    repeatable: bool,
 }
 
 /// GET of a URL.
@@ -134,6 +148,9 @@ struct HttpFile {
     /// How often it is called, 1 to 100; every answer must be good.
     #[serde(default = "once")]
     times: u32,
+    /// Name for messages and for `fast`; without it its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
 }
 
 /// Invokes a team's own check function.
@@ -152,6 +169,9 @@ struct FunctionFile {
     /// How often it is called, 1 to 100; every answer must be good.
     #[serde(default = "once")]
     times: u32,
+    /// Name for messages and for `fast`; without it its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
 }
 
 /// What the answer of a probe must look like.
@@ -186,7 +206,7 @@ struct SignalsFile {
     transactions: Option<SignalFile>,
     /// A service level objective whose error budget burns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    sla: Option<SlaFile>,
+    slo: Option<SlaFile>,
 }
 
 /// A service level objective. Its burn rates over minutes are counted from the same requests as the signal errors.
@@ -326,7 +346,7 @@ impl PolicyFile {
     /// When a field is out of its range; names it.
     pub fn into_policy(self) -> Result<Policy, PolicyError> {
         let probes = self.before_traffic.probes.into_iter().enumerate();
-        let settings = Settings {
+        let settings = PolicySettings {
             service: self.service,
             mode: self.mode.into(),
             before_traffic: BeforeTraffic {
@@ -336,6 +356,8 @@ impl PolicyFile {
                     .map(|(index, probe)| probe.into_probe(&format!("before_traffic.probes[{index}]")))
                     .collect::<Result<_, _>>()?,
             },
+            witness: self.witness.into_witness()?,
+            fast: self.fast.map(FastPolicy::from),
             signals: self.signals.into_signals()?,
             bake: self.bake.0,
             tick: self.tick.0,
@@ -362,6 +384,8 @@ impl From<&Policy> for PolicyFile {
                 red_alarms: policy.before_traffic.red_alarms.into(),
                 probes: policy.before_traffic.probes.iter().map(ProbeFile::from).collect(),
             },
+            witness: WitnessFile::from(&policy.witness),
+            fast: policy.fast.as_ref().map(FastFile::from),
             signals: SignalsFile::from(&policy.signals),
             bake: DurationText(policy.bake),
             tick: DurationText(policy.tick),
@@ -379,16 +403,16 @@ impl From<&Policy> for PolicyFile {
 
 impl ProbeFile {
     fn into_probe(self, path: &str) -> Result<Probe, PolicyError> {
-        let (kind, expect, times) = match self {
+        let (kind, expect, times, label, is_repeatable) = match self {
             Self::Invoke(probe) => {
-                let payload = probe.payload.to_string();
-                (ProbeKind::Invoke { payload }, probe.expect, probe.times)
+                let kind = ProbeKind::Invoke { payload: probe.payload.to_string() };
+                (kind, probe.expect, probe.times, probe.name, probe.repeatable)
             }
             Self::Http(probe) => {
                 // Whether loopback is allowed depends on where it runs, so it is checked again where it is called.
-                check_probe_url(&probe.url, true)
+                HttpUrl::parse(&probe.url, Loopback::Allowed)
                     .map_err(|error| PolicyError::Field { path: format!("{path}.http.url"), why: error.to_string() })?;
-                (ProbeKind::Http { url: probe.url }, probe.expect, probe.times)
+                (ProbeKind::Http { url: probe.url }, probe.expect, probe.times, probe.name, false)
             }
             Self::Function(probe) => {
                 if !is_function_arn(&probe.arn) {
@@ -398,14 +422,15 @@ impl ProbeFile {
                     });
                 }
                 let payload = probe.payload.to_string();
-                let arn = probe.arn;
-                (ProbeKind::Function { arn, payload }, probe.expect, probe.times)
+                (ProbeKind::Function { arn: probe.arn, payload }, probe.expect, probe.times, probe.name, false)
             }
         };
         Ok(Probe {
             kind,
             expect: Expect { status: expect.status, within: expect.within.map(|within| within.0) },
             times,
+            label,
+            is_repeatable,
         })
     }
 }
@@ -422,12 +447,14 @@ fn is_function_arn(arn: &str) -> bool {
 impl From<&Probe> for ProbeFile {
     fn from(probe: &Probe) -> Self {
         let expect = ExpectFile { status: probe.expect.status, within: probe.expect.within.map(DurationText) };
-        let times = probe.times;
+        let (times, name, repeatable) = (probe.times, probe.label.clone(), probe.is_repeatable);
         match &probe.kind {
-            ProbeKind::Invoke { payload } => Self::Invoke(InvokeFile { payload: json(payload), expect, times }),
-            ProbeKind::Http { url } => Self::Http(HttpFile { url: url.clone(), expect, times }),
+            ProbeKind::Invoke { payload } => {
+                Self::Invoke(InvokeFile { payload: json(payload), expect, times, name, repeatable })
+            }
+            ProbeKind::Http { url } => Self::Http(HttpFile { url: url.clone(), expect, times, name }),
             ProbeKind::Function { arn, payload } => {
-                Self::Function(FunctionFile { arn: arn.clone(), payload: json(payload), expect, times })
+                Self::Function(FunctionFile { arn: arn.clone(), payload: json(payload), expect, times, name })
             }
         }
     }
@@ -450,8 +477,8 @@ impl SignalsFile {
         let mut all: BTreeMap<_, _> = present
             .map(|(signal, file)| Ok((signal, file.into_signal(signal)?)))
             .collect::<Result<_, PolicyError>>()?;
-        if let Some(sla) = self.sla {
-            all.insert(Signal::Sla, sla.into_signal()?);
+        if let Some(slo) = self.slo {
+            all.insert(Signal::Slo, slo.into_signal()?);
         }
         Ok(all)
     }
@@ -465,7 +492,7 @@ impl From<&BTreeMap<Signal, SignalPolicy>> for SignalsFile {
             latency: file(Signal::Latency),
             availability: file(Signal::Availability),
             transactions: file(Signal::Transactions),
-            sla: signals.get(&Signal::Sla).and_then(SlaFile::of),
+            slo: signals.get(&Signal::Slo).and_then(SlaFile::of),
         }
     }
 }
@@ -500,7 +527,10 @@ impl SignalFile {
             alarms: alarm_names(signal, self.alarms)?,
             mode: self.mode.map(Mode::from),
             is_sufficient: self.sufficient.unwrap_or(is_sufficient(signal, is_compared)),
-            against_baseline: self.against_baseline.map(Into::into),
+            against_baseline: self
+                .against_baseline
+                .map(|comparison| comparison.into_comparison(signal, &format!("{path}.against_baseline")))
+                .transpose()?,
             source: self.metric.map(|metric| metric.into_source(&format!("{path}.metric"))).transpose()?,
             objective: None,
         })
@@ -521,7 +551,7 @@ impl SignalFile {
 /// Whether an alarm of `signal` rolls back alone when the policy does not say: an outage is not argued about.
 fn is_sufficient(signal: Signal, is_compared: bool) -> bool {
     match signal {
-        Signal::Availability | Signal::Sla => true,
+        Signal::Availability | Signal::Slo => true,
         Signal::Errors | Signal::Latency | Signal::Transactions => !is_compared,
     }
 }
@@ -529,14 +559,14 @@ fn is_sufficient(signal: Signal, is_compared: bool) -> bool {
 impl SlaFile {
     fn into_signal(self) -> Result<SignalPolicy, PolicyError> {
         let objective = Objective::new(self.objective.0).ok_or_else(|| PolicyError::Field {
-            path: "signals.sla.objective".to_owned(),
+            path: "signals.slo.objective".to_owned(),
             why: "allowed is 50% to 99.999%".to_owned(),
         })?;
         Ok(SignalPolicy {
             mode: self.mode.map(Mode::from),
             is_sufficient: self.sufficient,
             objective: Some(objective),
-            ..SignalPolicy::of_alarms(alarm_names(Signal::Sla, self.alarms)?)
+            ..SignalPolicy::of_alarms(alarm_names(Signal::Slo, self.alarms)?)
         })
     }
 

@@ -5,14 +5,12 @@ mod comparison;
 mod duration;
 mod file;
 mod parameter;
-mod probe_url;
 mod share;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use file::PolicyFile;
 pub use parameter::{DEFAULT_PREFIX, ParameterNameError, group_of_parameter, parameter_name};
-pub use probe_url::{MAX_URL, ProbeUrlError, check_probe_url, is_refused_address};
 
 use serde_json::Value;
 use snapback_core::Policy;

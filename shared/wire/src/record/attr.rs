@@ -18,7 +18,7 @@ pub const GROUP_SK: &str = "group_sk";
 pub const DAY_PK: &str = "day_pk";
 /// Sort key of the index `by_day`.
 pub const DAY_SK: &str = "day_sk";
-/// Partition key of the index `live`; only on deployments that are not settled.
+/// Partition key of the index `live`; only on deployments that are not archived.
 pub const LIVE_PK: &str = "live_pk";
 /// Sort key of the index `live`.
 pub const LIVE_SK: &str = "live_sk";
@@ -100,7 +100,15 @@ pub(super) const CANARY_REVISION: &str = "canary_revision";
 pub(super) const CREATOR: &str = "creator";
 pub(super) const DEPLOYMENT: &str = "deployment";
 pub(super) const DETAILS: &str = "details";
-pub(super) const DOUBTS: &str = "doubts";
+pub(super) const ALARM: &str = "alarm";
+pub(super) const BASELINE_GROUP: &str = "baseline_group";
+pub(super) const CANARY_GROUP: &str = "canary_group";
+pub(super) const CHECK: &str = "check";
+pub(super) const DETAIL: &str = "detail";
+pub(super) const EVIDENCE: &str = "evidence";
+pub(super) const METRIC: &str = "metric";
+pub(super) const RESTRAINT: &str = "restraint";
+pub(super) const WARNINGS: &str = "warnings";
 /// How a pause ended.
 pub const ENDED: &str = "ended";
 pub(super) const ENDS_MS: &str = "ends_ms";
@@ -108,11 +116,15 @@ pub(super) const HOOK_FUNCTIONS: &str = "hook_functions";
 pub(super) const IMPACT_IS_FROM_ALARM: &str = "impact_is_from_alarm";
 pub(super) const IS_EXEMPT: &str = "is_exempt";
 pub(super) const IS_INHERITED: &str = "is_inherited";
-pub(super) const IS_SETTLED: &str = "is_settled";
+pub(super) const IS_DOUBTFUL: &str = "is_doubtful";
+pub(super) const IS_SHARED: &str = "is_shared";
+pub(super) const IS_EARLY: &str = "is_early";
+pub(super) const IS_ARCHIVED: &str = "is_archived";
 pub(super) const KIND: &str = "kind";
-/// Judged buckets of a SERIES item.
+/// AnalysisResult buckets of a SERIES item.
 pub const POINTS: &str = "points";
-pub(super) const BAKE_PASSED_MS: &str = "bake_passed_ms";
+pub(super) const PASSED_MS: &str = "passed_ms";
+pub(super) const REACHED: &str = "reached";
 pub(super) const CHECKED_MS: &str = "checked_ms";
 pub(super) const FUNCTION_TIMEOUT_MS: &str = "function_timeout_ms";
 pub(super) const HISTORY_FROM_MS: &str = "history_from_ms";
@@ -120,6 +132,7 @@ pub(super) const INCIDENT: &str = "incident";
 pub(super) const METRICS_UNREADABLE_SINCE_MS: &str = "metrics_unreadable_since_ms";
 pub(super) const OVER_MS: &str = "over_ms";
 pub(super) const PACKED: &str = "packed";
+pub(super) const PACKED_FORMAT: &str = "packed_format";
 pub(super) const PAUSED_MS: &str = "paused_ms";
 pub(super) const PLANNED_SHIFT_MS: &str = "planned_shift_ms";
 pub(super) const PLANNED_STEP_MS: &str = "planned_step_ms";
@@ -127,7 +140,7 @@ pub(super) const NAME: &str = "name";
 pub(super) const ON_ALARM: &str = "on_alarm";
 pub(super) const ON_FAILURE: &str = "on_failure";
 pub(super) const ON_REQUEST: &str = "on_request";
-pub(super) const ORDER: &str = "order";
+pub(super) const REQUEST: &str = "request";
 pub(super) const PLATFORM: &str = "platform";
 pub(super) const REASON: &str = "reason";
 pub(super) const REFUSAL: &str = "refusal";
@@ -151,6 +164,8 @@ pub(super) const TRIED_MS: &str = "tried_ms";
 pub(super) const UNREADABLE_SINCE_MS: &str = "unreadable_since_ms";
 pub(super) const VERB: &str = "verb";
 pub(super) const LABEL: &str = "label";
+/// What the comparison saw but may not lay to the version.
+pub(super) const NOTES: &str = "notes";
 pub(super) const WEIGHTS: &str = "weights";
 pub(super) const WHO: &str = "who";
 pub(super) const WHY: &str = "why";

@@ -7,6 +7,7 @@ use crate::reader::{Fault, Reader, describe};
 use serde_json::Value;
 
 const UPGRADE: &str = "written by a newer Snapback; upgrade this one";
+const OUTDATED: &str = "written by an older Snapback, whose items this one does not read; install with a new table";
 const DAMAGED: &str = "not written by Snapback, or changed since; restore the item from a backup or delete it";
 
 /// A stored item that cannot be read.
@@ -56,9 +57,13 @@ impl<'a> Context<'a> {
         let key = key(item)?;
         let v = item.get(attr::V);
         if v.and_then(Value::as_u64) != Some(FORMAT) {
-            let is_newer = v.and_then(Value::as_u64).is_some_and(|v| v > FORMAT);
+            let next_step = match v.and_then(Value::as_u64) {
+                Some(newer) if newer > FORMAT => UPGRADE,
+                Some(_) => OUTDATED,
+                None => DAMAGED,
+            };
             return Err(RecordError {
-                next_step: if is_newer { UPGRADE } else { DAMAGED },
+                next_step,
                 ..RecordError::new(&key, attr::V, &describe(v), &format!("format version {FORMAT}"))
             });
         }

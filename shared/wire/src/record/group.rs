@@ -8,7 +8,7 @@ use super::key::{
     registry_key, sweep_lease_key, watch_key,
 };
 use super::state::{end, revision};
-use snapback_core::deployment::{GoodRevision, RefusedRevision};
+use snapback_core::record::{GoodRevision, RefusedRevision};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, RevisionId, Timestamp};
 
 /// One live deployment that an alarm concerns.
@@ -54,6 +54,7 @@ pub fn good_item(group: &GroupRef, good: &GoodRevision) -> Item {
         .some(attr::REVISION, revision(good.revision.as_ref()))
         .put(attr::LABEL, reason(&good.version))
         .put(attr::IS_INHERITED, good.is_inherited)
+        .some(attr::IS_DOUBTFUL, good.is_doubtful.then_some(true))
         .item()
 }
 
@@ -71,6 +72,7 @@ pub fn parse_good(item: &Item) -> Result<GoodRevision, RecordError> {
             revision: reader.optional_parsed(attr::REVISION, RevisionId::parse)?,
             version: reader.text(attr::LABEL)?.to_owned(),
             is_inherited: reader.flag(attr::IS_INHERITED)?,
+            is_doubtful: reader.optional_flag(attr::IS_DOUBTFUL)?.unwrap_or_default(),
         })
     })
 }

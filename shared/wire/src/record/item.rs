@@ -5,10 +5,10 @@ use super::error::RecordError;
 use super::key::Key;
 use serde_json::{Map, Value};
 use snapback_core::Timestamp;
-use snapback_core::deployment::KEEP_CLOSED;
+use snapback_core::record::KEEP_CLOSED;
 
 /// Format version of the items that this Snapback writes and reads; any other is refused.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 /// Reasons are cut after this many characters.
 pub const MAX_REASON: usize = 1_023;
 /// Texts for people are cut after this many characters.

@@ -1,9 +1,9 @@
 //! Keys of the items, and how they are told apart.
 
 use sha2::{Digest, Sha256};
-use snapback_core::deployment::Evidence;
 use snapback_core::notice::NoticeKind;
-use snapback_core::pause::{Pause, Scope};
+use snapback_core::pause::{Pause, PauseScope};
+use snapback_core::timeline::TimelineEntry;
 use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, RevisionId, Signal, Timestamp};
 use std::fmt::Write;
 
@@ -17,7 +17,7 @@ pub const STATE: &str = "STATE";
 pub const POLICY: &str = "POLICY";
 /// Sort key of the rollback.
 pub const ROLLBACK: &str = "ROLLBACK";
-/// Sort key of the ledger of a deployment's numbers.
+/// Sort key of the analysis of a deployment's numbers.
 pub const DETECTOR: &str = "DETECTOR";
 /// Sort keys of judged buckets start with this.
 pub const SERIES_PREFIX: &str = "SERIES#";
@@ -114,13 +114,13 @@ pub fn rollback_key(id: &DeploymentId) -> Key {
     Key::new(deployment_pk(id), ROLLBACK)
 }
 
-/// The ledger of a deployment's numbers.
+/// The analysis of a deployment's numbers.
 #[must_use]
 pub fn detector_key(id: &DeploymentId) -> Key {
     Key::new(deployment_pk(id), DETECTOR)
 }
 
-/// Judged buckets of one signal in the hour (UTC) of `at`.
+/// AnalysisResult buckets of one signal in the hour (UTC) of `at`.
 #[must_use]
 pub fn series_key(id: &DeploymentId, signal: Signal, at: Timestamp) -> Key {
     let hour: String = at.to_string().chars().take("yyyy-mm-ddThh".len()).collect();
@@ -153,7 +153,7 @@ pub fn notice_key(id: &DeploymentId, kind: NoticeKind) -> Key {
 
 /// One line of evidence: the same time, kind and source is the same key.
 #[must_use]
-pub fn evidence_key(id: &DeploymentId, evidence: &Evidence) -> Key {
+pub fn evidence_key(id: &DeploymentId, evidence: &TimelineEntry) -> Key {
     let hash: String = sha256_hex(&[&evidence.source]).chars().take(16).collect();
     let sk = format!("{EVENT_PREFIX}{}#{}#{hash}", digits(evidence.at), evidence.kind.as_str());
     Key::new(deployment_pk(id), sk)
@@ -192,7 +192,7 @@ pub fn sweep_lease_key(shard: u32) -> Key {
 
 /// The last pause of a scope.
 #[must_use]
-pub fn pause_key(scope: &Scope) -> Key {
+pub fn pause_key(scope: &PauseScope) -> Key {
     Key::new(PAUSE.to_owned(), scope.to_string())
 }
 

@@ -4,7 +4,7 @@ use super::attr;
 use super::error::{Context, RecordError};
 use super::item::{Item, Writer, reason};
 use super::key::{HOOK_PREFIX, lease_key};
-use snapback_core::deployment::Lease;
+use snapback_core::record::Lease;
 use snapback_core::{DeploymentId, ExecutionId};
 
 /// The HOOK item of one lifecycle hook; the reason of its result is cut when it is long.

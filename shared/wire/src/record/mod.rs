@@ -3,13 +3,13 @@
 //! An [`Item`] is a JSON object; whoever talks to DynamoDB turns it into attribute values (null = absent) and back.
 //! Keys and attribute names are written here and nowhere else.
 
+mod analysis;
 pub mod attr;
 mod error;
 mod group;
 mod item;
 mod key;
 mod lease;
-mod ledger;
 mod notice;
 mod pack;
 mod pause;
@@ -18,7 +18,9 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod warning;
 
+pub use analysis::{SERIES_FORMAT, analysis_item, parse_analysis, parse_series, series_entry};
 pub use error::RecordError;
 pub use group::{
     SweepLease, Watch, good_item, parse_good, parse_refused, parse_registry, parse_sweep_lease, parse_watch,
@@ -33,7 +35,6 @@ pub use key::{
     series_key, shard_of, sweep_lease_key, version_of_live_sk, watch_key,
 };
 pub use lease::{lease_item, parse_lease};
-pub use ledger::{SERIES_FORMAT, ledger_item, parse_ledger, parse_series, series_entry};
 pub use notice::{evidence_item, notice_item, parse_evidence, parse_notice};
 pub use pause::{parse_pause, past_pause_item, pause_item};
 pub use rollback::{parse_rollback, rollback_item};
@@ -45,7 +46,7 @@ pub(crate) use key::sha256_hex;
 use crate::policy_file::{parse_stored_policy, to_json};
 use error::Context;
 use item::{Writer, key};
-use snapback_core::deployment::Record;
+use snapback_core::record::Record;
 use snapback_core::{DeploymentId, Policy};
 
 /// The POLICY item: the policy as it was pinned at registration, as its own JSON document.
@@ -94,7 +95,7 @@ pub fn parse_record(items: &[Item]) -> Result<Option<Record>, RecordError> {
         return Err(RecordError::new(stranger, attr::PK, "another deployment's", &state_key.pk));
     }
     let Some((policy, _)) = policy else {
-        let missing = policy_key(&deployment.id);
+        let missing = policy_key(&deployment.identity.id);
         return Err(RecordError::new(&missing, attr::DOCUMENT, "missing", "the policy that is pinned with STATE"));
     };
     Ok(Some(Record {

@@ -1,4 +1,4 @@
-//! EVENT and NOTICE items: the story of a deployment, and what people were told of it.
+//! EVENT and NOTICE items: the timeline of a deployment, and what people were told of it.
 
 use super::attr;
 use super::error::{Context, RecordError};
@@ -7,8 +7,8 @@ use super::key::{EVENT_PREFIX, NOTICE_PREFIX, evidence_key, notice_key};
 use super::rollback::{claim, parse_claim};
 use crate::reader::{Fault, Reader, describe};
 use snapback_core::DeploymentId;
-use snapback_core::deployment::{Evidence, EvidenceKind};
 use snapback_core::notice::{Delivery, Notice, NoticeKind};
+use snapback_core::timeline::{EntryKind, TimelineEntry};
 use std::collections::BTreeMap;
 
 const PENDING: &str = "pending";
@@ -20,7 +20,7 @@ const MAX_DETAILS: usize = 50;
 /// The EVENT item of one line of evidence. Its key has the whole source; stored source, text and details are cut when
 /// they are long, and at most 50 details are kept.
 #[must_use]
-pub fn evidence_item(id: &DeploymentId, evidence: &Evidence) -> Item {
+pub fn evidence_item(id: &DeploymentId, evidence: &TimelineEntry) -> Item {
     let details = evidence.details.iter().take(MAX_DETAILS);
     let details = details.fold(Writer::map(), |map, (name, value)| map.put(&reason(name), reason(value)));
     Writer::new(evidence_key(id, evidence))
@@ -36,13 +36,13 @@ pub fn evidence_item(id: &DeploymentId, evidence: &Evidence) -> Item {
 ///
 /// # Errors
 /// When the item has another format, or an attribute is missing or not what it should be.
-pub fn parse_evidence(item: &Item) -> Result<Evidence, RecordError> {
+pub fn parse_evidence(item: &Item) -> Result<TimelineEntry, RecordError> {
     let context = Context::of(item)?;
     context.sk_part(EVENT_PREFIX, |_| Ok::<_, &str>(()))?;
     context.read(|reader| {
-        Ok(Evidence {
+        Ok(TimelineEntry {
             at: reader.time(attr::AT_MS)?,
-            kind: reader.parsed(attr::KIND, |word| EvidenceKind::parse(word).ok_or("a known kind of evidence"))?,
+            kind: reader.parsed(attr::KIND, |word| EntryKind::parse(word).ok_or("a known kind of evidence"))?,
             source: reader.text(attr::SOURCE)?.to_owned(),
             text: reader.text(attr::TEXT)?.to_owned(),
             details: parse_details(&reader.map(attr::DETAILS)?)?,

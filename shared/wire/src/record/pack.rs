@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use snapback_core::canary::{Counts, Share, Side, Slow};
+use snapback_judge::Share;
+use snapback_judge::detector::{Counts, Latencies, Side, Tail};
 
 /// Items of one list; more is no list of ours.
 const MAX_LIST: u64 = 4_096;
@@ -75,18 +76,30 @@ impl Packer {
     }
 
     pub(super) fn counts(&mut self, counts: &Counts) {
-        let (requests, shares, slow) = (counts.requests, [counts.e5, counts.tx, counts.e4], counts.slow);
+        let (requests, shares) = (counts.requests, [counts.e5, counts.tx, counts.e4]);
         self.count(requests);
-        self.presence(shares.iter().map(Option::is_some).chain(slow.iter().map(Option::is_some)));
+        self.presence(shares.iter().map(Option::is_some).chain([counts.latencies.is_some()]));
         for share in shares.into_iter().flatten() {
-            self.count(share.bad());
-            self.beside(share.all(), requests);
+            self.count(share.bad);
+            self.beside(share.all, requests);
         }
-        for slow in slow.into_iter().flatten() {
-            self.beside(slow.all, requests);
-            self.presence(slow.above.iter().map(Option::is_some));
-            slow.above.into_iter().flatten().for_each(|above| self.count(above));
+        if let Some(latencies) = counts.latencies {
+            self.beside(latencies.all, requests);
+            latencies.body.into_iter().for_each(|above| self.count(above));
+            for tail in [latencies.q90, latencies.q99] {
+                self.presence(tail.iter().map(Option::is_some));
+                tail.into_iter().flatten().for_each(|above| self.count(above));
+            }
         }
+    }
+
+    pub(super) fn share(&mut self, share: Share) {
+        self.count(share.bad);
+        self.count(share.all);
+    }
+
+    pub(super) fn numbers<const N: usize>(&mut self, values: [f64; N]) {
+        values.into_iter().for_each(|value| self.number(value));
     }
 
     pub(super) fn text(self) -> String {
@@ -190,7 +203,7 @@ impl Unpacker {
 
     pub(super) fn counts(&mut self) -> Result<Counts> {
         let requests = self.count()?;
-        let [e5, tx, e4, q50, q90, q99] = self.presence()?;
+        let [e5, tx, e4, has_latencies] = self.presence()?;
         let mut share = |is_there: bool| {
             let read = || {
                 let (bad, all) = (self.count()?, self.beside(requests)?);
@@ -199,18 +212,38 @@ impl Unpacker {
             is_there.then(read).transpose()
         };
         let (e5, tx, e4) = (share(e5)?, share(tx)?, share(e4)?);
-        let mut slow = |is_there: bool| {
-            let read = || {
-                let all = self.beside(requests)?;
-                let mut above = [None; 4];
-                for (value, is_there) in above.iter_mut().zip(self.presence::<4>()?) {
-                    *value = is_there.then(|| self.count()).transpose()?;
-                }
-                Slow::new(all, above).map_err(|_| IMPOSSIBLE)
-            };
-            is_there.then(read).transpose()
+        let latencies = has_latencies.then(|| self.latencies(requests)).transpose()?;
+        Ok(Counts { requests, e5, tx, e4, latencies })
+    }
+
+    fn latencies(&mut self, requests: u64) -> Result<Latencies> {
+        let all = self.beside(requests)?;
+        let mut body = [0; 7];
+        for above in &mut body {
+            *above = self.count()?;
+        }
+        let mut tail = || -> Result<Tail> {
+            let mut tail = [None; 4];
+            for (value, is_there) in tail.iter_mut().zip(self.presence::<4>()?) {
+                *value = is_there.then(|| self.count()).transpose()?;
+            }
+            Ok(tail)
         };
-        Ok(Counts { requests, e5, tx, e4, slow: [slow(q50)?, slow(q90)?, slow(q99)?] })
+        let (q90, q99) = (tail()?, tail()?);
+        Latencies::new(all, body, q90, q99).map_err(|_| IMPOSSIBLE)
+    }
+
+    /// Bad events among all; more bad ones than all are only of traffic, where more may come than is due.
+    pub(super) fn share(&mut self) -> Result<Share> {
+        Ok(Share { bad: self.count()?, all: self.count()? })
+    }
+
+    pub(super) fn numbers<const N: usize>(&mut self) -> Result<[f64; N]> {
+        let mut values = [0.0; N];
+        for value in &mut values {
+            *value = self.number()?;
+        }
+        Ok(values)
     }
 
     pub(super) fn end(&self) -> Result<()> {
@@ -237,11 +270,25 @@ mod tests {
             prop_assert_eq!(unpacker.end(), Ok(()));
         }
 
+        /// More may come than is due, so a share may have more bad events than all.
+        #[test]
+        fn shares_survive(bad in any::<u64>(), all in any::<u64>(), numbers in prop::array::uniform7(-1e300..1e300)) {
+            let share = Share { bad, all };
+            let mut packer = Packer::default();
+            packer.share(share);
+            packer.numbers(numbers);
+            let mut unpacker = Unpacker::new(&packer.text()).unwrap();
+            prop_assert_eq!(unpacker.share(), Ok(share));
+            prop_assert_eq!(unpacker.numbers(), Ok(numbers));
+            prop_assert_eq!(unpacker.numbers::<1>(), Err(Unpackable("cut off")));
+        }
+
         #[test]
         fn nothing_panics(text in "[A-Za-z0-9+/]{0,80}") {
             if let Ok(mut unpacker) = Unpacker::new(&text) {
                 let counts = unpacker.counts();
                 prop_assert!(counts.is_ok() || unpacker.at <= unpacker.bytes.len());
+                let _ = (unpacker.share(), unpacker.numbers::<3>(), unpacker.list(Unpacker::counts));
             }
         }
     }

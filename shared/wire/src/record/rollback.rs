@@ -6,7 +6,7 @@ use super::item::{Item, Writer, reason};
 use super::key::{ROLLBACK, rollback_key};
 use super::state::{end, exposure_word, parse_exposure};
 use crate::reader::{Fault, Reader};
-use snapback_core::rollback::{Claim, Rollback, RollbackResult, UndoCall};
+use snapback_core::rollback::{Claim, Rollback, RollbackAction, RollbackResult};
 use snapback_core::{AlarmName, DeploymentId};
 
 const PENDING: &str = "pending";
@@ -41,7 +41,7 @@ pub fn rollback_item(id: &DeploymentId, rollback: &Rollback) -> Item {
         .some_time(attr::TRIED_MS, rollback.tried_at)
         .some(attr::CALL_ERROR, rollback.call_error.as_deref().map(reason))
         .some_time(attr::REQUESTED_MS, rollback.requested_at)
-        .some(attr::CALL, rollback.call.map(UndoCall::as_str))
+        .some(attr::CALL, rollback.call.map(RollbackAction::as_str))
         .some(attr::ROLLBACK_DEPLOYMENT, rollback.rollback_deployment.as_ref().map(DeploymentId::as_str))
         .some_time(attr::ROLLED_BACK_MS, rollback.rolled_back_at)
         .some_time(attr::RECOVERED_MS, rollback.recovered_at)
@@ -96,9 +96,10 @@ fn parse_asked_by(reader: &Reader<'_>) -> Result<Option<(String, String)>, Fault
     Ok(Some((map.text(attr::WHO)?.to_owned(), map.text(attr::WHY)?.to_owned())))
 }
 
-fn parse_call(word: &str) -> Result<UndoCall, &'static str> {
-    [UndoCall::StopDeployment, UndoCall::FailHook]
-        .into_iter()
+fn parse_call(word: &str) -> Result<RollbackAction, &'static str> {
+    RollbackAction::ALL
+        .iter()
+        .copied()
         .find(|call| call.as_str() == word)
         .ok_or("StopDeployment or PutLifecycleEventHookExecutionStatus")
 }

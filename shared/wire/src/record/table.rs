@@ -1,4 +1,4 @@
-//! The table's definition as data: the stage creates it, the SAM and CDK templates are compared with it.
+//! The table's definition as data: rehearsals create it, the SAM and CDK templates are compared with it.
 
 use super::attr;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ impl TableLayout {
     pub const BY_GROUP: &'static str = "by_group";
     /// Name of the index of a day's deployments, by time.
     pub const BY_DAY: &'static str = "by_day";
-    /// Name of the index of the deployments that are not settled.
+    /// Name of the index of the deployments that are not archived.
     pub const LIVE: &'static str = "live";
 }
 

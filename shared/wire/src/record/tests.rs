@@ -1,25 +1,35 @@
 use super::*;
+use crate::creator::parse_creator;
 use crate::policy_file::parse_policy_json;
 use crate::policy_file::tests::{any_policy, assert_snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use snapback_core::alarm::{AlarmSource, AlarmState, WatchedAlarm};
-use snapback_core::canary::{Counts, Course, Metric, Settings, Share, Side, State, Total};
+use snapback_core::analysis_spec::StoredAnalysis;
 use snapback_core::deployment::{
-    Bake, Deployment, Evidence, EvidenceKind, GoodRevision, HookFunctions, Incident, Lease, Order, Refusal,
-    RefusedRevision, Verb,
+    Deployment, Direction, HookFunctions, Identity, Incident, Observation, OperatorRequest, Requests, Revisions,
+    ShiftPlan, Verb,
 };
-use snapback_core::ledger::{Late, Ledger, Missing, Recent, SeriesPoint};
-use snapback_core::lifecycle::{Exposure, Phase};
+use snapback_core::lifecycle::{Bake, Blame, Closing, Ending, Exposure, Phase, Reached, Refusal, Shift};
 use snapback_core::notice::{Delivery, Notice, NoticeKind};
-use snapback_core::observed::{AutoRollback, Platform, Target};
-use snapback_core::pause::{Pause, Said, Scope};
-use snapback_core::rollback::{Claim, Rollback, RollbackResult, UndoCall};
-use snapback_core::sla::Burn;
+use snapback_core::observed::{AutoRollback, Creator, Platform};
+use snapback_core::pause::{Attribution, Pause, PauseScope, Restraint};
+use snapback_core::record::{GoodRevision, Lease, RefusedRevision};
+use snapback_core::rollback::{Claim, Rollback, RollbackAction, RollbackResult};
+use snapback_core::target::{LambdaAlias, Routed, Target, TargetGroups};
+use snapback_core::timeline::{EntryKind, TimelineEntry};
+use snapback_core::warning::{EvidenceSource, MissingMetric, Suspicion, Uncertainty, Warning};
 use snapback_core::{
-    AlarmName, Cause, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Outcome, RevisionId, Signal, Timestamp,
+    AlarmName, Cause, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Mode, Outcome, RevisionId, Signal, Timestamp,
     Trigger,
 };
+use snapback_judge::Metric;
+use snapback_judge::Share;
+use snapback_judge::analysis::{Analysis, LateGrowth, Missing, Recent, SeriesPoint};
+use snapback_judge::detector::{
+    Counts, DetectorSettings, Note, Side, State, Tally, Thresholds, TrafficSchedule, Witnesses,
+};
+use snapback_judge::slo::Burn;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,76 +51,94 @@ fn alarm_name(name: &str) -> AlarmName {
 /// A deployment that was rolled back in its bake, with every field set.
 fn deployment() -> Deployment {
     Deployment {
-        id: id(),
-        group: GroupRef::parse("checkout-app/checkout-live-dg").unwrap(),
-        service: "checkout".to_owned(),
-        platform: Platform::Lambda,
-        target: Target {
-            name: "checkout".to_owned(),
-            alias: "live".to_owned(),
-            baseline: "7".to_owned(),
-            canary: "8".to_owned(),
-        },
-        canary_revision: Some(RevisionId::parse("8".repeat(64)).unwrap()),
-        baseline_revision: Some(RevisionId::parse("7".repeat(64)).unwrap()),
-        hooks: HookFunctions {
-            before: Some("CodeDeployHook_snapback-before".to_owned()),
-            after: Some("CodeDeployHook_snapback-after".to_owned()),
-        },
-        creator: "user".to_owned(),
-        is_return: false,
-        auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: false },
-        created_at: at(0),
-        registered_at: at(1),
-        phase: Phase::Closed(Outcome::RolledBackInBake),
-        alarms: vec![
-            WatchedAlarm {
-                name: alarm_name("checkout-5xx"),
-                signal: Some(Signal::Errors),
-                source: AlarmSource::Policy,
-                last: Some((AlarmState::Alarm, at(400))),
-                is_exempt: false,
+        identity: Identity {
+            id: id(),
+            group: GroupRef::parse("checkout-app/checkout-live-dg").unwrap(),
+            service: "checkout".to_owned(),
+            platform: Platform::Lambda,
+            target: Target::LambdaAlias(LambdaAlias {
+                function: "checkout".to_owned(),
+                alias: "live".to_owned(),
+                baseline: "7".to_owned(),
+                canary: "8".to_owned(),
+            }),
+            revisions: Revisions {
+                baseline: Some(RevisionId::parse("7".repeat(64)).unwrap()),
+                canary: Some(RevisionId::parse("8".repeat(64)).unwrap()),
             },
-            WatchedAlarm {
-                name: alarm_name("old-alarm"),
-                signal: None,
-                source: AlarmSource::Group,
-                last: None,
-                is_exempt: true,
+            direction: Direction::Forward,
+            hooks: HookFunctions {
+                before: Some("CodeDeployHook_snapback-before".to_owned()),
+                after: Some("CodeDeployHook_snapback-after".to_owned()),
             },
+            creator: Creator::User,
+            auto_rollback: AutoRollback { on_failure: true, on_alarm: true, on_request: false },
+            created_at: at(0),
+            registered_at: at(1),
+            shift_plan: ShiftPlan { lasts: Some(Duration::from_secs(300)), step: Some(Duration::from_secs(300)) },
+            history_from: Some(at(-3600)),
+            function_timeout: Some(Duration::from_secs(90)),
+        },
+        observation: Observation {
+            alarms: vec![
+                WatchedAlarm {
+                    name: alarm_name("checkout-5xx"),
+                    signal: Some(Signal::Errors),
+                    source: AlarmSource::Policy,
+                    last: Some((AlarmState::Alarm, at(400))),
+                    is_exempt: false,
+                    is_shared: true,
+                    is_early: false,
+                },
+                WatchedAlarm {
+                    name: alarm_name("old-alarm"),
+                    signal: None,
+                    source: AlarmSource::Group,
+                    last: None,
+                    is_exempt: true,
+                    is_shared: false,
+                    is_early: true,
+                },
+            ],
+            alarms_read_at: Some(at(420)),
+            alarms_unreadable_since: Some(at(300)),
+            metrics_unreadable_since: Some(at(301)),
+            shift_started_at: Some(at(10)),
+            weights: vec![(at(10), 0.1), (at(310), 1.0)],
+            incident: Some(Incident {
+                since: at(320),
+                checked_at: at(380),
+                over_at: Some(at(381)),
+                cause: Cause::Errors,
+            }),
+            notes: vec![Note::NoRecord, Note::Late(Metric::E5), Note::Margin(Metric::Body)],
+        },
+        requests: Requests {
+            last: Some(OperatorRequest {
+                verb: Verb::RollBack,
+                who: "sam".to_owned(),
+                why: "customers call".to_owned(),
+                at: at(402),
+            }),
+            paused_at: Some(at(403)),
+        },
+        phase: Phase::Closed(closing()),
+        warnings: vec![
+            Warning::Unreadable { evidence: EvidenceSource::Alarms, since: at(300) },
+            Warning::NoWitness("API shop, stage prod".to_owned()),
         ],
-        shift_started_at: Some(at(10)),
-        weights: vec![(at(10), 0.1), (at(310), 1.0)],
-        bake: Some(Bake { started_at: at(311), ends_at: at(911) }),
-        alarms_read_at: Some(at(420)),
-        unreadable_since: Some(at(300)),
-        metrics_unreadable_since: Some(at(301)),
-        incident: Some(Incident { since: at(320), checked_at: at(380), over_at: Some(at(381)), cause: Cause::Errors }),
-        planned_shift: Some(Duration::from_secs(300)),
-        planned_step: Some(Duration::from_secs(300)),
-        history_from: Some(at(-3600)),
-        function_timeout: Some(Duration::from_secs(90)),
-        bake_passed_at: Some(at(911)),
-        doubts: vec!["alarms could not be read for 20s".to_owned()],
         was_held: true,
-        refusal: Some(Refusal {
-            cause: Cause::CheckFailed,
-            trigger: Trigger::Hook,
-            why: "invoke: status 500".to_owned(),
-            at: at(5),
-        }),
-        order: Some(Order {
-            verb: Verb::RollBack,
-            who: "sam".to_owned(),
-            why: "customers call".to_owned(),
-            at: at(402),
-        }),
-        paused_at: Some(at(403)),
-        closed_at: Some(at(430)),
-        cause: Some(Cause::Errors),
-        trigger: Some(Trigger::Alarm),
-        is_settled: false,
     }
+}
+
+/// The end of [`deployment`], which was refused, but got traffic all the same.
+fn closing() -> Closing {
+    let blame = Blame { cause: Cause::CheckFailed, trigger: Trigger::Hook };
+    let refusal = Refusal { blame, why: "invoke: status 500".to_owned(), at: at(5) };
+    let bake = Bake { passed_at: Some(at(911)), refusal: Some(refusal), ..Bake::new(at(311), at(911)) };
+    let blame = Blame { cause: Cause::Errors, trigger: Trigger::Alarm };
+    let ending = Ending::RolledBack(Exposure::Bake, blame);
+    Closing { ending, at: at(430), reached: Reached::Bake(bake), is_archived: false }
 }
 
 fn rollback() -> Rollback {
@@ -128,7 +156,7 @@ fn rollback() -> Rollback {
         tried_at: Some(at(401)),
         call_error: Some("ThrottlingException: slow down".to_owned()),
         requested_at: Some(at(402)),
-        call: Some(UndoCall::FailHook),
+        call: Some(RollbackAction::FailHook),
         rollback_deployment: Some(DeploymentId::parse("d-F5G6H7I8J").unwrap()),
         rolled_back_at: Some(at(415)),
         recovered_at: Some(at(425)),
@@ -158,8 +186,8 @@ fn notice(delivery: Delivery) -> Notice {
     }
 }
 
-fn evidence() -> Evidence {
-    Evidence::new(at(401), EvidenceKind::Alarm, "checkout-5xx went to ALARM")
+fn evidence() -> TimelineEntry {
+    TimelineEntry::new(at(401), EntryKind::Alarm, "checkout-5xx went to ALARM")
         .from_source("c4c1c1c9-6542-e61b-6ef0-8c4d36933a92")
         .with("from", "OK")
         .with("to", "ALARM")
@@ -171,7 +199,7 @@ fn policy() -> Policy {
 }
 
 fn all_items() -> Vec<Item> {
-    let group = deployment().group;
+    let group = deployment().identity.group;
     let revision = RevisionId::parse("8".repeat(64)).unwrap();
     vec![
         state_item(&deployment(), 12),
@@ -184,21 +212,27 @@ fn all_items() -> Vec<Item> {
         watch_item(&alarm_name("checkout-5xx"), &id(), at(4_000)),
         good_item(
             &group,
-            &GoodRevision { at: at(0), revision: Some(revision.clone()), version: "7".to_owned(), is_inherited: true },
+            &GoodRevision {
+                at: at(0),
+                revision: Some(revision.clone()),
+                version: "7".to_owned(),
+                is_inherited: true,
+                is_doubtful: false,
+            },
         ),
         refused_item(&group, &refused(revision)),
         registry_item(&group),
         sweep_lease_item(0, &SweepLease { owner: "run-3".to_owned(), until: at(440) }),
-        ledger_item(&id(), &ledger(), 4),
+        analysis_item(&id(), &analysis(), 4),
         series_item(&points()),
-        pause_item(&pause(Scope::Installation, None)),
-        pause_item(&pause(Scope::Group(group), Some(460))),
-        past_pause_item(&pause(Scope::Installation, None)),
+        pause_item(&pause(PauseScope::Installation, None)),
+        pause_item(&pause(PauseScope::Group(group), Some(460))),
+        past_pause_item(&pause(PauseScope::Installation, None)),
     ]
 }
 
-fn pause(scope: Scope, ended: Option<i64>) -> Pause {
-    let said = |second, why: &str| Said { at: at(second), who: "sam".to_owned(), why: why.to_owned() };
+fn pause(scope: PauseScope, ended: Option<i64>) -> Pause {
+    let said = |second, why: &str| Attribution { at: at(second), who: "sam".to_owned(), why: why.to_owned() };
     Pause {
         scope,
         began: said(403, "false alarms"),
@@ -206,39 +240,52 @@ fn pause(scope: Scope, ended: Option<i64>) -> Pause {
     }
 }
 
-/// A ledger after its first look: 40 of 200 requests of the new version failed.
-fn ledger() -> Ledger {
-    let (settings, course) = (Settings::default_method(), Course::new(60, vec![(0.0, 0.1)], 1200.0, 120.0).unwrap());
-    let mut state = State::begin(&settings, &course, 3600.0, &[]);
+/// A analysis after its first look: 40 of 200 requests of the new version failed.
+fn analysis() -> Analysis {
+    let (settings, schedule) =
+        (DetectorSettings::default_method(), TrafficSchedule::new(60, vec![(0.0, 0.1)], 1200.0, 120.0).unwrap());
+    let mut state = State::begin(&settings, &schedule, Witnesses::default(), 3600.0, &[], None);
     // Written out, because logarithms differ in their last digit from machine to machine.
-    state.used_below = 1;
+    state.used.below = 1;
     state.information = 2.5;
+    state.notes = vec![Note::OthersFail, Note::Margin(Metric::Q99)];
     state.rolled_back = Some(Metric::E5);
-    state.rates[0].evidence.log_capital = Some(vec![0.25, 1.0, 2.0, 4.0, 6.0, 3.0, -8.0]);
-    state.rates[0].evidence.baseline = Total { bad: 1, all: 200 };
-    state.rates[0].evidence.canary = Total { bad: 40, all: 200 };
-    state.rates[0].evidence.concurrent = 5.5;
-    state.rates[0].evidence.run = 5.5;
-    state.rates[0].evidence.first_bad_s = Some(0);
+    let errors = &mut state.rates[0];
+    errors.capital.no_change = Some([0.25, 1.0, 2.0, 4.0, 6.0, 3.0, -8.0]);
+    errors.capital.margin = Some([-0.25, 0.5, 1.5, 3.0, 5.0, 2.0, -9.0]);
+    errors.capital.early = errors.capital.no_change;
+    errors.tally = Tally {
+        baseline: Share { bad: 1, all: 200 },
+        canary: Share { bad: 40, all: 200 },
+        alone: Share { bad: 0, all: 0 },
+        concurrent: 5.5,
+        before_after: 0.0,
+        run: 5.5,
+        first_bad_s: Some(0),
+    };
     let recent = [(Side::Baseline, counts(1, 200)), (Side::Canary, counts(40, 200))].map(|(side, counts)| Recent {
         side,
         start_s: 0,
         seen_requests: Some(counts.requests),
         given: Some(counts),
     });
-    Ledger {
+    Analysis {
         origin: at(0),
-        thresholds: Some([61, 77, 90]),
-        is_missing: Missing { requests: false, transactions: true },
-        detector: Some(state),
-        adviser: None,
+        thresholds: Some(Thresholds { body: [30, 40, 50, 55, 61, 66, 72], q90: 77, q99: 90 }),
+        is_missing: Missing { requests: false, transactions: true, front: false, peers: true },
+        has_pipeline: true,
+        has_canary_series: true,
+        pairs: None,
+        enforcing: Some(state),
+        advisory: None,
         has_history: true,
         recent: recent.to_vec(),
-        late: Late::default(),
+        late: LateGrowth::default(),
         burn: Burn::default(),
-        looked: 1,
-        glanced: 1,
+        polled: 1,
+        counted: 1,
         anew_from: None,
+        is_restarted: false,
     }
 }
 
@@ -276,26 +323,24 @@ fn a_record_that_knows_nothing_of_numbers_is_read() {
     let mut item = state_item(&deployment(), 12);
     let new = [
         attr::INCIDENT,
+        attr::NOTES,
         attr::METRICS_UNREADABLE_SINCE_MS,
         attr::PLANNED_SHIFT_MS,
         attr::HISTORY_FROM_MS,
         attr::FUNCTION_TIMEOUT_MS,
-        attr::BAKE_PASSED_MS,
         attr::PAUSED_MS,
     ];
     for name in new {
         assert!(item.remove(name).is_some(), "{name}");
     }
-    let expected = Deployment {
-        incident: None,
-        metrics_unreadable_since: None,
-        planned_shift: None,
-        history_from: None,
-        function_timeout: None,
-        bake_passed_at: None,
-        paused_at: None,
-        ..deployment()
-    };
+    let mut expected = deployment();
+    expected.observation.incident = None;
+    expected.observation.notes = Vec::new();
+    expected.observation.metrics_unreadable_since = None;
+    expected.identity.shift_plan.lasts = None;
+    expected.identity.history_from = None;
+    expected.identity.function_timeout = None;
+    expected.requests.paused_at = None;
     assert_eq!(parse_state(&item), Ok((expected, 12)));
 }
 
@@ -345,20 +390,20 @@ fn the_golden_record_is_read_back() {
     let good = parse_good(good).unwrap();
     assert_eq!((good.revision, good.is_inherited), (Some(revision.clone()), true));
     assert_eq!(parse_refused(refused_item), Ok(refused(revision)));
-    assert_eq!(parse_registry(registry), Ok(deployment().group));
+    assert_eq!(parse_registry(registry), Ok(deployment().identity.group));
     let lease = parse_sweep_lease(sweep).unwrap();
     assert_eq!((lease.owner.as_str(), lease.until), ("run-3", at(440)));
-    assert_eq!(parse_ledger(detector), Ok((ledger(), 4)));
+    assert_eq!(parse_analysis(detector), Ok(StoredAnalysis { analysis: Some(analysis()), version: 4 }));
     assert_eq!(parse_series(series), Ok(points()));
-    assert_eq!(parse_pause(paused), Ok(pause(Scope::Installation, None)));
-    assert_eq!(parse_pause(group_paused), Ok(pause(Scope::Group(deployment().group), Some(460))));
-    assert_eq!(parse_pause(past), Ok(pause(Scope::Installation, None)));
+    assert_eq!(parse_pause(paused), Ok(pause(PauseScope::Installation, None)));
+    assert_eq!(parse_pause(group_paused), Ok(pause(PauseScope::Group(deployment().identity.group), Some(460))));
+    assert_eq!(parse_pause(past), Ok(pause(PauseScope::Installation, None)));
 }
 
 #[test]
 fn a_pause_stays_while_it_holds() {
     let expires = |item: &Item| item.get(attr::EXPIRES_AT).and_then(Value::as_i64);
-    let (holds, is_over) = (pause(Scope::Installation, None), pause(Scope::Installation, Some(460)));
+    let (holds, is_over) = (pause(PauseScope::Installation, None), pause(PauseScope::Installation, Some(460)));
     assert_eq!(expires(&pause_item(&holds)), None);
     assert_eq!(expires(&pause_item(&is_over)), Some(expires_at(at(460))));
     assert_eq!(expires(&past_pause_item(&holds)), Some(expires_at(at(403))));
@@ -386,16 +431,16 @@ fn keys() {
         (evidence_key(&id(), &evidence()), "DEPLOYMENT#d-A1B2C3D4E", "EVENT#1795170127900#alarm#257cecba4e2e1721"),
         (watch_key(&alarm_name("p99"), &id()), "ALARM#p99", "DEPLOYMENT#d-A1B2C3D4E"),
         (
-            good_key(&deployment.group, Timestamp::from_ms(5)),
+            good_key(&deployment.identity.group, Timestamp::from_ms(5)),
             "GROUP#checkout-app/checkout-live-dg",
             "GOOD#0000000000005",
         ),
-        (registry_key(&deployment.group), "GROUPS#0", "checkout-app/checkout-live-dg"),
+        (registry_key(&deployment.identity.group), "GROUPS#0", "checkout-app/checkout-live-dg"),
         (sweep_lease_key(0), "SWEEP#0", "LEASE"),
         (detector_key(&id()), "DEPLOYMENT#d-A1B2C3D4E", "DETECTOR"),
-        (pause_key(&Scope::Installation), "PAUSE", "*"),
-        (pause_key(&Scope::Group(deployment.group.clone())), "PAUSE", "checkout-app/checkout-live-dg"),
-        (past_pause_key(&pause(Scope::Installation, None)), "PAUSES", "1795170129900#*"),
+        (pause_key(&PauseScope::Installation), "PAUSE", "*"),
+        (pause_key(&PauseScope::Group(deployment.identity.group.clone())), "PAUSE", "checkout-app/checkout-live-dg"),
+        (past_pause_key(&pause(PauseScope::Installation, None)), "PAUSES", "1795170129900#*"),
         (series_key(&id(), Signal::Latency, at(0)), "DEPLOYMENT#d-A1B2C3D4E", "SERIES#latency#2026-11-20T10"),
     ];
     for (key, pk, sk) in table {
@@ -424,15 +469,16 @@ fn keys() {
 }
 
 #[test]
-fn live_while_unsettled_and_expiring_once_closed() {
-    // (case, closed, settled, live, expires)
+fn live_while_unarchived_and_expiring_once_closed() {
+    let closed = |is_archived| Phase::Closed(Closing { is_archived, ..closing() });
+    // (case, phase, live, expires)
     let table = [
-        ("running", None, false, true, false),
-        ("closed, not settled", Some(at(430)), false, true, true),
-        ("settled", Some(at(430)), true, false, true),
+        ("running", Phase::BeforeTraffic, true, false),
+        ("closed, not archived", closed(false), true, true),
+        ("archived", closed(true), false, true),
     ];
-    for (case, closed_at, is_settled, live, expires) in table {
-        let item = state_item(&Deployment { closed_at, is_settled, ..deployment() }, 1);
+    for (case, phase, live, expires) in table {
+        let item = state_item(&Deployment { phase, ..deployment() }, 1);
         assert_eq!(item.contains_key(attr::LIVE_PK), live, "{case}");
         assert_eq!(item.contains_key(attr::LIVE_SK), live, "{case}");
         assert_eq!(item.contains_key(attr::EXPIRES_AT), expires, "{case}");
@@ -476,14 +522,21 @@ fn what_is_wrong_with_an_item_is_named() {
         (
             "newer format",
             "v",
-            json!(2),
-            "sk `STATE`: attribute `v` is 2, expected format version 1; written by a newer Snapback; upgrade this one",
+            json!(3),
+            "sk `STATE`: attribute `v` is 3, expected format version 2; written by a newer Snapback; upgrade this one",
+        ),
+        (
+            "older format",
+            "v",
+            json!(1),
+            "sk `STATE`: attribute `v` is 1, expected format version 2; written by an older Snapback, whose items this one \
+             does not read; install with a new table",
         ),
         (
             "format is a text",
             "v",
             json!("1"),
-            "attribute `v` is `1`, expected format version 1; not written by Snapback",
+            "attribute `v` is `1`, expected format version 2; not written by Snapback",
         ),
         ("no format", "v", Value::Null, "attribute `v` is null"),
         ("no key", "pk", Value::Null, "item pk ``, sk `STATE`: attribute `pk` is missing"),
@@ -494,7 +547,12 @@ fn what_is_wrong_with_an_item_is_named() {
         ("phase", "phase", json!("paused"), "attribute `phase` is `paused`, expected one of before-traffic"),
         ("outcome", "outcome", json!("fine"), "attribute `outcome` is `fine`, expected unknown outcome `fine`"),
         ("no outcome", "outcome", Value::Null, "attribute `outcome` is null"),
-        ("nested", "target", json!({ "name": 7 }), "attribute `target.name` is 7, expected a string"),
+        (
+            "nested",
+            "target",
+            json!({ "kind": "lambda-alias", "name": 7 }),
+            "attribute `target.name` is 7, expected a string",
+        ),
         (
             "in a list",
             "alarms",
@@ -505,6 +563,14 @@ fn what_is_wrong_with_an_item_is_named() {
         ("time", "created_ms", json!("today"), "attribute `created_ms` is `today`, expected epoch milliseconds"),
         ("group", "application", json!("a/b"), "expected `a/b` is not a CodeDeploy application"),
         ("incident", "incident", json!({ "since_ms": 1 }), "attribute `incident.checked_ms` is missing"),
+        (
+            "note",
+            "notes",
+            json!("no-record,late"),
+            "attribute `notes` is `no-record,late`, expected unknown advice `late`",
+        ),
+        ("no note", "notes", json!(""), "attribute `notes` is ``, expected unknown advice ``"),
+        ("notes are a list", "notes", json!(["no-record"]), "attribute `notes` is "),
         ("planned shift", "planned_shift_ms", json!(-1), "attribute `planned_shift_ms` is -1, expected a whole number"),
         ("history", "history_from_ms", json!("1h"), "attribute `history_from_ms` is `1h`, expected epoch milliseconds"),
     ];
@@ -524,7 +590,7 @@ fn long_texts_are_cut() {
     big.result = RollbackResult::Failed(long.clone());
     let parsed = parse_rollback(&rollback_item(&id(), &big)).unwrap();
     assert_eq!(parsed.why.chars().count(), MAX_REASON);
-    let line = Evidence::new(at(0), EvidenceKind::Note, long.clone()).with("name", &long);
+    let line = TimelineEntry::new(at(0), EntryKind::Note, long.clone()).with("name", &long);
     let item = evidence_item(&id(), &line);
     let parsed = parse_evidence(&item).unwrap();
     assert_eq!(parsed.text.chars().count(), MAX_TEXT);
@@ -535,13 +601,18 @@ fn long_texts_are_cut() {
 #[test]
 fn the_largest_state_is_far_from_the_limit() {
     let long = "\u{1f600}".repeat(2_000);
-    let alarm =
-        WatchedAlarm { name: AlarmName::parse("\u{1f600}".repeat(255)).unwrap(), ..deployment().alarms[0].clone() };
+    let alarm = WatchedAlarm {
+        name: AlarmName::parse("\u{1f600}".repeat(255)).unwrap(),
+        ..deployment().observation.alarms[0].clone()
+    };
     let big = Deployment {
-        alarms: vec![alarm; 110],
-        weights: vec![(at(0), 0.123_456_789); 1_000],
-        doubts: (0..100).map(|n| format!("{n}{long}")).collect(),
-        refusal: Some(Refusal { why: long.clone(), ..deployment().refusal.unwrap() }),
+        observation: Observation {
+            alarms: vec![alarm; 110],
+            weights: vec![(at(0), 0.123_456_789); 1_000],
+            ..deployment().observation
+        },
+        warnings: (0..100).map(|n| Warning::Check { check: format!("{n}{long}"), detail: long.clone() }).collect(),
+        phase: Phase::Refused(Refusal { why: long.clone(), ..deployment().refusal().unwrap().clone() }),
         ..deployment()
     };
     let item = state_item(&big, u64::MAX);
@@ -577,9 +648,10 @@ fn an_index_holds_a_whole_summary() {
         assert_eq!(parse_summary(&projected), parse_summary(&item), "{}", index.name);
     }
     let summary = parse_summary(&item).unwrap();
-    assert_eq!(summary.outcome(), Some(Outcome::RolledBackInBake));
-    let running = Deployment { phase: Phase::GoingBack(Exposure::Shift), ..deployment() };
-    assert_eq!(parse_summary(&state_item(&running, 1)).unwrap().outcome(), None);
+    assert_eq!((summary.ending, summary.closed_at), (Some(closing().ending), Some(at(430))));
+    let phase = Phase::GoingBack { exposure: Exposure::Shift, reached: Reached::BeforeTraffic };
+    let running = Deployment { phase, ..deployment() };
+    assert_eq!(parse_summary(&state_item(&running, 1)).unwrap().ending, None);
 }
 
 // ---- properties
@@ -633,19 +705,37 @@ fn any_claim() -> impl Strategy<Value = Claim> {
     (any_text(), any_time()).prop_map(|(owner, until)| Claim { owner, until })
 }
 
+fn any_blame() -> impl Strategy<Value = Blame> {
+    (any_cause(), any_trigger()).prop_map(|(cause, trigger)| Blame { cause, trigger })
+}
+
+fn any_reached() -> impl Strategy<Value = Reached> {
+    prop_oneof![
+        Just(Reached::BeforeTraffic),
+        any_refusal().prop_map(Reached::Refused),
+        prop::option::of(any_refusal()).prop_map(|refusal| Reached::Shift(Shift { refusal })),
+        any_bake().prop_map(Reached::Bake),
+    ]
+}
+
 fn any_phase() -> impl Strategy<Value = Phase> {
     prop_oneof![
         Just(Phase::BeforeTraffic),
-        Just(Phase::Refused),
-        Just(Phase::InShift),
-        Just(Phase::InBake),
-        any_exposure().prop_map(Phase::GoingBack),
-        prop::sample::select(Outcome::ALL).prop_map(Phase::Closed),
+        any_refusal().prop_map(Phase::Refused),
+        prop::option::of(any_refusal()).prop_map(|refusal| Phase::InShift(Shift { refusal })),
+        any_bake().prop_map(Phase::InBake),
+        (any_exposure(), any_reached()).prop_map(|(exposure, reached)| Phase::GoingBack { exposure, reached }),
+        any_closing().prop_map(Phase::Closed),
     ]
 }
 
 fn any_platform() -> impl Strategy<Value = Platform> {
     "(Lambda|ECS|Server|Moon[a-z]{0,9})".prop_map(|word| Platform::from_word(&word))
+}
+
+fn any_creator() -> impl Strategy<Value = Creator> {
+    prop_oneof![Just("user".to_owned()), Just("codeDeployRollback".to_owned()), any_text()]
+        .prop_map(|word| parse_creator(&word))
 }
 
 fn any_state() -> impl Strategy<Value = AlarmState> {
@@ -659,27 +749,90 @@ prop_compose! {
         is_policy in any::<bool>(),
         last in prop::option::of((any_state(), any_time())),
         is_exempt in any::<bool>(),
+        is_shared in any::<bool>(),
+        is_early in any::<bool>(),
     ) -> WatchedAlarm {
         let source = if is_policy { AlarmSource::Policy } else { AlarmSource::Group };
-        WatchedAlarm { name, signal, source, last, is_exempt }
+        WatchedAlarm { name, signal, source, last, is_exempt, is_shared, is_early }
+    }
+}
+
+fn any_target() -> impl Strategy<Value = Target> {
+    let routed = || (any_text(), any_text()).prop_map(|(version, target_group)| Routed { version, target_group });
+    prop_oneof![
+        (any_text(), any_text(), any_text(), any_text()).prop_map(|(function, alias, baseline, canary)| {
+            Target::LambdaAlias(LambdaAlias { function, alias, baseline, canary })
+        }),
+        (any_text(), routed(), routed()).prop_map(|(service, baseline, canary)| Target::TargetGroups(TargetGroups {
+            service,
+            baseline,
+            canary
+        })),
+    ]
+}
+
+prop_compose! {
+    fn any_refusal()(blame in any_blame(), why in any_text(), at in any_time()) -> Refusal {
+        Refusal { blame, why, at }
     }
 }
 
 prop_compose! {
-    fn any_target()(name in any_text(), alias in any_text(), baseline in any_text(), canary in any_text()) -> Target {
-        Target { name, alias, baseline, canary }
+    fn any_bake()(
+        times in (any_time(), any_time()),
+        passed_at in maybe_time(),
+        refusal in prop::option::of(any_refusal()),
+    ) -> Bake {
+        Bake { passed_at, refusal, ..Bake::new(times.0, times.1) }
     }
 }
 
 prop_compose! {
-    fn any_refusal()(cause in any_cause(), trigger in any_trigger(), why in any_text(), at in any_time()) -> Refusal {
-        Refusal { cause, trigger, why, at }
+    fn any_closing()(
+        outcome in prop::sample::select(Outcome::ALL),
+        (blame, at, reached) in (any_blame(), any_time(), any_reached()),
+        (is_blamed, is_archived) in any::<(bool, bool)>(),
+    ) -> Closing {
+        let with_blame = Ending::new(outcome, Some(blame)).filter(|_| is_blamed || outcome != Outcome::Held);
+        let ending = with_blame.or(Ending::new(outcome, None)).unwrap();
+        Closing { ending, at, reached, is_archived }
     }
 }
 
+fn any_restraint() -> impl Strategy<Value = Restraint> {
+    prop_oneof![Just(Restraint::Paused), prop::sample::select(Mode::ALL).prop_map(Restraint::Mode)]
+}
+
+fn any_suspicion() -> impl Strategy<Value = Suspicion> {
+    prop_oneof![any_alarm_name().prop_map(Suspicion::Alarm), any_cause().prop_map(Suspicion::Impact)]
+}
+
+fn any_warning() -> impl Strategy<Value = Warning> {
+    let evidence = prop::sample::select(&[EvidenceSource::Alarms, EvidenceSource::Metrics][..]);
+    prop_oneof![
+        (any_text(), any_text()).prop_map(|(check, detail)| Warning::Check { check, detail }),
+        (any_restraint(), any_text(), any_text()).prop_map(|(restraint, check, detail)| Warning::NotRefused {
+            restraint,
+            check,
+            detail
+        }),
+        any_restraint().prop_map(Warning::HookUnanswered),
+        (any_restraint(), any_suspicion())
+            .prop_map(|(restraint, suspicion)| Warning::NotRolledBack { restraint, suspicion }),
+        any_suspicion().prop_map(Warning::NotSufficient),
+        any_alarm_name().prop_map(Warning::SharedCount),
+        (evidence, any_time()).prop_map(|(evidence, since)| Warning::Unreadable { evidence, since }),
+        (prop::sample::select(Signal::ALL), any_text())
+            .prop_map(|(signal, metric)| Warning::NoData(MissingMetric { signal, metric })),
+        any_text().prop_map(Warning::NoWitness),
+        Just(Warning::JudgedAnew),
+        prop::sample::select(Uncertainty::ALL).prop_map(Warning::BakeEnded),
+    ]
+}
+
 prop_compose! {
-    fn any_order()(promotes in any::<bool>(), who in any_text(), why in any_text(), at in any_time()) -> Order {
-        Order { verb: if promotes { Verb::Promote } else { Verb::RollBack }, who, why, at }
+    fn any_request()(promotes in any::<bool>(), who in any_text(), why in any_text(), at in any_time()) -> OperatorRequest {
+        OperatorRequest { verb: if promotes { Verb::Promote } else { Verb::RollBack }, who, why, at }
     }
 }
 
@@ -694,81 +847,42 @@ prop_compose! {
         (id, group, service, platform, target) in (any_id(), any_group(), any_text(), any_platform(), any_target()),
         revisions in (prop::option::of(any_revision()), prop::option::of(any_revision())),
         hooks in (prop::option::of(any_text()), prop::option::of(any_text())),
-        (creator, events) in (any_text(), any::<[bool; 3]>()),
+        (creator, events) in (any_creator(), any::<[bool; 3]>()),
         (created_at, registered_at, phase) in (any_time(), any_time(), any_phase()),
         alarms in prop::collection::vec(any_alarm(), 0..4),
         weights in prop::collection::vec((any_time(), 0.0..=1.0), 0..4),
-        bake in prop::option::of((any_time(), any_time())),
-        times in (maybe_time(), maybe_time(), maybe_time(), maybe_time(), maybe_time()),
+        times in (maybe_time(), maybe_time(), maybe_time(), maybe_time()),
         numbers in (
             maybe_time(),
             prop::option::of(any_incident()),
             prop::option::of(0_u64..1 << 40),
             maybe_time(),
             prop::option::of(0_u64..1 << 40),
-            maybe_time(),
         ),
-        doubts in prop::collection::vec(any_text(), 0..4),
-        (refusal, order) in (prop::option::of(any_refusal()), prop::option::of(any_order())),
-        (cause, trigger) in (prop::option::of(any_cause()), prop::option::of(any_trigger())),
-        flags in any::<[bool; 3]>(),
+        warnings in prop::collection::vec(any_warning(), 0..4),
+        request in prop::option::of(any_request()),
+        flags in any::<[bool; 2]>(),
+        notes in prop::sample::subsequence(Note::all().collect::<Vec<_>>(), 0..=Note::MAX),
     ) -> Deployment {
         let [on_failure, on_alarm, on_request] = events;
-        let [is_return, was_held, is_settled] = flags;
-        Deployment {
-            id,
-            group,
-            service,
-            platform,
-            target,
-            canary_revision: revisions.0,
-            baseline_revision: revisions.1,
-            hooks: HookFunctions { before: hooks.0, after: hooks.1 },
-            creator,
-            is_return,
-            auto_rollback: AutoRollback { on_failure, on_alarm, on_request },
-            created_at,
-            registered_at,
-            phase,
-            alarms,
-            shift_started_at: times.0,
-            weights,
-            bake: bake.map(|(started_at, ends_at)| Bake { started_at, ends_at }),
-            alarms_read_at: times.1,
-            unreadable_since: times.2,
-            metrics_unreadable_since: numbers.0,
-            incident: numbers.1,
-            planned_shift: numbers.2.map(Duration::from_millis),
-            planned_step: numbers.2.map(Duration::from_millis),
-            history_from: numbers.3,
-            function_timeout: numbers.4.map(Duration::from_millis),
-            bake_passed_at: numbers.5,
-            doubts,
-            was_held,
-            refusal,
-            order,
-            paused_at: times.4,
-            closed_at: times.3,
-            cause,
-            trigger,
-            is_settled,
-        }
+        let [is_return, was_held] = flags;
+        Deployment { identity: Identity { id, group, service, platform, target, revisions: Revisions { baseline: revisions.1, canary: revisions.0 }, direction: if is_return { Direction::Return } else { Direction::Forward }, hooks: HookFunctions { before: hooks.0, after: hooks.1 }, creator, auto_rollback: AutoRollback { on_failure, on_alarm, on_request }, created_at, registered_at, shift_plan: ShiftPlan { lasts: numbers.2.map(Duration::from_millis), step: numbers.2.map(Duration::from_millis) }, history_from: numbers.3, function_timeout: numbers.4.map(Duration::from_millis) }, observation: Observation { alarms, alarms_read_at: times.1, alarms_unreadable_since: times.2, metrics_unreadable_since: numbers.0, shift_started_at: times.0, weights, incident: numbers.1, notes }, requests: Requests { last: request, paused_at: times.3 }, phase, warnings, was_held }
     }
 }
 
 prop_compose! {
-    fn any_said()(at in any_time(), who in any_text(), why in any_text()) -> Said {
-        Said { at, who, why }
+    fn any_attribution()(at in any_time(), who in any_text(), why in any_text()) -> Attribution {
+        Attribution { at, who, why }
     }
 }
 
 prop_compose! {
     fn any_pause()(
         group in prop::option::of(any_group()),
-        began in any_said(),
-        ended in prop::option::of(any_said()),
+        began in any_attribution(),
+        ended in prop::option::of(any_attribution()),
     ) -> Pause {
-        Pause { scope: group.map_or(Scope::Installation, Scope::Group), began, ended }
+        Pause { scope: group.map_or(PauseScope::Installation, PauseScope::Group), began, ended }
     }
 }
 
@@ -792,7 +906,7 @@ prop_compose! {
         asked_by in prop::option::of((any_text(), any_text())),
         (impact_started_at, impact_is_from_alarm, detected_at) in (maybe_time(), any::<bool>(), any_time()),
         (claim, tried_at, call_error) in (any_claim(), maybe_time(), prop::option::of(any_text())),
-        call in prop::option::of(prop::sample::select(&[UndoCall::StopDeployment, UndoCall::FailHook][..])),
+        call in prop::option::of(prop::sample::select(&[RollbackAction::StopDeployment, RollbackAction::FailHook][..])),
         rollback_deployment in prop::option::of(any_id()),
         (requested_at, rolled_back_at, recovered_at) in (maybe_time(), maybe_time(), maybe_time()),
         result in prop_oneof![
@@ -824,12 +938,12 @@ prop_compose! {
 
 prop_compose! {
     fn any_evidence()(
-        kind in prop::sample::select(EvidenceKind::ALL),
+        kind in prop::sample::select(EntryKind::ALL),
         (at, source, text) in (any_time(), any_text(), any_text()),
         details in prop::collection::btree_map(any_text(), any_text(), 0..4),
-    ) -> Evidence {
+    ) -> TimelineEntry {
         let details: BTreeMap<String, String> = details;
-        Evidence { at, kind, source, text, details }
+        TimelineEntry { at, kind, source, text, details }
     }
 }
 
@@ -851,7 +965,7 @@ fn stored(item: &Item) -> Item {
 
 /// Weights come back within what a decimal text keeps of them.
 fn same_but_weights(mut left: Deployment, mut right: Deployment) -> bool {
-    let (a, b) = (std::mem::take(&mut left.weights), std::mem::take(&mut right.weights));
+    let (a, b) = (std::mem::take(&mut left.observation.weights), std::mem::take(&mut right.observation.weights));
     let is_close = |((at, x), (bt, y)): (&(Timestamp, f64), &(Timestamp, f64))| at == bt && (x - y).abs() < 1e-12;
     left == right && a.len() == b.len() && a.iter().zip(&b).all(is_close)
 }
@@ -902,9 +1016,9 @@ proptest! {
     #[test]
     fn revisions_and_watches_come_back(
         group in any_group(), alarm in any_alarm_name(), id in any_id(), revision in any_revision(), at in any_time(),
-        version in any_text(), cause in any_cause(), until in any_time(), is_inherited in any::<bool>(),
+        version in any_text(), cause in any_cause(), until in any_time(), is_inherited in any::<bool>(), is_doubtful in any::<bool>(),
     ) {
-        let good = GoodRevision { at, revision: Some(revision.clone()), version: version.clone(), is_inherited };
+        let good = GoodRevision { at, revision: Some(revision.clone()), version: version.clone(), is_inherited, is_doubtful };
         prop_assert_eq!(parse_good(&stored(&good_item(&group, &good))), Ok(good));
         let refused = RefusedRevision { revision, version, deployment: id.clone(), cause, at, until };
         prop_assert_eq!(parse_refused(&stored(&refused_item(&group, &refused))), Ok(refused));
@@ -926,7 +1040,7 @@ proptest! {
             let _ = (parse_state(&item), parse_policy(&item), parse_evidence(&item), parse_lease(&item));
             let _ = (parse_rollback(&item), parse_notice(&item), parse_watch(&item), parse_good(&item));
             let _ = (parse_refused(&item), parse_registry(&item), parse_sweep_lease(&item), parse_summary(&item));
-            let _ = (parse_ledger(&item), parse_series(&item), parse_pause(&item));
+            let _ = (parse_analysis(&item), parse_series(&item), parse_pause(&item));
         }
     }
 }

@@ -3,20 +3,23 @@
 
 use super::minutes::{MINUTE_S, Minute, Minutes};
 use crate::judge::{Contestant, Judge, Source, Verdict};
-use crate::trace::Bucket;
+use crate::trace::Arrivals;
 use std::collections::BTreeMap;
 
 const MISSING_DATA: Source = Source {
     title: "Configuring how CloudWatch alarms treat missing data",
+    version: "",
     url: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html",
 };
 const RECOMMENDED_ALARMS: Source = Source {
     title: "Recommended alarms - Amazon CloudWatch",
+    version: "",
     url: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
 };
 
 const LOW_SAMPLES: Source = Source {
     title: "Percentile-based alarms and low data samples - Amazon CloudWatch",
+    version: "",
     url: "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/percentiles-with-low-samples.html",
 };
 
@@ -31,8 +34,9 @@ pub(super) const SAM: Contestant = Contestant {
              on the new version.",
     sources: &[
         Source {
-            title: "Safe Lambda deployments (AWS SAM)",
-            url: "https://github.com/aws/serverless-application-model/blob/master/docs/safe_lambda_deployments.rst",
+            title: "docs/safe_lambda_deployments.rst",
+            version: "AWS SAM 7000d0a",
+            url: "https://github.com/aws/serverless-application-model/blob/7000d0a3b0e5e0d9fca014ce135850718aad1290/docs/safe_lambda_deployments.rst",
         },
         MISSING_DATA,
     ],
@@ -44,7 +48,8 @@ pub(super) const RECOMMENDED: Contestant = Contestant {
     name: "CloudWatch recommended",
     method: "The alarms that CloudWatch recommends for an API Gateway stage, on the alias: 5xx above 5 % in 3 of 3 minutes, \
              4xx above 5 % in 5 of 5, p90 latency at least 2,500 ms in 5 of 5, and a request count below half of the quietest \
-             minute of the hour before in 10 of 10 (that threshold is left to the user).",
+             minute of the hour before in 10 of 10. That threshold is left to the user, and so is that a minute without data \
+             breaches it. The page advises against this last alarm where traffic is not steady: some classes here are such.",
     sources: &[RECOMMENDED_ALARMS, MISSING_DATA],
     start: |_| Box::new(AlarmJudge::new(recommended)),
 };
@@ -54,7 +59,8 @@ pub(super) const TUNED: Contestant = Contestant {
     name: "CloudWatch tuned",
     method: "The same kinds of alarms with thresholds from the hour before, as the recommendation advises: 5xx, 4xx and failed \
              transactions (at least 1 %), p90 and p99 latency above 1.25 times their worst minute in 2 of 3 minutes, requests \
-             below half of the quietest minute in 3 of 3. Percentiles of too few samples are ignored.",
+             below half of the quietest minute in 3 of 3 (as above, best where traffic is steady). Percentiles of too few \
+             samples are ignored.",
     sources: &[RECOMMENDED_ALARMS, LOW_SAMPLES, MISSING_DATA],
     start: |_| Box::new(AlarmJudge::new(tuned)),
 };
@@ -150,8 +156,8 @@ impl AlarmJudge {
 }
 
 impl Judge for AlarmJudge {
-    fn poll(&mut self, now_s: i64, records: &[Bucket]) -> Verdict {
-        let changed = self.minutes.add(records);
+    fn poll(&mut self, now_s: i64, arrivals: &Arrivals) -> Verdict {
+        let changed = self.minutes.add(&arrivals.versions);
         if self.alarms.is_empty() {
             self.alarms = (self.make)(&self.minutes);
         }

@@ -2,10 +2,11 @@
 
 use super::minutes::{Minutes, Tally};
 use crate::judge::{Contestant, Judge, Source, Verdict};
-use crate::trace::Bucket;
+use crate::trace::Arrivals;
 
 const WORKBOOK: Source = Source {
     title: "The Site Reliability Workbook, chapter 5: Alerting on SLOs",
+    version: "",
     url: "https://sre.google/workbook/alerting-on-slos/",
 };
 
@@ -68,11 +69,11 @@ fn budget(before: &Tally) -> f64 {
 }
 
 impl Judge for BurnRate {
-    fn poll(&mut self, _now_s: i64, records: &[Bucket]) -> Verdict {
-        if records.is_empty() {
+    fn poll(&mut self, _now_s: i64, arrivals: &Arrivals) -> Verdict {
+        if arrivals.versions.is_empty() {
             return Verdict::Continue;
         }
-        self.minutes.add(records);
+        self.minutes.add(&arrivals.versions);
         let budget = *self.budget.get_or_insert_with(|| budget(&self.minutes.before_start()));
         let burns = |minutes, rate| self.error_rate(minutes).is_some_and(|errors| errors > rate * budget);
         let fires = self.windows.iter().any(|(rate, long, short)| burns(*long, *rate) && burns(*short, *rate));

@@ -2,7 +2,7 @@
 //!
 //! The installation that the rehearsals play on, in real time, with real function binaries. Each repetition has a canary
 //! deployment of its own in its shift; its alarm goes to ALARM, and what is measured is the time from the alarm's event on the
-//! event bus to the answer of StopDeployment. Beside it: how long CodeDeploy's own alarm polling takes on the same stage.
+//! event bus to the answer of StopDeployment. Beside it: how long CodeDeploy's own alarm polling takes on the same emulator.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,21 +10,20 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use snapback_emulator::access::{CallRecord, Outcome};
+use snapback_emulator::codedeploy::{DeploymentTruth, POLL_EVERY};
+use snapback_emulator::event_bus::Published;
+use snapback_emulator::lambda::LambdaEvent;
+use snapback_emulator::parts::LambdaControl;
+use snapback_emulator::{Emulator, EmulatorConfig};
+use snapback_rehearsal as rehearsal;
+use snapback_rehearsal::wiring::Wiring;
 use snapback_speed::Failure;
 use snapback_speed::options::{functions_folder, number, run, write};
 use snapback_speed::reaction::{Call, Moments, Placed, Reaction, Reactions, path, path_table};
 use snapback_speed::services::{self, CANARY_PERCENT};
 use snapback_speed::statistics::{Summary, ms};
 use snapback_speed::table::Table;
-use snapback_stage::access::{CallRecord, Outcome};
-use snapback_stage::codedeploy::{DeploymentTruth, POLL_EVERY};
-use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::event_bus::Published;
-use snapback_stage::lambda::LambdaEvent;
-use snapback_stage::parts::LambdaControl;
-use snapback_stage::rehearsal;
-use snapback_stage::stage::StageConfig;
-use snapback_stage::wiring::Wiring;
 use tokio::sync::broadcast;
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -63,7 +62,7 @@ const HISTORY_MINUTES: i64 = 17;
 const FAILED_PERCENT: i64 = 20;
 /// Longest wait for anything.
 const WAIT_MAX: Duration = Duration::from_secs(120);
-/// How often the stage is looked at while something is waited for.
+/// How often the emulator is looked at while something is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Repetitions that somebody else was faster in, and that are left out, at most.
 const OVERTAKEN_MAX: usize = 5;
@@ -150,19 +149,19 @@ async fn measure(options: &Options) -> Result<Measured, Failure> {
     Ok(measured)
 }
 
-async fn start(functions: &std::path::Path) -> Result<EmbeddedAws, Failure> {
-    let config = StageConfig { minute: MINUTE, port: None, store: None };
-    Ok(EmbeddedAws::start(config, functions.to_path_buf()).await?)
+async fn start(functions: &std::path::Path) -> Result<Emulator, Failure> {
+    let config = EmulatorConfig { minute: MINUTE, port: None, store: None, functions: Some(functions.to_path_buf()) };
+    Ok(Emulator::start(config).await?)
 }
 
-async fn with_snapback(options: &Options, aws: &EmbeddedAws, functions: PathBuf) -> Result<Measured, Failure> {
+async fn with_snapback(options: &Options, aws: &Emulator, functions: PathBuf) -> Result<Measured, Failure> {
     let wiring = Wiring::built_in()?;
     let name_of = |binary: &str| wiring.function(binary).map(|function| function.name.clone());
     let handler = name_of(ALARM_HANDLER).ok_or("the installation has no alarm handler")?;
     let watcher = name_of("watcher").ok_or("the installation has no watcher")?;
     let before = name_of("before-allow-traffic").ok_or("the installation has no hook before traffic")?;
     let after = name_of("after-allow-traffic").ok_or("the installation has no hook after traffic")?;
-    aws.stage.access.iam().enforce(wiring.authority.clone());
+    aws.access.iam().enforce(wiring.authority.clone());
     rehearsal::snapback(aws, &wiring, &functions, DEADLINE).await?;
     let count = WARM_UPS + options.warm + options.cold + 1 + OVERTAKEN_MAX;
     eprintln!("{count} services, each with a deployment in its shift ...");
@@ -173,14 +172,14 @@ async fn with_snapback(options: &Options, aws: &EmbeddedAws, functions: PathBuf)
     bench.all_in_shift().await?;
     bench.prepare().await?;
     aws.lambda.kill_running(&bench.handler)?;
-    aws.stage.gateway.set_latency(options.latency);
+    aws.gateway.set_latency(options.latency);
     eprintln!("{} warm reactions ...", options.warm);
     bench.react_times(WARM_UPS, false).await?;
     let warm = bench.react_times(options.warm, false).await?;
     eprintln!("{} cold reactions ...", options.cold);
     let cold = bench.react_times(options.cold, true).await?;
     eprintln!("one with {} ms for each call, to see their order ...", PATH_LATENCY.as_millis());
-    aws.stage.gateway.set_latency(PATH_LATENCY);
+    aws.gateway.set_latency(PATH_LATENCY);
     bench.react_times(1, false).await?;
     let path = bench.react_times(1, false).await?.pop().map(|seen| path(&seen.calls, seen.began)).unwrap_or_default();
     let reactions = |seen: Vec<Seen>| seen.into_iter().map(|seen| seen.reaction).collect();
@@ -189,7 +188,7 @@ async fn with_snapback(options: &Options, aws: &EmbeddedAws, functions: PathBuf)
 }
 
 /// Services with a deployment each; answers them with its id.
-async fn deploy(aws: &EmbeddedAws, count: usize, hooks: &[(&str, &str)]) -> Result<Vec<(String, String)>, Failure> {
+async fn deploy(aws: &Emulator, count: usize, hooks: &[(&str, &str)]) -> Result<Vec<(String, String)>, Failure> {
     let services: Vec<String> = (0..count).map(|index| format!("service-{index:04}")).collect();
     let mut deployments = Vec::new();
     for some in services.chunks(AT_ONCE) {
@@ -221,7 +220,7 @@ fn alarm_of(service: &str) -> String {
 }
 
 /// An alarm that goes where it is sent and stays there: its metric never has a point, and that changes nothing.
-async fn put_alarm(aws: &EmbeddedAws, service: &str) -> Result<(), Failure> {
+async fn put_alarm(aws: &Emulator, service: &str) -> Result<(), Failure> {
     let alarm = json!({
         "AlarmName": alarm_of(service), "Namespace": "Checkout", "MetricName": "Failed",
         "Dimensions": [{"Name": "Service", "Value": service}], "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1,
@@ -231,19 +230,19 @@ async fn put_alarm(aws: &EmbeddedAws, service: &str) -> Result<(), Failure> {
     set_alarm(aws, service, "OK").await
 }
 
-async fn set_alarm(aws: &EmbeddedAws, service: &str, state: &str) -> Result<(), Failure> {
+async fn set_alarm(aws: &Emulator, service: &str, state: &str) -> Result<(), Failure> {
     let reason = "Threshold Crossed: 1 datapoint [12.0] was greater than or equal to the threshold (1.0).";
     let input = json!({"AlarmName": alarm_of(service), "StateValue": state, "StateReason": reason});
     aws.cloudwatch.call("SetAlarmState", input).await?;
     Ok(())
 }
 
-async fn shift_began(aws: &EmbeddedAws, deployment: &str) -> Result<(), Failure> {
+async fn shift_began(aws: &Emulator, deployment: &str) -> Result<(), Failure> {
     let has_begun = |truth: &DeploymentTruth| {
         let is_allowing = truth.events.iter().any(|event| event.name == "AllowTraffic" && event.started_ms.is_some());
         (is_allowing || truth.status.is_final()).then(|| truth.error_code.clone())
     };
-    match timeout(WAIT_MAX, aws.stage.codedeploy.wait_until(deployment, has_begun)).await {
+    match timeout(WAIT_MAX, aws.codedeploy.wait_until(deployment, has_begun)).await {
         Ok(Some(None)) => Ok(()),
         Ok(Some(Some(code))) => Err(format!("deployment {deployment} ended before its shift: {code}").into()),
         Ok(None) | Err(_) => Err(format!("deployment {deployment} did not get to its shift").into()),
@@ -251,7 +250,7 @@ async fn shift_began(aws: &EmbeddedAws, deployment: &str) -> Result<(), Failure>
 }
 
 struct Bench<'a> {
-    aws: &'a EmbeddedAws,
+    aws: &'a Emulator,
     /// Name of the alarm handler.
     handler: String,
     /// Service and deployment id of each repetition.
@@ -301,7 +300,7 @@ impl Bench<'_> {
     /// What the handler reads of the next service: its new version fails. Points are visible a second after they came.
     async fn prepare(&self) -> Result<(), Failure> {
         let Some((service, _)) = self.deployments.get(self.next) else { return Ok(()) };
-        let at_s = self.aws.stage.clock.now_ms() / 1000;
+        let at_s = self.aws.clock.now_ms() / 1000;
         let data = services::traffic(service, at_s, 60, CANARY_PERCENT, FAILED_PERCENT);
         services::put_data(self.aws, &data).await
     }
@@ -338,9 +337,9 @@ impl Bench<'_> {
     async fn react(&mut self) -> Result<Option<Seen>, Failure> {
         let (service, deployment) = self.deployments.get(self.next).cloned().ok_or("no deployment is left")?;
         self.next += 1;
-        let mut events = self.aws.stage.bus.subscribe();
+        let mut events = self.aws.bus.subscribe();
         let mut runs = self.aws.lambda.subscribe();
-        let mut calls = self.aws.stage.access.subscribe();
+        let mut calls = self.aws.access.subscribe();
         set_alarm(self.aws, &service, "ALARM").await?;
         let (name, handler) = (alarm_of(&service), self.handler.clone());
         let published = next(&mut events, "the alarm's event", |event: &Published| {
@@ -410,7 +409,7 @@ async fn next<T: Clone, F>(
 }
 
 /// The same services with the alarm on the group and nothing else: from the alarm's event to CodeDeploy stopping the deployment.
-async fn without_snapback(count: usize, aws: &EmbeddedAws) -> Result<Vec<Duration>, Failure> {
+async fn without_snapback(count: usize, aws: &Emulator) -> Result<Vec<Duration>, Failure> {
     let mut deployments = Vec::new();
     for index in 0..count {
         let service = format!("service-{index:04}");
@@ -428,7 +427,7 @@ async fn without_snapback(count: usize, aws: &EmbeddedAws) -> Result<Vec<Duratio
     let mut red = Vec::new();
     for (index, (id, service)) in deployments.iter().enumerate() {
         sleep_until(began + apart * u32::try_from(index)?).await;
-        let mut events = aws.stage.bus.subscribe();
+        let mut events = aws.bus.subscribe();
         set_alarm(aws, service, "ALARM").await?;
         let name = alarm_of(service);
         let published = next(&mut events, "the alarm's event", |event: &Published| {
@@ -438,7 +437,7 @@ async fn without_snapback(count: usize, aws: &EmbeddedAws) -> Result<Vec<Duratio
         red.push((id, published.await?));
     }
     for (id, published_ms) in red {
-        let stopped = aws.stage.codedeploy.wait_until(id, |truth| truth.stop.as_ref().map(|stop| stop.at_ms));
+        let stopped = aws.codedeploy.wait_until(id, |truth| truth.stop.as_ref().map(|stop| stop.at_ms));
         let stopped_ms = timeout(WAIT_MAX, stopped).await.ok().flatten();
         let stopped_ms = stopped_ms.ok_or_else(|| format!("CodeDeploy did not stop deployment {id}"))?;
         took.push(Duration::from_millis(u64::try_from(stopped_ms - published_ms).unwrap_or(0)));
@@ -478,7 +477,7 @@ fn tell(options: &Options, measured: &Measured) -> Result<ExitCode, Failure> {
     }
     if polling.is_some() {
         println!(
-            "CodeDeploy's polling is the stage's model: it looks at the group's alarms every {} s. AWS documents that CodeDeploy\nreads them (`ignorePollAlarmFailure` of AlarmConfiguration, the permission cloudwatch:DescribeAlarms of its role),\nbut not how often.",
+            "CodeDeploy's polling is the emulator's model: it looks at the group's alarms every {} s. AWS documents that CodeDeploy\nreads them (`ignorePollAlarmFailure` of AlarmConfiguration, the permission cloudwatch:DescribeAlarms of its role),\nbut not how often.",
             POLL_EVERY.as_secs()
         );
     }

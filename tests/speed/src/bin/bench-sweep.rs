@@ -12,18 +12,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use snapback_emulator::access::CallRecord;
+use snapback_emulator::lambda::LambdaEvent;
+use snapback_emulator::parts::LambdaControl;
+use snapback_emulator::{Emulator, EmulatorConfig};
+use snapback_rehearsal as rehearsal;
+use snapback_rehearsal::wiring::Wiring;
 use snapback_speed::Failure;
 use snapback_speed::options::{functions_folder, growing_numbers, number, run, write};
 use snapback_speed::process::{cpu_time, resident_kb};
 use snapback_speed::services::{self, CANARY_PERCENT};
 use snapback_speed::sweep::{Calls, Measured, PAUSE, calls_table, growth_per_deployment, growth_table, looks};
-use snapback_stage::access::CallRecord;
-use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::lambda::LambdaEvent;
-use snapback_stage::parts::LambdaControl;
-use snapback_stage::rehearsal;
-use snapback_stage::stage::StageConfig;
-use snapback_stage::wiring::Wiring;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -169,19 +168,19 @@ async fn measure(options: &Options) -> Result<Vec<Measured>, Failure> {
     Ok(measured)
 }
 
-/// Each size has a stage and a watcher of its own, so that none has to do with what another one left behind.
+/// Each size has an emulator and a watcher of its own, so that none has to do with what another one left behind.
 async fn measure_one(options: Options, deployments: usize, functions: PathBuf) -> Result<Measured, Failure> {
-    let config = StageConfig { minute: MINUTE, port: None, store: None };
-    let aws = Arc::new(EmbeddedAws::start(config, functions.clone()).await?);
-    let measured = on_stage(&options, deployments, &aws, &functions).await;
+    let config = EmulatorConfig { minute: MINUTE, port: None, store: None, functions: Some(functions.clone()) };
+    let aws = Arc::new(Emulator::start(config).await?);
+    let measured = on_emulator(&options, deployments, &aws, &functions).await;
     aws.shutdown().await;
     measured
 }
 
-async fn on_stage(
+async fn on_emulator(
     options: &Options,
     deployments: usize,
-    aws: &Arc<EmbeddedAws>,
+    aws: &Arc<Emulator>,
     functions: &Path,
 ) -> Result<Measured, Failure> {
     let watcher = install(aws, functions).await?;
@@ -203,15 +202,15 @@ async fn on_stage(
 }
 
 /// The installation, with a watcher that runs when we say so. Answers its name.
-async fn install(aws: &EmbeddedAws, functions: &Path) -> Result<String, Failure> {
+async fn install(aws: &Emulator, functions: &Path) -> Result<String, Failure> {
     let wiring = Wiring::built_in()?;
-    aws.stage.access.iam().enforce(wiring.authority.clone());
+    aws.access.iam().enforce(wiring.authority.clone());
     // The deadline of a hook: there is none here.
     rehearsal::snapback(aws, &wiring, functions, MINUTE).await?;
     for rule in wiring.rules.iter().filter(|rule| rule.rule.get("ScheduleExpression").is_some()) {
         let name = rule.rule.get("Name").and_then(Value::as_str).unwrap_or_default();
-        if !aws.stage.bus.set_enabled(name, false) {
-            return Err(format!("the rule {name} is not on the stage").into());
+        if !aws.bus.set_enabled(name, false) {
+            return Err(format!("the rule {name} is not on the emulator").into());
         }
     }
     let watcher = wiring.function(PRINCIPAL).ok_or("the installation has no watcher")?;
@@ -240,11 +239,11 @@ fn alarm_of(service: &str) -> String {
 }
 
 /// Traffic from now on, for ever: each second a tenth of the services get their points of ten seconds.
-async fn present(aws: &EmbeddedAws, shifting: &watch::Receiver<Vec<String>>) -> Result<(), Failure> {
+async fn present(aws: &Emulator, shifting: &watch::Receiver<Vec<String>>) -> Result<(), Failure> {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     for second in 0_usize.. {
         every_second.tick().await;
-        let at_s = aws.stage.clock.now_ms() / 1000;
+        let at_s = aws.clock.now_ms() / 1000;
         let turn = usize::try_from(POINT_EVERY_S)?;
         let theirs: Vec<String> = shifting.borrow().iter().skip(second % turn).step_by(turn).cloned().collect();
         let data = theirs.iter().flat_map(|name| services::traffic(name, at_s, POINT_EVERY_S, CANARY_PERCENT, 0));
@@ -254,7 +253,7 @@ async fn present(aws: &EmbeddedAws, shifting: &watch::Receiver<Vec<String>>) -> 
 }
 
 /// Keeps the largest resident memory of the watcher in `peak_kb`.
-async fn watch_memory(aws: &EmbeddedAws, watcher: &str, peak_kb: &AtomicU64) {
+async fn watch_memory(aws: &Emulator, watcher: &str, peak_kb: &AtomicU64) {
     loop {
         for pid in aws.lambda.processes_of(watcher) {
             if let Some(kb) = resident_kb(pid).await {
@@ -267,7 +266,7 @@ async fn watch_memory(aws: &EmbeddedAws, watcher: &str, peak_kb: &AtomicU64) {
 
 struct Bench<'a> {
     options: &'a Options,
-    aws: &'a EmbeddedAws,
+    aws: &'a Emulator,
     watcher: String,
     deployments: usize,
     /// Services whose traffic shifts.
@@ -357,7 +356,7 @@ impl Bench<'_> {
         eprintln!("{deployments} deployments: the recorder puts them on record ...");
         self.set_up().await?;
         eprintln!("{deployments} deployments: the watcher gets to know them ...");
-        self.aws.stage.gateway.set_latency(self.options.latency);
+        self.aws.gateway.set_latency(self.options.latency);
         // As the schedule does it: when in a minute the looks are decides in which minute a bucket comes.
         let met = Instant::now();
         for minute in 1..=LEARNING_MINUTES {
@@ -376,7 +375,7 @@ impl Bench<'_> {
             return Err(format!("the watcher's process was replaced while it was measured\n{}", self.log()).into());
         }
         let cpu = cpu_time(pid).zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
-        let log = self.aws.stage.access.calls();
+        let log = self.aws.access.calls();
         let is_new = |call: &&CallRecord| call.principal == PRINCIPAL && call.began >= began.into_std();
         let times: Vec<_> = log.iter().filter(is_new).map(|call| (call.began, call.ended)).collect();
         let mut calls = self.calls();
@@ -391,7 +390,7 @@ impl Bench<'_> {
     }
 
     fn calls(&self) -> Calls {
-        let counts = self.aws.stage.access.counts().into_iter();
+        let counts = self.aws.access.counts().into_iter();
         let own = counts.filter(|((principal, _), _)| principal == PRINCIPAL);
         own.map(|((_, action), count)| (action, count)).collect()
     }
@@ -408,7 +407,7 @@ fn tell(options: &Options, measured: &[Measured]) -> Result<ExitCode, Failure> {
     println!("{}", growth_table(measured));
     println!("{}", calls_table(measured));
     println!(
-        "Each call takes {} ms more than on loopback. A look lasts from its first call to the answer of its last one, the\nstage's own time included. There are six a minute: most find nothing new, the longest is one in which a bucket comes.\n× is the ratio to the row above. Memory is the largest that the watcher's process had.",
+        "Each call takes {} ms more than on loopback. A look lasts from its first call to the answer of its last one, the\nemulator's own time included. There are six a minute: most find nothing new, the longest is one in which a bucket comes.\n× is the ratio to the row above. Memory is the largest that the watcher's process had.",
         options.latency.as_millis()
     );
     if measured.iter().any(|size| size.cpu.is_none()) {

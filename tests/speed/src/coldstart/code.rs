@@ -1,4 +1,4 @@
-//! What the functions of a stage run: our binaries as they are, one of them replaced by a hook in another language, or all under
+//! What the functions of an emulator run: our binaries as they are, one of them replaced by a hook in another language, or all under
 //! valgrind. A folder of links and small scripts says so.
 
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,4 +1,4 @@
-//! TLS in front of the stage: one server for each AWS service, each on its own port, as each service has its own host.
+//! TLS in front of the emulator: one server for each AWS service, each on its own port, as each service has its own host.
 //!
 //! A front decrypts and passes bytes on. It counts connections, and knows when a request is under way: from the last byte of the
 //! request that arrives to the last byte of its answer that leaves. (From the first byte would be wrong: a client that sends head
@@ -24,7 +24,7 @@ pub const SERVICES: [&str; 7] = ["CODEDEPLOY", "CLOUDWATCH", "DYNAMODB", "LAMBDA
 /// Largest piece that is passed on.
 const PIECE: usize = 64 * 1024;
 
-/// The servers of one stage. They end when this is dropped.
+/// The servers of one emulator. They end when this is dropped.
 pub struct Fronts {
     book: Arc<Book>,
     /// Value of `AWS_ENDPOINT_URL_…` by service.
@@ -101,7 +101,7 @@ impl Drop for Fronts {
     }
 }
 
-/// Connections and requests of all fronts of a stage.
+/// Connections and requests of all fronts of an emulator.
 pub struct Book {
     state: Mutex<Pages>,
     open: watch::Sender<usize>,
@@ -218,7 +218,7 @@ impl Front {
         let (mut from_client, mut to_client) = tokio::io::split(self.tls.accept(stream).await?);
         let behind = TcpStream::connect(self.gateway).await?;
         behind.set_nodelay(true)?;
-        let (mut from_stage, mut to_stage) = behind.into_split();
+        let (mut from_emulator, mut to_emulator) = behind.into_split();
         let (mut request, mut answer) = (vec![0; PIECE], vec![0; PIECE]);
         loop {
             tokio::select! {
@@ -236,9 +236,9 @@ impl Front {
                         return Ok(());
                     }
                     self.book.asked(connection, Instant::now());
-                    to_stage.write_all(piece).await?;
+                    to_emulator.write_all(piece).await?;
                 }
-                read = from_stage.read(&mut answer) => {
+                read = from_emulator.read(&mut answer) => {
                     let piece = answer.get(..read?).unwrap_or_default();
                     if piece.is_empty() {
                         return to_client.shutdown().await;

@@ -10,7 +10,7 @@ use super::share::WHOLE_CPU_MB;
 /// Measures cold starts of the functions on the embedded AWS, behind TLS, beside hooks in Python and JavaScript that make the same
 /// calls.
 ///
-/// Each function is started again and again on a fresh stage, one at a time, interleaved with the other hooks: time of init, of the
+/// Each function is started again and again on a fresh emulator, one at a time, interleaved with the other hooks: time of init, of the
 /// first and of later answers; CPU time; memory; AWS calls; connections; instructions. Own time is what is left of an answer's time
 /// while no request is under way at an AWS service. Quantiles are by nearest rank. What this machine cannot measure is skipped, with
 /// the reason.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use snapback_stage::access::Access;
-use snapback_stage::lambda::{Moment, ProcessMoment};
+use snapback_emulator::access::Access;
+use snapback_emulator::lambda::{Moment, ProcessMoment};
 use tokio::sync::watch;
 
 use super::front::Book;
@@ -38,9 +38,9 @@ pub struct Reading {
     pub at: Instant,
     /// User and kernel time of all its threads, also of those that have ended; `None` where the system does not tell.
     pub cpu: Option<Duration>,
-    /// Calls of its function to AWS since the stage began.
+    /// Calls of its function to AWS since the emulator began.
     pub calls: Calls,
-    /// Connections of all functions since the stage began.
+    /// Connections of all functions since the emulator began.
     pub connections: u64,
 }
 
@@ -110,7 +110,7 @@ impl Recorder {
         self.is_to_thaw.store(true, Ordering::SeqCst);
     }
 
-    /// For [`snapback_stage::lambda::Lambda::observe`].
+    /// For [`snapback_emulator::lambda::Lambda::observe`].
     pub fn observe(&self, moment: &ProcessMoment<'_>) {
         let Some(principal) = self.principals.get(moment.function) else { return };
         let reading = Reading {

@@ -192,7 +192,7 @@ impl Bench<'_> {
         Ok(samples)
     }
 
-    /// One lane of one round, on its own stage.
+    /// One lane of one round, on its own emulator.
     async fn play(
         &self,
         lane: &Lane,

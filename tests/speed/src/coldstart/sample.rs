@@ -50,7 +50,7 @@ pub struct Warm {
 }
 
 impl Sample {
-    /// Of a process that has answered; `book` is of its stage.
+    /// Of a process that has answered; `book` is of its emulator.
     ///
     /// # Errors
     /// When it has not.

@@ -1,16 +1,16 @@
-//! What is played on a stage, so that each function gets the event that AWS would send it.
+//! What is played on an emulator, so that each function gets the event that AWS would send it.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use snapback_stage::lambda::Fault;
+use snapback_emulator::lambda::Fault;
 use tokio::sync::broadcast::Receiver;
 use tokio::time::{sleep, timeout};
 
 use super::error::Failure;
 use super::recorder::Process;
 use super::world::{WAIT_MAX, World};
-use snapback_stage::event_bus::Published;
+use snapback_emulator::event_bus::Published;
 
 /// Binary of the hook, which the others are compared with.
 pub const BEFORE: &str = "before-allow-traffic";
@@ -49,7 +49,7 @@ pub async fn hook(world: &World, from: usize, to: usize) -> Result<Process, Fail
     for group in from..=to {
         let id = world.deploy(group, &[("BeforeAllowTraffic", BEFORE)], ALL_AT_ONCE).await?;
         let process = world.answered(BEFORE, group + 1).await?;
-        let truth = world.aws.stage.codedeploy.truth_of(&id);
+        let truth = world.aws.codedeploy.truth_of(&id);
         let answers = truth.map(|truth| truth.hook_answers).unwrap_or_default();
         if !matches!(answers.as_slice(), [answer] if answer.status == "Succeeded" && answer.error.is_none()) {
             return Err(format!("the hook of {id} was to answer Succeeded, and CodeDeploy got {answers:?}").into());
@@ -66,7 +66,7 @@ pub async fn hook(world: &World, from: usize, to: usize) -> Result<Process, Fail
 /// # Errors
 /// When one does not do what its event is for.
 pub async fn others(world: &World, warm: usize) -> Result<Vec<(&'static str, Process)>, Failure> {
-    let mut events = world.aws.stage.bus.subscribe();
+    let mut events = world.aws.bus.subscribe();
     let mut done = Vec::new();
     // While nothing is deployed: otherwise it would look after the deployments for a minute.
     call(world, WATCHER, json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}})).await?;
@@ -133,7 +133,7 @@ async fn event(events: &mut Receiver<Published>, is_meant: impl Fn(&Value) -> bo
             }
         }
     };
-    timeout(WAIT_MAX, found).await.map_err(|_| "an event of the stage did not come")?
+    timeout(WAIT_MAX, found).await.map_err(|_| "an event of the emulator did not come")?
 }
 
 fn is(event: &Value, pointer: &str, expected: &str) -> bool {
@@ -146,9 +146,9 @@ async fn reach<T>(
     id: &str,
     what: &str,
     by: &str,
-    seen: impl Fn(&snapback_stage::codedeploy::DeploymentTruth) -> Option<T>,
+    seen: impl Fn(&snapback_emulator::codedeploy::DeploymentTruth) -> Option<T>,
 ) -> Result<T, Failure> {
-    let reached = timeout(WAIT_MAX, world.aws.stage.codedeploy.wait_until(id, seen)).await;
+    let reached = timeout(WAIT_MAX, world.aws.codedeploy.wait_until(id, seen)).await;
     match reached {
         Ok(Some(found)) => Ok(found),
         Ok(None) | Err(_) => {

@@ -16,6 +16,12 @@ use crate::statistics::Summary;
 /// When runs differ by more, it is said.
 const SPREAD_MAX: f64 = 0.01;
 
+/// How often a run is tried in which a time-out made a function do other work: a busy machine does that now and then.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// Millions of instructions of one function, or why they say nothing.
+type Counted = (&'static str, Result<f64, Failure>);
+
 impl Bench<'_> {
     /// By function. `samples`: of the same functions without valgrind.
     pub(super) async fn instructions(
@@ -34,8 +40,8 @@ impl Bench<'_> {
         let mut totals: BTreeMap<&'static str, Vec<Result<f64, Failure>>> = BTreeMap::new();
         for run in 1..=self.options.instruction_runs {
             eprintln!("under valgrind: to the first answer, run {run} of {} ...", self.options.instruction_runs);
-            for (binary, sample, millions) in self.instructions_to_answer(&code).await? {
-                totals.entry(binary).or_default().push(did_the_same(binary, &sample, samples).map(|()| millions));
+            for (binary, counted) in self.instructions_of_run(&code, samples).await? {
+                totals.entry(binary).or_default().push(counted);
             }
         }
         let mut found = BTreeMap::new();
@@ -53,7 +59,7 @@ impl Bench<'_> {
         Ok(found)
     }
 
-    /// Each function is ended before it gets its event, so one stage does for all.
+    /// Each function is ended before it gets its event, so one emulator does for all.
     async fn instructions_of_init(&self, code: &Path) -> Result<BTreeMap<&'static str, f64>, Failure> {
         let cast = if self.options.wants_others() { Cast::All } else { Cast::Hook { deployments: 1 } };
         let world = World::build(&Plan { at_poll: AtPoll::Terminate(1), ..self.plan(code, cast) }).await?;
@@ -71,6 +77,25 @@ impl Bench<'_> {
             found.insert(*binary, instructions::millions(&file(code, process.pid))?);
         }
         Ok(found)
+    }
+
+    /// The first attempt in which every function did what it does without valgrind, else the last one.
+    async fn instructions_of_run(&self, code: &Path, samples: &Samples) -> Result<Vec<Counted>, Failure> {
+        let mut attempt = 1;
+        loop {
+            let found = self.instructions_to_answer(code).await?;
+            let counted: Vec<Counted> = found
+                .into_iter()
+                .map(|(binary, sample, millions)| (binary, did_the_same(binary, &sample, samples).map(|()| millions)))
+                .collect();
+            let failure = counted.iter().find_map(|(binary, counted)| Some((binary, counted.as_ref().err()?)));
+            let Some((binary, failure)) = failure else { return Ok(counted) };
+            if attempt == ATTEMPTS_MAX {
+                return Ok(counted);
+            }
+            attempt += 1;
+            eprintln!("{binary}: {failure}; attempt {attempt} of {ATTEMPTS_MAX} ...");
+        }
     }
 
     async fn instructions_to_answer(&self, code: &Path) -> Result<Vec<(&'static str, Sample, f64)>, Failure> {

@@ -1,4 +1,4 @@
-//! A fresh stage with an installation of Snapback and a service to deploy, behind TLS.
+//! A fresh emulator with an installation of Snapback and a service to deploy, behind TLS.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use snapback_stage::embedded::EmbeddedAws;
-use snapback_stage::lambda::LambdaEvent;
-use snapback_stage::parts::{AliasRouting, LambdaControl};
-use snapback_stage::rehearsal::{ALIAS, GROUP, POLICY_PREFIX, SERVICE, Scenario, policy, service, snapback};
-use snapback_stage::stage::StageConfig;
-use snapback_stage::wiring::Wiring;
+use snapback_emulator::lambda::LambdaEvent;
+use snapback_emulator::parts::{AliasRouting, LambdaControl};
+use snapback_emulator::{Emulator, EmulatorConfig};
+use snapback_rehearsal::wiring::Wiring;
+use snapback_rehearsal::{ALIAS, GROUP, POLICY_PREFIX, SERVICE, Service, policy, service, snapback};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -35,10 +34,10 @@ const NEXT: &str = "next";
 /// Log lines of a function that are shown when something does not come.
 const LOG_LINES: usize = 12;
 /// Two probes, four alarms, and a bake that outlasts the benchmark.
-const SCENARIO: &str = "{about: cold starts, expect: {outcome: promoted}, load: 0, versions: {next: {}}, \
-    shift: CodeDeployDefault.LambdaAllAtOnce, policy: {bake: 10m, before_traffic: {deadline: 45s}}, steps: [{deploy: next}]}";
+const KEYS: &str = "{load: 0, versions: {next: {}}, shift: CodeDeployDefault.LambdaAllAtOnce, \
+    policy: {bake: 10m, before_traffic: {deadline: 45s}}}";
 
-/// What a stage is built of.
+/// What an emulator is built of.
 pub struct Plan<'a> {
     /// Folder with a file for each function.
     pub code: &'a Path,
@@ -64,10 +63,10 @@ pub enum Cast {
     All,
 }
 
-/// A stage on which things are measured.
+/// An emulator on which things are measured.
 pub struct World {
     /// The embedded AWS.
-    pub aws: EmbeddedAws,
+    pub aws: Emulator,
     /// What the functions talk to.
     pub fronts: Fronts,
     /// What their processes do.
@@ -84,11 +83,16 @@ impl World {
     /// Sets everything up. No rule and no schedule is on it: a function is called when the benchmark calls it.
     ///
     /// # Errors
-    /// When a part of the stage refuses.
+    /// When a part of the emulator refuses.
     pub async fn build(plan: &Plan<'_>) -> Result<Self, Failure> {
-        let config = StageConfig { minute: Duration::from_secs(60), port: None, store: None };
-        let aws = EmbeddedAws::start(config, plan.code.to_path_buf()).await?;
-        let gateway = aws.stage.endpoint().trim_start_matches("http://").parse()?;
+        let config = EmulatorConfig {
+            minute: Duration::from_secs(60),
+            port: None,
+            store: None,
+            functions: Some(plan.code.to_path_buf()),
+        };
+        let aws = Emulator::start(config).await?;
+        let gateway = aws.endpoint().trim_start_matches("http://").parse()?;
         let fronts = Fronts::start(gateway, Arc::clone(&plan.certificates.server), plan.latency).await?;
         let mut wiring = Wiring::built_in()?;
         wiring.rules.clear();
@@ -103,17 +107,16 @@ impl World {
         let names = wiring.functions.iter().map(|function| (function.binary.clone(), function.name.clone())).collect();
         let principals =
             wiring.functions.iter().map(|function| (function.name.clone(), function.binary.clone())).collect();
-        let recorder =
-            Arc::new(Recorder::new(principals, aws.stage.access.clone(), fronts.book(), plan.at_poll.clone()));
+        let recorder = Arc::new(Recorder::new(principals, aws.access.clone(), fronts.book(), plan.at_poll.clone()));
         let told = Arc::clone(&recorder);
         aws.lambda.observe(Arc::new(move |moment| told.observe(moment)));
-        aws.stage.access.iam().enforce(wiring.authority.clone());
+        aws.access.iam().enforce(wiring.authority.clone());
         let topic = snapback(&aws, &wiring, plan.code, DEADLINE).await?;
-        let scenario = Scenario::parse("cold-starts", SCENARIO)?;
-        let policy = policy(&scenario, &topic);
-        let versions = service(&aws, &wiring, plan.code, &scenario, &policy).await?.versions;
-        let next = versions.get(NEXT).cloned().ok_or("the scenario has no version to deploy")?;
-        let live = versions.get("live").cloned().ok_or("the scenario has no version that serves")?;
+        let keys = Service::parse(KEYS)?;
+        let policy = policy(&keys, &topic);
+        let versions = service(&aws, &wiring, plan.code, &keys, &policy).await?;
+        let next = versions.get(NEXT).cloned().ok_or("the service has no version to deploy")?;
+        let live = versions.get("live").cloned().ok_or("the service has no version that serves")?;
         let over = count_ends(aws.lambda.subscribe());
         let world = Self { aws, fronts, recorder, names, next, over };
         let groups = match plan.cast {
@@ -164,7 +167,7 @@ impl World {
         let parameter = json!({
             "Name": format!("{POLICY_PREFIX}/{SERVICE}/{group}"), "Value": policy.to_string(), "Type": "String"
         });
-        let ssm = self.aws.stage.ssm.as_ref();
+        let ssm = self.aws.ssm.as_ref();
         self.aws.call(ssm, "ssm", "PutParameter", parameter).await.map_err(|fault| fault.message)?;
         Ok(())
     }
@@ -202,7 +205,7 @@ impl World {
     }
 
     async fn codedeploy(&self, operation: &str, input: Value) -> Result<Value, Failure> {
-        let service = self.aws.stage.codedeploy.clone();
+        let service = self.aws.codedeploy.clone();
         let answer = self.aws.call(&service, "codedeploy", operation, input).await;
         answer.map_err(|fault| format!("{operation}: {}: {}", fault.code, fault.message).into())
     }
@@ -246,7 +249,7 @@ impl World {
         let is_over = over.wait_for(|over| over.get(name).is_some_and(|count| *count >= number));
         match timeout(WAIT_MAX, is_over).await {
             Ok(Ok(_)) => Ok(process),
-            Ok(Err(_)) | Err(_) => Err(self.did_not(name, "answer", "the stage does not know of the answer")),
+            Ok(Err(_)) | Err(_) => Err(self.did_not(name, "answer", "the emulator does not know of the answer")),
         }
     }
 
@@ -267,7 +270,7 @@ impl World {
     }
 }
 
-/// Counts invocations that end, by function, until the stage is gone.
+/// Counts invocations that end, by function, until the emulator is gone.
 fn count_ends(mut events: Receiver<LambdaEvent>) -> watch::Receiver<BTreeMap<String, usize>> {
     let (sender, over) = watch::channel(BTreeMap::<String, usize>::new());
     tokio::spawn(async move {
