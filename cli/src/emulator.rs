@@ -16,7 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::output::{Failure, block_on, exit};
 
 /// What runs on the emulator: the demo service with a good and a bad version.
-const SERVICE_KEYS: &str = "versions: { good: {}, bad: { errors: 0.6 } }";
+/// The shift is that of `policy init`: an alarm whose period began before the shift counts two periods later, and still in the canary.
+const SERVICE_KEYS: &str =
+    "shift: CodeDeployDefault.LambdaCanary10Percent10Minutes\nversions: { good: {}, bad: { errors: 0.6 } }";
 
 /// Arguments of `snapback emulator`.
 #[derive(Debug, Args)]

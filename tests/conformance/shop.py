@@ -45,7 +45,11 @@ class Shop:
     def play_bad_version(self):
         """Deploys the bad version and waits until it is undone; the record."""
         deployment = self.deploy("2")
-        info = until("the stop", lambda: self.status(deployment)["status"] == "Stopped" and self.status(deployment))
+        try:
+            info = until("the stop", lambda: self.status(deployment)["status"] == "Stopped" and self.status(deployment))
+        except AssertionError as error:
+            seen = [self.status(deployment), self.record(deployment)]
+            raise AssertionError(f"{error}; status and record: {json.dumps(seen, default=str)}") from error
         until("the rollback", lambda: self.status(info["rollbackInfo"]["rollbackDeploymentId"])["status"] == "Succeeded", 30)
         equal(self.live(), "1", "alias")
         equal(until("the record", lambda: self.outcome(deployment), 30), "rolled-back-in-shift", "outcome")

@@ -28,11 +28,7 @@ impl Histogram {
     }
 
     pub(crate) fn profile(&self) -> SourceProfile {
-        SourceProfile {
-            edges: Some(self.edges.clone()),
-            ingestion_delay: Some(self.delay),
-            ..SourceProfile::COUNTS
-        }
+        SourceProfile { edges: Some(self.edges.clone()), ingestion_delay: Some(self.delay), ..SourceProfile::COUNTS }
     }
 
     /// The value of one minute. What is no bucket of this histogram is refused, as a monitoring system has no such series.
