@@ -2,6 +2,7 @@
 
 mod comparison;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -12,6 +13,7 @@ use snapback_core::record::Record;
 use snapback_core::rollback::{Rollback, RollbackResult};
 use snapback_core::timeline::TimelineEntry;
 use snapback_core::{DeploymentId, LifecycleEvent, Timestamp};
+use snapback_wire::trace::replay;
 
 use comparison::Numbers;
 
@@ -31,6 +33,9 @@ pub(crate) struct Explain {
     /// Print one JSON document; times are milliseconds since 1970 (UTC)
     #[arg(long)]
     json: bool,
+    /// Write what the comparison was given, for `snapback judge`, and nothing else; - is standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    trace: Option<PathBuf>,
 }
 
 pub(crate) fn parse_id(text: &str) -> Result<DeploymentId, String> {
@@ -58,6 +63,9 @@ impl Explain {
                 self.id
             )));
         };
+        if let Some(path) = &self.trace {
+            return trace(&self.id, &numbers, path);
+        }
         let timeline = timeline?;
         let paused = pauses.map(|pauses| pause::warn(&pauses, &record.deployment.identity.group).map(Shown::of));
         if self.json {
@@ -65,6 +73,27 @@ impl Explain {
         }
         print_text(&text(&record, &timeline, &numbers))
     }
+}
+
+/// Writes the trace of one deployment: what decides, then what may only tell.
+fn trace(id: &DeploymentId, numbers: &Result<Option<Numbers>, String>, path: &Path) -> Result<(), Failure> {
+    let unable = |why: &str| Failure::unable(format!("there is no trace of deployment {id}: {why}"));
+    let numbers = match numbers {
+        Ok(Some(numbers)) => numbers,
+        Ok(None) => return Err(unable("its policy compares nothing, or nothing was judged yet")),
+        Err(why) => return Err(unable(why)),
+    };
+    let replayed = |name: &str, decides| replay(name, numbers.polls(), decides).map_err(|why| unable(&why.to_string()));
+    let decides = replayed(id.as_str(), true)?;
+    let tells = replayed(&format!("{id} advice"), false)?;
+    let text: String = decides.into_iter().chain(tells).collect();
+    if path == Path::new("-") {
+        return print_text(&text);
+    }
+    std::fs::write(path, &text)
+        .map_err(|error| Failure::unable(format!("cannot write {}: {error}", path.display())))?;
+    let (path, polls) = (path.display(), numbers.polls().len());
+    print_text(&format!("{polls} polls are in {path}; judge them again with: snapback judge --explain < {path}\n"))
 }
 
 /// The whole timeline for people.

@@ -24,7 +24,7 @@ use snapback_core::{
 };
 use snapback_emulator::{Emulator, EmulatorConfig};
 use snapback_judge::Share;
-use snapback_judge::analysis::{Analysis, LateGrowth, Missing, SeriesPoint, bucket_start};
+use snapback_judge::analysis::{Analysis, Beginning, Begun, JudgedPoll, LateGrowth, Missing, bucket_start};
 use snapback_judge::detector::{BucketRecord, Counts, Reading, Side, State, TrafficSchedule, Witnesses};
 use snapback_judge::slo::Burn;
 use snapback_wire::policy_file::parse_policy_json;
@@ -145,18 +145,37 @@ fn policy() -> Policy {
     parse_policy_json(text).unwrap()
 }
 
-/// After one minute in which 83 of 210 requests of the new version failed, and its bucket grew by three later.
-fn numbers(created_at: Timestamp) -> (Analysis, Vec<SeriesPoint>) {
+/// After one minute in which 83 of 210 requests of the new version failed, counted by the front door, too.
+fn numbers(created_at: Timestamp) -> (Analysis, JudgedPoll) {
     let policy = policy();
     let origin = bucket_start(created_at, policy.judge.bucket);
     let schedule = TrafficSchedule::new(60, vec![(41.0, 0.1)], 1200.0, 120.0).unwrap();
     let counts = |bad, all| Counts { e5: Some(Share::new(bad, all).unwrap()), ..Counts::of_requests(all) };
     let bucket = |side, start_s, bad, all| BucketRecord::of_version(side, start_s, counts(bad, all));
     let history: Vec<_> = (-60..0).map(|minute| bucket(Side::Baseline, minute * 60, 4, 2_000)).collect();
-    let now = [bucket(Side::Baseline, 0, 4, 1_890), bucket(Side::Canary, 0, 83, 210)];
-    let state = State::begin(policy.detector(true).unwrap(), &schedule, Witnesses::default(), 3600.0, &history, None);
-    let (detector, _) = State::step(policy.detector(true).unwrap(), &schedule, state, &now, 95.0);
-    let advisory = State::begin(policy.detector(false).unwrap(), &schedule, Witnesses::default(), 3600.0, &[], None);
+    let front = BucketRecord { start_s: 0, reading: Reading::Front(2_100) };
+    let now = vec![bucket(Side::Baseline, 0, 4, 1_890), bucket(Side::Canary, 0, 83, 210), front];
+    let witnesses = Witnesses { front: true, ..Witnesses::default() };
+    let settings = [true, false].map(|decides| policy.detector(decides).unwrap());
+    let begin = |of: usize, history: &[BucketRecord]| {
+        let state = State::begin(settings[of], &schedule, witnesses, 3600.0, history, None);
+        (Beginning { settings: (***settings[of]).clone(), references: state.references() }, state)
+    };
+    let ((enforcing, state), (advisory, told)) = (begin(0, &history), begin(1, &[]));
+    let begun = Some(Begun { witnesses, enforcing: Some(enforcing), advisory: Some(advisory) });
+    let (detector, _) = State::step(settings[0], &schedule, state, &now, 95.0);
+    let (advisory, _) = State::step(settings[1], &schedule, told, &now, 95.0);
+    let judged = JudgedPoll {
+        polled_at: origin + Duration::from_secs(95),
+        origin,
+        begun,
+        schedule,
+        from_s: 0.0,
+        anew_from: None,
+        records: now,
+        enforcing: Some(detector.said(settings[0])),
+        advisory: Some(advisory.said(settings[1])),
+    };
     let analysis = Analysis {
         origin,
         thresholds: None,
@@ -175,13 +194,7 @@ fn numbers(created_at: Timestamp) -> (Analysis, Vec<SeriesPoint>) {
         anew_from: None,
         is_restarted: false,
     };
-    let point = |record: &BucketRecord| {
-        let Reading::Version(side, counts) = record.reading else { panic!("a version's: {record:?}") };
-        SeriesPoint { signal: Signal::Errors, start: origin, side, is_growth: false, counts }
-    };
-    let grown = SeriesPoint { is_growth: true, counts: counts(1, 3), ..point(&now[1]) };
-    let series = now.iter().map(point).chain([grown]).collect();
-    (analysis, series)
+    (analysis, judged)
 }
 
 /// Keeps the table in `store`, with the deployment when there is one.
@@ -208,8 +221,8 @@ async fn fill(aws: &Aws, created_at: Timestamp) {
     let line = |ms, kind, text: &str| TimelineEntry::new(after(ms), kind, text);
     let evidence = [Write::Entry(line(1_000, EntryKind::Phase, "version 42 gets traffic"))];
     assert!(aws.register(&deployment, &policy(), &evidence).await.unwrap());
-    let (analysis, series) = numbers(created_at);
-    aws.save_analysis(&deployment.identity.id, &analysis, 0, &series).await.unwrap();
+    let (analysis, judged) = numbers(created_at);
+    aws.save_analysis(&deployment.identity.id, &analysis, 0, Some(&judged)).await.unwrap();
     let lease = Lease {
         event: LifecycleEvent::BeforeAllowTraffic,
         execution_id: ExecutionId::parse("execution-1").unwrap(),
@@ -270,14 +283,52 @@ async fn the_story_of_a_rollback() {
     let [e5] = decides["evidence"].as_array().unwrap().as_slice() else { panic!("e4 has no weight: {decides}") };
     assert_eq!((&e5["metric"], &e5["signal"], &e5["how"]), (&json!("e5"), &json!("errors"), &json!("concurrent")));
     assert_eq!((&e5["canary"], &e5["first_bad_ms"]), (&json!({"bad": 83, "all": 210}), &json!(CREATED_MS - 40_000)));
-    let bucket = |side: &str, is_growth: bool, bad: u64, all: u64| {
+    let [poll] = decides["polls"].as_array().unwrap().as_slice() else { panic!("{decides}") };
+    assert_eq!((&poll["at_ms"], &poll["rolled_back"]), (&json!(CREATED_MS - 40_000 + 95_000), &json!("e5")));
+    assert_eq!(poll["log_e"]["e5"], e5["log_e"]);
+    let bucket = |of: &str, bad: u64, all: u64| {
         json!({
-            "signal": "errors", "start_ms": CREATED_MS - 40_000, "side": side, "is_growth": is_growth, "requests": all,
+            "of": of, "start_ms": CREATED_MS - 40_000, "requests": all,
             "e5": {"bad": bad, "all": all}, "tx": null, "e4": null, "latencies": null,
         })
     };
-    let series = [bucket("baseline", false, 4, 1_890), bucket("canary", false, 83, 210), bucket("canary", true, 1, 3)];
-    assert_eq!(document["series"], json!(series));
+    let front = json!({"of": "front", "start_ms": CREATED_MS - 40_000, "requests": 2_100});
+    assert_eq!(document["series"], json!([bucket("baseline", 4, 1_890), bucket("canary", 83, 210), front]));
+}
+
+/// What was judged live is judged alike from its trace.
+#[tokio::test]
+async fn a_trace_is_judged_as_the_deployment_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("table.sqlite");
+    keep(&store, Some(Timestamp::from_ms(CREATED_MS))).await;
+    let path = folder.path().join("trace.jsonl");
+    let told = stdout(&snapback(&["explain", ID, "--trace", path.to_str().unwrap()], &store));
+    assert!(told.starts_with("1 polls are in ") && told.contains("snapback judge --explain < "), "{told}");
+    let trace = std::fs::read(&path).unwrap();
+    assert_eq!(stdout(&snapback(&["explain", ID, "--trace", "-"], &store)).as_bytes(), trace);
+
+    let judge = Command::new(env!("CARGO_BIN_EXE_snapback"))
+        .args(["judge", "--explain"])
+        .stdin(std::fs::File::open(&path).unwrap())
+        .output()
+        .unwrap();
+    let verdicts: Vec<Value> = stdout(&judge).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (_, judged) = numbers(Timestamp::from_ms(CREATED_MS));
+    let log_e = judged.enforcing.unwrap().log_e.into_iter().flatten().reduce(f64::max).unwrap();
+    let told: Vec<_> =
+        verdicts.iter().map(|it| (it["id"].as_str().unwrap(), it["verdict"].as_str().unwrap())).collect();
+    let advice = format!("{ID} advice");
+    let expected = [(ID, "rollback"), (ID, "rollback"), (&*advice, "continue"), (&*advice, "inconclusive")];
+    assert_eq!(told, expected);
+    assert_eq!((&verdicts[0]["now"], &verdicts[0]["reason"]), (&json!(95), &json!("e5")));
+    assert!((verdicts[0]["log_e"].as_f64().unwrap() - log_e).abs() < 1e-3, "{log_e}: {verdicts:?}");
+    let explained = String::from_utf8(judge.stderr).unwrap();
+    assert!(explained.contains("new version 83 of 210") && !explained.contains("comes again"), "{explained}");
+
+    let refused = snapback(&["explain", ID, "--trace", "/nowhere/trace.jsonl"], &store);
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(3) && why.contains("cannot write /nowhere/trace.jsonl"), "{why}");
 }
 
 /// A damaged item must not hide the rest of the timeline.

@@ -1,4 +1,4 @@
-//! What the comparison of both versions found: totals, the detector's sentences, and for machines every judged bucket.
+//! What the comparison of both versions found: totals, the detector's sentences, and for machines every record and every poll.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,10 @@ use snapback_core::Timestamp;
 use snapback_core::policy::human;
 use snapback_core::record::Record;
 use snapback_judge::Share;
-use snapback_judge::analysis::{Analysis, SeriesPoint};
-use snapback_judge::detector::{Counts, Judgement, Latencies, MetricEvidence, Side, State, headline};
+use snapback_judge::analysis::{Analysis, JudgedPoll};
+use snapback_judge::detector::{
+    BucketRecord, Counts, Judgement, Latencies, MetricEvidence, Reading, Said, Side, State, headline,
+};
 use snapback_judge::{Metric, Signal, Verdict};
 
 /// A stored state is checked with the longest grace: slow functions may have got more than their policy says.
@@ -19,7 +21,7 @@ const LONGEST_GRACE_S: f64 = 300.0;
 /// The numbers of one deployment.
 pub(super) struct Numbers {
     analysis: Analysis,
-    series: Vec<SeriesPoint>,
+    polls: Vec<JudgedPoll>,
     detectors: Vec<Detector>,
 }
 
@@ -33,7 +35,7 @@ struct Detector {
 /// Requests in the judged buckets of one signal.
 #[derive(Default)]
 struct Totals {
-    starts: BTreeSet<Timestamp>,
+    starts: BTreeSet<i64>,
     baseline: u64,
     canary: u64,
 }
@@ -52,12 +54,12 @@ impl Numbers {
             return Ok(None);
         };
         let analysis = stored.analysis.ok_or("another version of Snapback stored them")?;
-        let series = aws.series(id).await.map_err(|error| error.to_string())?;
+        let polls = aws.judged_polls(id).await.map_err(|error| error.to_string())?;
         let states = [(true, &analysis.enforcing), (false, &analysis.advisory)];
         let detectors = states.into_iter().filter_map(|(decides, state)| Some((decides, state.as_ref()?)));
         let detectors =
             detectors.map(|(decides, state)| Detector::of(record, decides, state)).collect::<Result<_, _>>()?;
-        Ok(Some(Self { analysis, series, detectors }))
+        Ok(Some(Self { analysis, polls, detectors }))
     }
 
     /// For people; lines are indented by two.
@@ -97,14 +99,23 @@ impl Numbers {
 
     fn totals(&self) -> BTreeMap<Signal, Totals> {
         let mut all: BTreeMap<Signal, Totals> = BTreeMap::new();
-        for point in &self.series {
-            let totals = all.entry(point.signal).or_default();
-            totals.starts.insert(point.start);
-            let requests = match point.side {
-                Side::Baseline => &mut totals.baseline,
-                Side::Canary => &mut totals.canary,
-            };
-            *requests = requests.saturating_add(point.counts.requests);
+        for record in self.polls.iter().flat_map(|poll| &poll.records) {
+            let Reading::Version(side, counts) = record.reading else { continue };
+            let measured = [
+                (Signal::Errors, counts.e5.is_some()),
+                (Signal::Latency, counts.latencies.is_some()),
+                (Signal::Availability, true),
+                (Signal::Transactions, counts.tx.is_some()),
+            ];
+            for (signal, _) in measured.into_iter().filter(|(_, is_measured)| *is_measured) {
+                let totals = all.entry(signal).or_default();
+                totals.starts.insert(record.start_s);
+                let requests = match side {
+                    Side::Baseline => &mut totals.baseline,
+                    Side::Canary => &mut totals.canary,
+                };
+                *requests = requests.saturating_add(counts.requests);
+            }
         }
         all
     }
@@ -114,13 +125,41 @@ impl Numbers {
         json!({
             "origin_ms": self.analysis.origin.ms(),
             "anew_from_ms": self.analysis.anew_from.map(Timestamp::ms),
-            "detectors": self.detectors.iter().map(|detector| detector.document(self.analysis.origin)).collect::<Vec<_>>(),
+            "detectors": self.detectors.iter().map(|detector| {
+                let mut document = detector.document(self.analysis.origin);
+                if let Some(members) = document.as_object_mut() {
+                    members.insert("polls".to_owned(), self.said(detector.decides));
+                }
+                document
+            }).collect::<Vec<_>>(),
         })
     }
 
-    /// Every judged bucket, oldest first, for machines.
+    /// What one detector said after each poll.
+    fn said(&self, decides: bool) -> Value {
+        let polls = self.polls.iter().filter_map(|poll| {
+            let Said { rolled_back, log_e } = if decides { poll.enforcing? } else { poll.advisory? };
+            let log_e = Metric::COMPARED.iter().zip(log_e);
+            let log_e: BTreeMap<&str, f64> =
+                log_e.filter_map(|(metric, log_e)| Some((metric.as_str(), log_e?))).collect();
+            Some(json!({
+                "at_ms": poll.polled_at.ms(),
+                "rolled_back": rolled_back.map(Metric::as_str),
+                "log_e": log_e,
+            }))
+        });
+        polls.collect()
+    }
+
+    /// Every record that was judged, in the order in which they came, for machines.
     pub(super) fn series(&self) -> Value {
-        self.series.iter().map(point).collect()
+        let records = self.polls.iter().flat_map(|poll| poll.records.iter().map(move |of| record(poll, of)));
+        records.collect()
+    }
+
+    /// The polls on record, oldest first.
+    pub(super) fn polls(&self) -> &[JudgedPoll] {
+        &self.polls
     }
 }
 
@@ -140,10 +179,9 @@ impl Totals {
 
 impl Detector {
     fn of(record: &Record, decides: bool, state: &State) -> Result<Self, String> {
-        let settings = record
-            .policy
-            .detector(decides)
-            .and_then(|settings| settings.with_waits(LONGEST_GRACE_S, LONGEST_GRACE_S).ok());
+        let settings = record.policy.detector(decides).and_then(|settings| {
+            settings.with(|it| (it.grace_s, it.no_data_timeout_s) = (LONGEST_GRACE_S, LONGEST_GRACE_S)).ok()
+        });
         let settings = settings.ok_or("the pinned policy compares nothing that was judged")?;
         state.check().map_err(|error| error.to_string())?;
         let mut judgement = State::finish(&settings, state);
@@ -182,18 +220,22 @@ fn evidence(evidence: &MetricEvidence, origin: Timestamp) -> Value {
     })
 }
 
-fn point(point: &SeriesPoint) -> Value {
-    let Counts { requests, e5, tx, e4, latencies } = point.counts;
-    let share = |share: Option<Share>| share.map(|share| json!({ "bad": share.bad, "all": share.all }));
-    let latencies =
-        latencies.map(|Latencies { all, body, q90, q99 }| json!({ "all": all, "body": body, "q90": q90, "q99": q99 }));
-    json!({
-        "signal": point.signal.as_str(),
-        "start_ms": point.start.ms(),
-        "side": match point.side { Side::Baseline => "baseline", Side::Canary => "canary" },
-        "is_growth": point.is_growth,
-        "requests": requests,
-        "e5": share(e5), "tx": share(tx), "e4": share(e4),
-        "latencies": latencies,
-    })
+fn record(poll: &JudgedPoll, record: &BucketRecord) -> Value {
+    let share = |share: Share| json!({ "bad": share.bad, "all": share.all });
+    let of = |side: Side, of: [&'static str; 2]| if side == Side::Baseline { of[0] } else { of[1] };
+    let start_ms = poll.origin.ms().saturating_add(record.start_s.saturating_mul(1000));
+    match record.reading {
+        Reading::Version(side, Counts { requests, e5, tx, e4, latencies }) => json!({
+            "of": of(side, ["baseline", "canary"]), "start_ms": start_ms, "requests": requests,
+            "e5": e5.map(share), "tx": tx.map(share), "e4": e4.map(share),
+            "latencies": latencies.map(|Latencies { all, body, q90, q99 }| {
+                json!({ "all": all, "body": body, "q90": q90, "q99": q99 })
+            }),
+        }),
+        Reading::Front(requests) => json!({ "of": "front", "start_ms": start_ms, "requests": requests }),
+        Reading::Peer(errors) => json!({ "of": "peers", "start_ms": start_ms, "e5": share(errors) }),
+        Reading::Probe(side, errors) => {
+            json!({ "of": of(side, ["probe-baseline", "probe-canary"]), "start_ms": start_ms, "e5": share(errors) })
+        }
+    }
 }

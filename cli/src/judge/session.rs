@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use snapback_judge::detector::{
-    BucketRecord, DetectorSettings, Edges, Judgement, Note, Reading, Side, State, Thresholds, headline,
+    BucketRecord, DetectorSettings, Judgement, Note, Reading, Side, State, Thresholds, headline,
 };
 use snapback_judge::pairs::{PairClock, PairJudgement, PairRecord, PairState, PairSums};
 use snapback_judge::{Metric, Verdict};
-use snapback_wire::trace::{Content, Deploy, Line, TraceRecord, VerdictLine};
+use snapback_wire::trace::{Content, Deploy, Line, PollChanges, TraceRecord, VerdictLine};
 
 /// The answer to a line.
 #[derive(Default)]
@@ -38,7 +38,8 @@ struct Deployment {
 
 struct Begun {
     state: State,
-    thresholds: Thresholds,
+    /// `None`: the records have what is above them.
+    thresholds: Option<Thresholds>,
     pairs: Option<Pairs>,
 }
 
@@ -65,10 +66,10 @@ impl<'a> Session<'a> {
 
     /// The answer to a line. An error says what is wrong with the line.
     pub(super) fn answer(&mut self, line: &[u8]) -> Result<Answer, String> {
-        let bins = self.present.as_ref().map_or(0, |present| present.deploy.edges.bins());
-        let line = Line::read(line, bins).map_err(|error| error.to_string())?;
+        let line = Line::read(line, self.present.as_ref().map(|present| &present.deploy));
+        let line = line.map_err(|error| error.to_string())?;
         let mut answer = Answer::default();
-        let (now_s, records) = match line {
+        let (now_s, records, changes) = match line {
             Line::Deploy(deploy) => {
                 if let Some(id) = self.cut() {
                     answer.complain(format!("deployment {id} has no `end` line: the trace was cut"));
@@ -76,13 +77,13 @@ impl<'a> Session<'a> {
                 self.present = Some(Deployment::new(*deploy));
                 return Ok(answer);
             }
-            Line::Poll { now_s, records, ignored } => {
+            Line::Poll { now_s, records, changes, ignored } => {
                 for error in ignored {
                     answer.complain(format!("{error}: this is no record, nothing is decided from it"));
                 }
-                (now_s, Some(records))
+                (now_s, Some(records), changes)
             }
-            Line::End { now_s } => (now_s, None),
+            Line::End { now_s } => (now_s, None, PollChanges::default()),
         };
         let mut present = self.present.take().ok_or("no deployment is under way: a `deploy` line comes first")?;
         if now_s < present.last_poll_s {
@@ -93,12 +94,20 @@ impl<'a> Session<'a> {
         for record in records.iter().flatten() {
             present.note(record, &mut answer);
         }
-        let Deployment { deploy, begun, verdict, last_poll_s, seen } = present;
-        let begun = begun.unwrap_or_else(|| begin(self.settings, &deploy, records.as_deref().unwrap_or_default()));
+        let Deployment { mut deploy, begun, verdict, last_poll_s, seen } = present;
+        deploy.schedule = changes.schedule.unwrap_or(deploy.schedule);
+        let own = deploy.settings.take();
+        let settings = own.as_ref().unwrap_or(self.settings);
+        let mut begun = begun.unwrap_or_else(|| begin(settings, &deploy, records.as_deref().unwrap_or_default()));
+        if let Some(anew_s) = changes.anew_s {
+            begun.state.forget_evidence();
+            begun.state.skip_before(anew_s);
+        }
+        begun.state.skip_before(changes.from_s.unwrap_or(0.0));
         let (begun, judgement) = match &records {
-            Some(records) => begun.poll(self.settings, &deploy, now_s, records),
+            Some(records) => begun.poll(settings, &deploy, now_s, records),
             None => {
-                let judgement = State::finish(self.settings, &begun.state);
+                let judgement = State::finish(settings, &begun.state);
                 let judgement = begun.with_pairs(judgement);
                 (begun, judgement)
             }
@@ -106,10 +115,11 @@ impl<'a> Session<'a> {
         answer.line = format!("{}\n", VerdictLine { id: &deploy.id, now_s, judgement: &judgement });
         let is_news = records.is_none() || judgement.verdict != verdict;
         if self.explains && is_news {
-            answer.explanation = begun.explain(self.settings, &deploy, now_s, &judgement);
+            answer.explanation = begun.explain(settings, &deploy, now_s, &judgement);
         }
         if records.is_some() {
             let begun = Some(begun);
+            deploy.settings = own;
             self.present = Some(Deployment { deploy, begun, verdict: judgement.verdict, last_poll_s, seen });
         }
         Ok(answer)
@@ -145,22 +155,29 @@ impl Deployment {
     }
 }
 
-/// The first poll brings the history: the old version's buckets before the shift, and the witnesses'.
+/// The first poll brings the history: the old version's buckets before the shift, and the witnesses'. Where the trace says what was
+/// usual, none is needed.
 fn begin(settings: &DetectorSettings, deploy: &Deploy, records: &[TraceRecord]) -> Begun {
+    let pairs = deploy.witnesses.pair.then(|| Pairs::new(deploy.burst));
+    if let Some(references) = &deploy.references {
+        let state = State::begin_with(deploy.schedule.bucket_s(), deploy.witnesses, references);
+        return Begun { state, thresholds: None, pairs };
+    }
     let oldest_s = -deploy.history_s;
     #[expect(clippy::cast_precision_loss, reason = "times of a trace are bounded")]
     let is_asked = |record: &&TraceRecord| record.start_s as f64 >= oldest_s;
     let histories = records.iter().filter(is_asked).filter_map(TraceRecord::history);
-    let (thresholds, shape) = Thresholds::of_history(&deploy.edges, histories);
-    let history = counted(&deploy.edges, &thresholds, records);
+    let begun = deploy.edges.as_ref().map(|edges| Thresholds::of_history(edges, histories));
+    let (thresholds, shape) = begun.unzip();
+    let history = counted(deploy, thresholds.as_ref(), records);
     let Deploy { schedule, witnesses, history_s, .. } = deploy;
-    let state = State::begin(settings, schedule, *witnesses, *history_s, &history, Some(&shape));
-    let pairs = witnesses.pair.then(|| Pairs::new(deploy.burst));
+    let state = State::begin(settings, schedule, *witnesses, *history_s, &history, shape.as_ref());
     Begun { state, thresholds, pairs }
 }
 
-fn counted(edges: &Edges, thresholds: &Thresholds, records: &[TraceRecord]) -> Vec<BucketRecord> {
-    records.iter().filter_map(|record| record.reading(edges, thresholds)).collect()
+fn counted(deploy: &Deploy, thresholds: Option<&Thresholds>, records: &[TraceRecord]) -> Vec<BucketRecord> {
+    let histogram = deploy.edges.as_ref().zip(thresholds);
+    records.iter().filter_map(|record| record.reading(histogram)).collect()
 }
 
 impl Begun {
@@ -171,7 +188,7 @@ impl Begun {
         now_s: f64,
         records: &[TraceRecord],
     ) -> (Self, Judgement) {
-        let mut new = counted(&deploy.edges, &self.thresholds, records);
+        let mut new = counted(deploy, self.thresholds.as_ref(), records);
         if let Some(pairs) = &mut self.pairs {
             new.extend(pairs.poll(deploy.schedule.bucket_s(), now_s, records));
         }
@@ -201,7 +218,6 @@ impl Begun {
     /// A headline, then a line for each signal.
     fn explain(&self, settings: &DetectorSettings, deploy: &Deploy, now_s: f64, judgement: &Judgement) -> String {
         let headline = headline(settings, &self.state, judgement);
-        let [q90, q99] = self.thresholds.tails_ms(&deploy.edges);
         let mut text = format!("{} at {now_s} s: {headline}\n", deploy.id);
         for evidence in &judgement.evidence {
             text.push_str(&format!("  {:8}{}\n", evidence.metric, evidence.sentence()));
@@ -212,7 +228,11 @@ impl Begun {
         for note in &judgement.notes {
             text.push_str(&format!("  advice  {}\n", note.sentence()));
         }
-        text + &format!("  slow is above {q90:.0} ms (q90), {q99:.0} ms (q99)\n")
+        if let Some((edges, thresholds)) = deploy.edges.as_ref().zip(self.thresholds.as_ref()) {
+            let [q90, q99] = thresholds.tails_ms(edges);
+            text.push_str(&format!("  slow is above {q90:.0} ms (q90), {q99:.0} ms (q99)\n"));
+        }
+        text
     }
 }
 

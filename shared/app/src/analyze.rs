@@ -8,7 +8,7 @@ use snapback_core::analysis_spec::{StoredAnalysis, analysis_spec, pair_spec};
 use snapback_core::metrics::MetricTarget;
 use snapback_core::record::Record;
 use snapback_core::{DeploymentId, Timestamp};
-use snapback_judge::analysis::{Analysis, AnalysisSpec, MetricQuery, NewPairs, Pairs, SeriesPoint};
+use snapback_judge::analysis::{Analysis, AnalysisSpec, JudgedPoll, MetricQuery, NewPairs, Pairs};
 use snapback_judge::result::AnalysisResult;
 use snapback_judge::series::{Points, SeriesQuery, SeriesResult, Window};
 use std::time::Duration;
@@ -39,7 +39,7 @@ struct Turn<'a> {
     analyzed: &'a mut Analyzed,
     target: MetricTarget,
     spec: AnalysisSpec,
-    series: Vec<SeriesPoint>,
+    judged: Option<JudgedPoll>,
     fresh: Option<AnalysisResult>,
     /// Whether something is there to be stored.
     is_changed: bool,
@@ -60,8 +60,7 @@ pub(crate) async fn read_due<'a, P: Metrics + AnalysisStore>(
             continue;
         };
         let id = record.deployment.identity.id.clone();
-        let turn =
-            Turn { id, analyzed, target, spec, series: Vec::new(), fresh: None, is_changed: false, failed: None };
+        let turn = Turn { id, analyzed, target, spec, judged: None, fresh: None, is_changed: false, failed: None };
         turns.push((turn, record.deployment.observation.incident.and_then(|incident| incident.over_at)));
     }
     let loads = turns.iter_mut().map(|(turn, _)| turn.load(ports, now));
@@ -94,8 +93,7 @@ pub(crate) async fn begin_pairs<'a, P: Metrics + AnalysisStore>(
         let target = MetricTarget::of(record);
         let spec = analysis_spec(record, ports.has_own_series(), |source| ports.profile(&target, source))?;
         let id = record.deployment.identity.id.clone();
-        let mut turn =
-            Turn { id, analyzed, target, spec, series: Vec::new(), fresh: None, is_changed: false, failed: None };
+        let mut turn = Turn { id, analyzed, target, spec, judged: None, fresh: None, is_changed: false, failed: None };
         Some(async move {
             turn.load(ports, now).await;
             turn.begin_pairs();
@@ -158,7 +156,7 @@ impl Analyzed {
     /// Stores what the pairs came to. False: it was not stored, so nobody may act on it; it is read again from the table.
     pub(crate) async fn store_pairs<P: AnalysisStore>(&mut self, ports: &P, id: &DeploymentId) -> bool {
         let Some(stored) = &mut self.stored else { return false };
-        match ports.save_analysis(id, &stored.analysis, stored.version, &[]).await {
+        match ports.save_analysis(id, &stored.analysis, stored.version, None).await {
             Ok(()) => {
                 stored.version += 1;
                 true
@@ -301,7 +299,7 @@ impl Turn<'_> {
         match stored.analysis.clone().answer(&self.spec, query, answers, now) {
             Ok(taken) => {
                 stored.analysis = taken.analysis;
-                self.series.extend(taken.series);
+                self.judged = taken.judged.or(self.judged.take());
                 self.is_changed |= taken.result.is_some();
                 self.fresh = taken.result.or(self.fresh.take());
             }
@@ -315,7 +313,7 @@ impl Turn<'_> {
     /// Stores what was judged before anybody acts on it.
     async fn store<P: AnalysisStore>(&mut self, ports: &P) {
         let Some(stored) = self.analyzed.stored.as_mut().filter(|_| self.is_changed) else { return };
-        let result = ports.save_analysis(&self.id, &stored.analysis, stored.version, &self.series).await;
+        let result = ports.save_analysis(&self.id, &stored.analysis, stored.version, self.judged.as_ref()).await;
         match result {
             Ok(()) => stored.version += 1,
             Err(error) => {

@@ -8,6 +8,7 @@ use snapback_core::notice::NoticeKind;
 use snapback_core::policy::{AgainstBaseline, PolicySettings, SignalPolicy, WithoutEvidence};
 use snapback_core::timeline::TimelineEntry;
 use snapback_core::{Cause, DeploymentId, HookStatus, LifecycleEvent, Mode, Outcome, Signal, Timestamp, Trigger};
+use snapback_judge::detector::{BucketRecord, Reading, Side};
 use snapback_judge::series::Window;
 use snapback_judge::slo::Objective;
 use snapback_testkit::{
@@ -156,19 +157,25 @@ fn a_healthy_version_is_promoted_soon_after_its_bake() {
 }
 
 #[test]
-fn judged_buckets_are_kept() {
+fn judged_polls_are_kept() {
     let world = world(|_| {});
     let id = play(&world);
-    let series = block_on(&world, world.series(&id)).unwrap().unwrap();
-    for signal in [Signal::Errors, Signal::Latency, Signal::Availability] {
-        let mut starts: Vec<Timestamp> =
-            series.iter().filter(|point| point.signal == signal && !point.is_growth).map(|point| point.start).collect();
+    let polls = block_on(&world, world.judged_polls(&id)).unwrap().unwrap();
+    assert!(polls.is_sorted_by(|a, b| a.polled_at < b.polled_at));
+    let begun: Vec<bool> = polls.iter().map(|poll| poll.begun.is_some()).collect();
+    assert_eq!(begun.iter().position(|has_begun| *has_begun), Some(0), "with the first one it is known how it began");
+    assert_eq!(begun.into_iter().filter(|has_begun| *has_begun).count(), 1);
+    for side in [Side::Baseline, Side::Canary] {
+        let is_of = |record: &&BucketRecord| matches!(record.reading, Reading::Version(of, counts) if of == side && counts.latencies.is_some());
+        let records = polls.iter().flat_map(|poll| &poll.records).filter(is_of);
+        let mut starts: Vec<i64> = records.map(|record| record.start_s).collect();
         let count = starts.len();
         starts.sort_unstable();
         starts.dedup();
-        assert!(starts.len() >= 9, "{signal}: {} minutes", starts.len());
-        assert!(count >= starts.len() + 5, "{signal}: both versions in the shift, {count} points");
+        assert_eq!(starts.len(), count, "{side:?}: no minute twice");
+        assert!(count >= if side == Side::Baseline { 5 } else { 9 }, "{side:?}: {count} minutes");
     }
+    assert!(polls.iter().all(|poll| poll.enforcing.is_some()), "what was said is kept, too");
     let stored = block_on(&world, world.analysis(&id)).unwrap().unwrap().unwrap();
     let (analysis, version) = (stored.analysis.unwrap(), stored.version);
     assert!(analysis.has_history && version >= 9, "stored {version} times");

@@ -6,6 +6,7 @@
 use snapback_core::policy::{AgainstBaseline, SignalPolicy};
 use snapback_core::warning::Warning;
 use snapback_core::{Cause, DeploymentId, Outcome, Signal};
+use snapback_judge::detector::{BucketRecord, Reading};
 use snapback_testkit::{Fault, Histogram, How, Play, Quality, Rules, World, broken_promises, policy};
 use std::time::Duration;
 
@@ -74,7 +75,10 @@ fn thresholds_are_the_histogram_s_own_edges() {
     let thresholds = world.analysis_of(&id).unwrap().thresholds.unwrap();
     let thresholds: Vec<f64> = thresholds.all().map(|edge| histogram.edges.ms(usize::from(edge)).unwrap()).collect();
     assert_eq!(thresholds, [100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 1000.0]);
-    assert!(world.series_of(&id).iter().any(|point| point.signal == Signal::Latency), "latency was judged");
+    let polls = world.judged_polls_of(&id);
+    let is_measured =
+        |record: &BucketRecord| matches!(record.reading, Reading::Version(_, counts) if counts.latencies.is_some());
+    assert!(polls.iter().flat_map(|poll| &poll.records).any(is_measured), "latency was judged");
 }
 
 #[test]
@@ -94,7 +98,12 @@ fn nothing_is_final_before_the_slower_source_is() {
         {
             let until = world.time() + Duration::from_secs(1);
             play.until(until);
-            let newest = world.series_of(&id).iter().map(|point| point.start + Duration::from_secs(60)).max();
+            let polls = world.judged_polls_of(&id);
+            let ends = polls.iter().flat_map(|poll| {
+                let starts = poll.records.iter().map(|record| u64::try_from(record.start_s).unwrap());
+                starts.map(|start_s| poll.origin + Duration::from_secs(start_s + 60))
+            });
+            let newest = ends.max();
             soonest = newest.map_or(soonest, |ended| soonest.min(world.time().since(ended)));
         }
         let bounds = Duration::from_secs(delay_s)..Duration::from_secs(delay_s + 30);

@@ -66,12 +66,19 @@ pub fn analysis_spec(
     let planned = deployment.identity.shift_plan.lasts.unwrap_or(UNKNOWN_SHIFT);
     let ends_at = deployment.bake().map_or(shift_started_at + planned + policy.bake, |bake| bake.ends_at);
     let oldest = origin - judge.history;
+    // Errors that are counted of the service as a whole are none of the old version's; those of a shared source never count.
+    let errors_follow = errors.as_ref().is_none_or(|source| source.is_split || source.is_shared);
     let settings = |is_enforcing| {
         let settings = policy.detector(is_enforcing)?;
-        if judge == policy.judge {
+        if judge == policy.judge && errors_follow {
             return Some(Arc::clone(settings));
         }
-        settings.with_waits(judge.grace.as_secs_f64(), judge.no_data_timeout.as_secs_f64()).ok().map(Arc::new)
+        let settings = settings.with(|values| {
+            values.grace_s = judge.grace.as_secs_f64();
+            values.no_data_timeout_s = judge.no_data_timeout.as_secs_f64();
+            values.errors_follow = errors_follow;
+        });
+        settings.ok().map(Arc::new)
     };
     let mut weights = deployment.observation.weights.clone();
     // The last hook runs when all traffic has moved, whether the alias could be read or not.

@@ -193,7 +193,9 @@ impl fmt::Display for Uncertainty {
             Self::IncidentIsOpen => "the bake is over, and there is no time to wait for the end of the shared incident",
             Self::IncidentAlarmIsRed => "the bake is over, and an alarm that went red in a shared incident still is",
             Self::Unreadable => "the bake is over and the evidence could not be read",
-            Self::TooLittleTraffic => "too little traffic to tell whether the new version is worse",
+            Self::TooLittleTraffic => {
+                "too little traffic to tell whether the new version is worse, which is no sign against it"
+            }
             Self::NotCompared => "nobody compared the two versions at the end of the bake",
         })
     }

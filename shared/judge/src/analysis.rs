@@ -7,12 +7,14 @@
 
 mod counts;
 mod detection;
+mod judged_poll;
 mod pairs;
 mod query;
 mod spec;
 #[cfg(test)]
 mod tests;
 
+pub use judged_poll::{Beginning, Begun, JudgedPoll};
 pub use pairs::{NewPairs, PairSpec, Pairs};
 pub use query::{AnalysisError, MetricQuery};
 pub use spec::{AnalysisSpec, Witnesses, bucket_end, bucket_start};
@@ -22,7 +24,6 @@ use crate::result::AnalysisResult;
 use crate::series::SourceId;
 use crate::slo::Burn;
 use crate::time::Timestamp;
-use crate::vocabulary::Signal;
 use std::time::Duration;
 
 /// The latest that is known of one version in one bucket.
@@ -97,21 +98,6 @@ pub struct Analysis {
     pub pairs: Option<Pairs>,
 }
 
-/// One judged bucket of one signal, for explaining and back-testing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SeriesPoint {
-    /// Signal.
-    pub signal: Signal,
-    /// Start of its bucket.
-    pub start: Timestamp,
-    /// Which version.
-    pub side: Side,
-    /// Whether it adds to what was said of this bucket before: it grew after it was used.
-    pub is_growth: bool,
-    /// What it did.
-    pub counts: Counts,
-}
-
 /// What came of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Taken {
@@ -119,8 +105,8 @@ pub struct Taken {
     pub analysis: Analysis,
     /// What the detectors say, after a full poll.
     pub result: Option<AnalysisResult>,
-    /// AnalysisResult buckets that are to be kept.
-    pub series: Vec<SeriesPoint>,
+    /// What they were given in it and what they said, to be kept.
+    pub judged: Option<JudgedPoll>,
 }
 
 impl Analysis {
@@ -193,15 +179,7 @@ impl Analysis {
         let now_s = seconds_between(self.origin, now);
         let say = |state: &mut Option<State>, is_enforcing: bool| -> Option<Judgement> {
             let settings = spec.settings(is_enforcing)?;
-            let before = state.take()?;
-            let usual_errors = before.rates.first().map(|errors| errors.reference);
-            let (mut next, judgement) = State::step(settings, &schedule, before, records, now_s);
-            // A front door counts more errors than the versions do: what was usual stays what it showed before.
-            if let (false, Some(errors), Some(usual)) =
-                (spec.errors_are_by_version(), next.rates.first_mut(), usual_errors)
-            {
-                errors.reference = usual;
-            }
+            let (next, judgement) = State::step(settings, &schedule, state.take()?, records, now_s);
             *state = Some(next);
             Some(judgement)
         };

@@ -43,13 +43,13 @@ pub use bucket::Seen;
 pub use counts::{BucketRecord, Counts, Latencies, Reading, SHIFTS, Side, Tail, Witnesses};
 pub use histogram::{Edges, Histogram, InvalidEdges, LatencyShape, SLOPE_EDGES, Thresholds};
 pub(crate) use histogram::{OCTILES, TAILS, WITHOUT_HISTORY_MS};
-pub use judgement::{Judgement, MetricEvidence};
+pub use judgement::{Judgement, MetricEvidence, Said};
 pub use live::latency_shifts;
 pub use method::{INFORMATION_NEEDED, SEEN_RATIO};
 pub use mixture::Mix;
 pub(crate) use mixture::{log_add, log_sum};
 pub use note::Note;
-pub use reference::{RateReference, TrafficReference};
+pub use reference::{RateReference, References, TrafficReference};
 pub use sentences::headline;
 pub use settings::{DetectorSettings, DetectorValues, InvalidSetting, Margin};
 pub use state::{

@@ -10,7 +10,7 @@ use snapback_core::pause::Pause;
 use snapback_core::record::{GroupHistory, Lease, Record};
 use snapback_core::timeline::TimelineEntry;
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Policy, Timestamp};
-use snapback_judge::analysis::{Analysis, SeriesPoint};
+use snapback_judge::analysis::{Analysis, JudgedPoll};
 
 const READ: &str = "dynamodb:Query";
 const WRITE: &str = "dynamodb:TransactWriteItems";
@@ -101,13 +101,13 @@ impl AnalysisStore for World {
         id: &DeploymentId,
         analysis: &Analysis,
         expected: u64,
-        series: &[SeriesPoint],
+        judged: Option<&JudgedPoll>,
     ) -> Result<(), CallError> {
-        self.call(WRITE, id, |state| state.table.save_analysis(id, analysis, expected, series)).await
+        self.call(WRITE, id, |state| state.table.save_analysis(id, analysis, expected, judged)).await
     }
 
-    async fn series(&self, id: &DeploymentId) -> Result<Vec<SeriesPoint>, CallError> {
-        self.call(READ, id, |state| Ok(state.table.series(id))).await
+    async fn judged_polls(&self, id: &DeploymentId) -> Result<Vec<JudgedPoll>, CallError> {
+        self.call(READ, id, |state| Ok(state.table.judged_polls(id))).await
     }
 }
 

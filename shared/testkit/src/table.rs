@@ -8,7 +8,7 @@ use snapback_core::record::GroupHistory;
 use snapback_core::record::{Lease, Record};
 use snapback_core::timeline::{EntryKind, TimelineEntry};
 use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, Policy, Timestamp, Trigger};
-use snapback_judge::analysis::{Analysis, SeriesPoint};
+use snapback_judge::analysis::{Analysis, JudgedPoll};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ struct Items {
     leases: BTreeMap<LifecycleEvent, Lease>,
     evidence: BTreeMap<EvidenceKey, TimelineEntry>,
     analysis: Option<StoredAnalysis>,
-    series: Vec<SeriesPoint>,
+    judged: Vec<JudgedPoll>,
 }
 
 /// The table.
@@ -54,7 +54,7 @@ impl Table {
             leases: BTreeMap::new(),
             evidence: BTreeMap::new(),
             analysis: None,
-            series: Vec::new(),
+            judged: Vec::new(),
         })
     }
 
@@ -80,7 +80,7 @@ impl Table {
         id: &DeploymentId,
         analysis: &Analysis,
         expected: u64,
-        series: &[SeriesPoint],
+        judged: Option<&JudgedPoll>,
     ) -> Result<(), CallError> {
         let items = self.items(id);
         let version = items.analysis.as_ref().map_or(0, |stored| stored.version);
@@ -89,12 +89,12 @@ impl Table {
             return Err(CallError::new(CallErrorKind::Conflict, call, id, "the version of the analysis changed"));
         }
         items.analysis = Some(StoredAnalysis { analysis: Some(analysis.clone()), version: expected + 1 });
-        items.series.extend(series.iter().cloned());
+        items.judged.extend(judged.cloned());
         Ok(())
     }
 
-    pub(crate) fn series(&self, id: &DeploymentId) -> Vec<SeriesPoint> {
-        self.items.get(id).map(|items| items.series.clone()).unwrap_or_default()
+    pub(crate) fn judged_polls(&self, id: &DeploymentId) -> Vec<JudgedPoll> {
+        self.items.get(id).map(|items| items.judged.clone()).unwrap_or_default()
     }
 
     pub(crate) fn leases(&self, id: &DeploymentId) -> Vec<Lease> {

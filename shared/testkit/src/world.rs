@@ -28,7 +28,7 @@ use snapback_core::{
     Timestamp,
 };
 use snapback_judge::Judge;
-use snapback_judge::analysis::{Analysis, SeriesPoint};
+use snapback_judge::analysis::{Analysis, JudgedPoll};
 use std::cell::{Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
@@ -761,10 +761,10 @@ impl World {
         self.state.borrow().table.analysis(id)?.analysis
     }
 
-    /// The judged buckets on record.
+    /// The judged polls on record.
     #[must_use]
-    pub fn series_of(&self, id: &DeploymentId) -> Vec<SeriesPoint> {
-        self.state.borrow().table.series(id)
+    pub fn judged_polls_of(&self, id: &DeploymentId) -> Vec<JudgedPoll> {
+        self.state.borrow().table.judged_polls(id)
     }
 
     /// The analysis on record is one that another version of Snapback packed.

@@ -3,6 +3,8 @@
 //! A trace is foreign text. A line becomes a [`Line`], which cannot be wrong, or an error that says what was found where.
 //! Keys that are not named here are ignored.
 
+mod replay;
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -10,12 +12,15 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use snapback_judge::detector::{
-    BucketRecord, Counts, Edges, Judgement, MAX_END_S, Reading, Side, Thresholds, TrafficSchedule, Witnesses,
+    BucketRecord, Counts, DetectorSettings, Edges, Judgement, Latencies, MAX_END_S, Reading, References, Side,
+    Thresholds, TrafficSchedule, Witnesses,
 };
 use snapback_judge::pairs::{BurstMark, PairRecord, ProbeOutcome};
 use snapback_judge::{MAX_COUNT, Share, Verdict};
 
 use crate::reader::quote;
+use replay::{AboveText, ReferenceText, SettingsText};
+pub use replay::{NoReplay, PollChanges, replay};
 
 /// Longest line, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -64,6 +69,8 @@ pub enum Line {
         now_s: f64,
         /// In any order.
         records: Vec<TraceRecord>,
+        /// What it changes beside them.
+        changes: PollChanges,
         /// What is no record, because it says what cannot be: nothing is decided from it.
         ignored: Vec<TraceError>,
     },
@@ -83,8 +90,12 @@ pub struct Deploy {
     pub schedule: TrafficSchedule,
     /// How far back the history reaches, in seconds.
     pub history_s: f64,
-    /// Edges of the latency histograms, in milliseconds.
-    pub edges: Edges,
+    /// Edges of the latency histograms, in milliseconds; `None`: the records have no histogram.
+    pub edges: Option<Edges>,
+    /// Settings of the detector; `None`: the method's.
+    pub settings: Option<DetectorSettings>,
+    /// What was usual, in place of a history; what is left out of a record was not measured then.
+    pub references: Option<References>,
     /// Which witnesses are connected.
     pub witnesses: Witnesses,
     /// Pairs of probes of one burst; 0: there are none, and the pairs only advise.
@@ -111,35 +122,52 @@ pub enum Content {
     Pair(PairRecord),
 }
 
-/// What one version did in one bucket; a signal that is not measured is nothing of nothing.
+/// What one version did in one bucket. `None`: not measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VersionCounts {
     /// Requests.
     pub requests: u64,
     /// 5xx answers and function errors.
-    pub e5: Share,
+    pub e5: Option<Share>,
     /// 4xx answers.
-    pub e4: Share,
+    pub e4: Option<Share>,
     /// Failed transactions of all transactions.
-    pub tx: Share,
+    pub tx: Option<Share>,
+    /// How long the requests took.
+    pub took: Took,
+}
+
+/// How long requests took.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Took {
     /// Requests by latency bin.
-    pub histogram: Vec<(u32, u64)>,
+    Histogram(Vec<(u32, u64)>),
+    /// Requests above the thresholds; `None`: not measured.
+    Above(Option<Latencies>),
 }
 
 impl TraceRecord {
     /// What the detector reads. `None`: a pair of probes, or a histogram with more requests than a count may say.
+    ///
+    /// * `histogram`: its edges and the thresholds; `None`: the records have what is above them.
     #[must_use]
-    pub fn reading(&self, edges: &Edges, thresholds: &Thresholds) -> Option<BucketRecord> {
+    pub fn reading(&self, histogram: Option<(&Edges, &Thresholds)>) -> Option<BucketRecord> {
         let reading = match &self.content {
             Content::Pair(_) => return None,
             Content::Witness(reading) => *reading,
             Content::Version(side, counts) => {
                 let counts = Counts {
                     requests: counts.requests,
-                    e5: Some(counts.e5),
-                    tx: Some(counts.tx),
-                    e4: Some(counts.e4),
-                    latencies: Some(thresholds.latencies(edges, &counts.histogram).ok()?),
+                    e5: counts.e5,
+                    tx: counts.tx,
+                    e4: counts.e4,
+                    latencies: match &counts.took {
+                        Took::Histogram(bins) => {
+                            let (edges, thresholds) = histogram?;
+                            Some(thresholds.latencies(edges, bins).ok()?)
+                        }
+                        Took::Above(latencies) => *latencies,
+                    },
                 };
                 Reading::Version(*side, counts)
             }
@@ -151,7 +179,11 @@ impl TraceRecord {
     #[must_use]
     pub fn history(&self) -> Option<&[(u32, u64)]> {
         match &self.content {
-            Content::Version(Side::Baseline, counts) if self.start_s < 0 => Some(&counts.histogram),
+            Content::Version(Side::Baseline, VersionCounts { took: Took::Histogram(histogram), .. })
+                if self.start_s < 0 =>
+            {
+                Some(histogram)
+            }
             Content::Version(..) | Content::Witness(_) | Content::Pair(_) => None,
         }
     }
@@ -200,7 +232,11 @@ struct AnyLine {
     edges: Option<Vec<f64>>,
     witness: Option<Vec<WitnessWord>>,
     burst: Option<u32>,
+    settings: Option<Object<SettingsText>>,
+    reference: Option<Object<ReferenceText>>,
     now: Option<f64>,
+    from: Option<f64>,
+    anew: Option<f64>,
     buckets: Option<Vec<Object<AnyRecord>>>,
 }
 
@@ -238,14 +274,23 @@ struct AnyRecord {
     #[serde(default, deserialize_with = "present")]
     envs: Option<Number>,
     #[serde(default, deserialize_with = "present")]
-    e5: Option<Number>,
+    e5: Option<Amount>,
     #[serde(default, deserialize_with = "present")]
-    e4: Option<Number>,
+    e4: Option<Amount>,
     #[serde(default, deserialize_with = "present")]
-    tx: Option<Number>,
+    tx: Option<Amount>,
     #[serde(default, deserialize_with = "present")]
     txf: Option<Number>,
     h: Option<Vec<(Number, Number)>>,
+    above: Option<Object<AboveText>>,
+}
+
+/// So many, or so many bad ones among all.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(untagged)]
+enum Amount {
+    Share(Number, Number),
+    Count(Number),
 }
 
 /// Any number, or none where JSON has no word for it.
@@ -253,8 +298,8 @@ struct AnyRecord {
 struct Number(Option<f64>);
 
 /// A member that is there: `null` is no number, which is not the same as a member that is left out.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
-    Number::deserialize(deserializer).map(Some)
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl Number {
@@ -299,13 +344,13 @@ fn without_nan(line: &[u8]) -> Option<Vec<u8>> {
 impl Line {
     /// Reads one line, without its line end.
     ///
-    /// * `bins`: how many latency bins the present deployment has; bins of records beyond that are refused.
+    /// * `present`: the deployment that is under way; a bin that its histograms do not have is refused.
     ///
     /// # Errors
     /// When the line is too long, is not JSON of the right shape, or names a version, record or witness that is not known. A record
     /// that says what cannot be (a negative or fractional count, a count above 2^53, more bad events than events, a bin that does
     /// not exist or comes twice) is no record: it is among the ignored ones.
-    pub fn read(line: &[u8], bins: usize) -> Result<Self, TraceError> {
+    pub fn read(line: &[u8], present: Option<&Deploy>) -> Result<Self, TraceError> {
         if line.len() > MAX_LINE {
             return Err(TraceError::TooLong);
         }
@@ -322,14 +367,15 @@ impl Line {
             LineKind::Poll => {
                 let now_s = time("now", line.now.ok_or(missing("poll", "now"))?)?;
                 let records = line.buckets.ok_or(missing("poll", "buckets"))?;
+                let changes = changes(&line.plan, line.end_s, line.from, line.anew, present)?;
                 let (mut read, mut ignored) = (Vec::with_capacity(records.len()), Vec::new());
                 for (index, Object(any)) in records.into_iter().enumerate() {
-                    match record(index, any, bins) {
+                    match record(index, any, present) {
                         Ok(record) => read.push(record),
                         Err(error) => ignored.push(error),
                     }
                 }
-                Ok(Self::Poll { now_s, records: read, ignored })
+                Ok(Self::Poll { now_s, records: read, changes, ignored })
             }
             LineKind::End => Ok(Self::End { now_s: time("now", line.now.ok_or(missing("end", "now"))?)? }),
         }
@@ -357,21 +403,23 @@ fn deploy(line: AnyLine) -> Result<Deploy, TraceError> {
     if id.len() > MAX_ID {
         return Err(member("id", format!("{} bytes, at most {MAX_ID} are allowed", id.len())));
     }
-    let history_s = line.history_s.ok_or(missing("deploy", "history_s"))?;
+    let settings = line.settings.map(|Object(settings)| settings.read()).transpose()?;
+    let references = line.reference.map(|Object(reference)| reference.read()).transpose()?;
+    // What is usual needs no history, and no histogram.
+    let history_s = line.history_s.or_else(|| references.map(|_| 0.0)).ok_or(missing("deploy", "history_s"))?;
     if !(0.0..=MAX_END_S).contains(&history_s) {
         return Err(member("history_s", format!("{history_s}, it must be 0 to {MAX_END_S}")));
     }
-    let schedule = TrafficSchedule::new(
+    let schedule = schedule(
         line.bucket_s.ok_or(missing("deploy", "bucket_s"))?,
         line.plan.ok_or(missing("deploy", "plan"))?,
         line.end_s.ok_or(missing("deploy", "end_s"))?,
         line.drain_s.ok_or(missing("deploy", "drain_s"))?,
-    );
-    let schedule = schedule.map_err(|error| {
-        let field = if error.field == "steps" { "plan" } else { error.field };
-        member(field, format!("{}, allowed is {}", error.value, error.allowed))
-    })?;
-    let edges = Edges::new(line.edges.ok_or(missing("deploy", "edges"))?).map_err(|error| member("edges", error))?;
+    )?;
+    let edges = line.edges.map(|edges| Edges::new(edges).map_err(|error| member("edges", error))).transpose()?;
+    if edges.is_none() && references.is_none() {
+        return Err(missing("deploy", "edges"));
+    }
     let words = line.witness.unwrap_or_default();
     let witnesses = Witnesses {
         front: words.contains(&WitnessWord::Front),
@@ -380,13 +428,41 @@ fn deploy(line: AnyLine) -> Result<Deploy, TraceError> {
         probe: words.iter().any(|word| matches!(word, WitnessWord::Probe | WitnessWord::Pair)),
         pair: words.contains(&WitnessWord::Pair),
     };
-    Ok(Deploy { id, schedule, history_s, edges, witnesses, burst: line.burst.unwrap_or(DEFAULT_BURST) })
+    let burst = line.burst.unwrap_or(DEFAULT_BURST);
+    Ok(Deploy { id, schedule, history_s, edges, settings, references, witnesses, burst })
 }
 
-fn record(index: usize, any: AnyRecord, bins: usize) -> Result<TraceRecord, TraceError> {
+fn schedule(bucket_s: u32, plan: Vec<(f64, f64)>, end_s: f64, drain_s: f64) -> Result<TrafficSchedule, TraceError> {
+    TrafficSchedule::new(bucket_s, plan, end_s, drain_s).map_err(|error| {
+        let field = if error.field == "steps" { "plan" } else { error.field };
+        member(field, format!("{}, allowed is {}", error.value, error.allowed))
+    })
+}
+
+/// What a poll says beside its records; without a deployment there is nothing to change.
+fn changes(
+    plan: &Option<Vec<(f64, f64)>>,
+    end_s: Option<f64>,
+    from: Option<f64>,
+    anew: Option<f64>,
+    present: Option<&Deploy>,
+) -> Result<PollChanges, TraceError> {
+    let known = present.map(|deploy| &deploy.schedule).filter(|_| plan.is_some() || end_s.is_some());
+    let schedule = known.map(|known| {
+        let plan = plan.clone().unwrap_or_else(|| known.steps().to_vec());
+        schedule(known.bucket_s(), plan, end_s.unwrap_or(known.end_s()), known.drain_s())
+    });
+    Ok(PollChanges {
+        schedule: schedule.transpose()?,
+        from_s: from.map(|from| time("from", from)).transpose()?,
+        anew_s: anew.map(|anew| time("anew", anew)).transpose()?,
+    })
+}
+
+fn record(index: usize, any: AnyRecord, present: Option<&Deploy>) -> Result<TraceRecord, TraceError> {
     let path = |name: &str| format!("buckets[{index}].{name}");
     let start_s = start(any.t).map_err(|why| member(path("t"), why))?;
-    let content = if any.v == Who::Pair { pair(start_s, &any, path)? } else { counted(any, bins, path)? };
+    let content = if any.v == Who::Pair { pair(start_s, &any, path)? } else { counted(any, present, path)? };
     Ok(TraceRecord { start_s, content })
 }
 
@@ -410,42 +486,66 @@ fn pair(start_s: i64, any: &AnyRecord, path: impl Fn(&str) -> String) -> Result<
 }
 
 /// What versions and witnesses did, in counts.
-fn counted(any: AnyRecord, bins: usize, path: impl Fn(&str) -> String) -> Result<Content, TraceError> {
-    let count = |name, value: Option<Number>| match value {
-        Some(value) => value.count().map(Some).map_err(|why| member(path(name), why)),
+fn counted(any: AnyRecord, present: Option<&Deploy>, path: impl Fn(&str) -> String) -> Result<Content, TraceError> {
+    let count = |name, value: Number| value.count().map_err(|why| member(path(name), why));
+    let of = |name, bad, all| Share::new(bad, all).map_err(|error| member(path(name), error));
+    let requests = count("n", any.n.ok_or_else(|| member(path("n"), "missing"))?)?;
+    // `None` where it is left out.
+    let share = |name, amount: Option<Amount>, all| match amount {
+        Some(Amount::Share(bad, all)) => of(name, count(name, bad)?, count(name, all)?).map(Some),
+        Some(Amount::Count(bad)) => of(name, count(name, bad)?, all).map(Some),
         None => Ok(None),
     };
-    let share = |name, bad, all| Share::new(bad, all).map_err(|error| member(path(name), error));
-    let requests = count("n", any.n)?.ok_or_else(|| member(path("n"), "missing"))?;
-    let of_requests = |name, value| share(name, count(name, value)?.unwrap_or(0), requests);
+    let is_exact = present.is_some_and(|deploy| deploy.references.is_some());
+    // What a trace with a history leaves out, it has counted none of.
+    let or_none = |share: Option<Share>, all| share.or((!is_exact).then_some(Share { bad: 0, all }));
+    let of_witness = |amount| Ok(share("e5", amount, requests)?.unwrap_or(Share { bad: 0, all: requests }));
     Ok(match any.v {
         Who::Old | Who::New => {
             let side = if any.v == Who::Old { Side::Baseline } else { Side::Canary };
-            let mut histogram = Vec::new();
-            for (bin, count) in any.h.unwrap_or_default() {
-                let bin = bin.count().map_err(|why| member(path("h"), why))?;
-                let count = count.count().map_err(|why| member(path("h"), why))?;
-                histogram.push((u32::try_from(bin).unwrap_or(u32::MAX), count));
-            }
-            check_histogram(&histogram, bins).map_err(|why| member(path("h"), why))?;
-            let transactions = count("tx", any.tx)?.unwrap_or(0);
+            let tx = match (any.tx, any.txf) {
+                (Some(Amount::Count(all)), failed) => {
+                    let failed = failed.map_or(Ok(0), |failed| count("txf", failed))?;
+                    Some(of("txf", failed, count("tx", all)?)?)
+                }
+                (None, Some(failed)) => Some(of("txf", count("txf", failed)?, 0)?),
+                (both, _) => share("tx", both, 0)?,
+            };
+            let took = match any.above {
+                Some(Object(above)) => Took::Above(Some(above.read().map_err(|why| member(path("above"), why))?)),
+                None if is_exact && any.h.is_none() => Took::Above(None),
+                None => Took::Histogram(
+                    histogram(any.h.unwrap_or_default(), present).map_err(|why| member(path("h"), why))?,
+                ),
+            };
             Content::Version(
                 side,
                 VersionCounts {
                     requests,
-                    e5: of_requests("e5", any.e5)?,
-                    e4: of_requests("e4", any.e4)?,
-                    tx: share("txf", count("txf", any.txf)?.unwrap_or(0), transactions)?,
-                    histogram,
+                    e5: or_none(share("e5", any.e5, requests)?, requests),
+                    e4: or_none(share("e4", any.e4, requests)?, requests),
+                    tx: or_none(tx, 0),
+                    took,
                 },
             )
         }
         Who::Front => Content::Witness(Reading::Front(requests)),
-        Who::Peer => Content::Witness(Reading::Peer(of_requests("e5", any.e5)?)),
-        Who::ProbeOld => Content::Witness(Reading::Probe(Side::Baseline, of_requests("e5", any.e5)?)),
-        Who::ProbeNew => Content::Witness(Reading::Probe(Side::Canary, of_requests("e5", any.e5)?)),
+        Who::Peer => Content::Witness(Reading::Peer(of_witness(any.e5)?)),
+        Who::ProbeOld => Content::Witness(Reading::Probe(Side::Baseline, of_witness(any.e5)?)),
+        Who::ProbeNew => Content::Witness(Reading::Probe(Side::Canary, of_witness(any.e5)?)),
         Who::Pair => return Err(member(path("v"), "a pair counts nothing")),
     })
+}
+
+fn histogram(bins: Vec<(Number, Number)>, present: Option<&Deploy>) -> Result<Vec<(u32, u64)>, String> {
+    let mut histogram = Vec::with_capacity(bins.len());
+    for (bin, count) in bins {
+        histogram.push((u32::try_from(bin.count()?).unwrap_or(u32::MAX), count.count()?));
+    }
+    // What is usual says how many are above thresholds, not where these are.
+    let edges = present.filter(|deploy| deploy.references.is_none()).and_then(|deploy| deploy.edges.as_ref());
+    check_histogram(&histogram, edges.map_or(0, Edges::bins)).map_err(|why| why.to_string())?;
+    Ok(histogram)
 }
 
 /// The start of a bucket: whole seconds.
@@ -531,10 +631,14 @@ mod tests {
     use snapback_judge::detector::Note;
     use snapback_judge::{Metric, Verdict};
 
-    const BINS: usize = 4;
-
     fn read(line: &Value) -> Result<Line, TraceError> {
-        Line::read(line.to_string().as_bytes(), BINS)
+        read_text(line.to_string().as_bytes())
+    }
+
+    /// In the deployment of [`deploy_line`], whose histograms have four bins.
+    fn read_text(line: &[u8]) -> Result<Line, TraceError> {
+        let Line::Deploy(present) = Line::read(deploy_line().to_string().as_bytes(), None)? else { panic!() };
+        Line::read(line, Some(&present))
     }
 
     fn deploy_line() -> Value {
@@ -567,8 +671,8 @@ mod tests {
 
     /// What is read of the records of a poll, and why the others are none.
     fn poll(text: &str) -> (Vec<TraceRecord>, Vec<String>) {
-        match Line::read(text.as_bytes(), BINS) {
-            Ok(Line::Poll { now_s, records, ignored }) => {
+        match read_text(text.as_bytes()) {
+            Ok(Line::Poll { now_s, records, ignored, .. }) => {
                 assert_eq!(now_s.to_bits(), 130.0_f64.to_bits());
                 (records, ignored.iter().map(ToString::to_string).collect())
             }
@@ -579,13 +683,13 @@ mod tests {
     #[test]
     fn each_kind_of_line_is_read() {
         let of = deploy(&deploy_line());
-        assert_eq!((of.id.as_str(), of.schedule.bucket_s(), of.edges.bins()), ("d-1", 60, BINS));
+        assert_eq!((of.id.as_str(), of.schedule.bucket_s(), of.edges.unwrap().bins()), ("d-1", 60, 4));
         assert_eq!(of.schedule.steps(), [(0.0, 0.1), (300.0, 1.0)]);
         assert_eq!((of.witnesses, of.burst), (Witnesses::default(), 10), "nothing is connected");
         assert_eq!(read(&json!({"kind": "end", "now": 1320.5})), Ok(Line::End { now_s: 1320.5 }));
         assert_eq!(
             read(&json!({"kind": "poll", "now": -0.0, "buckets": []})),
-            Ok(Line::Poll { now_s: 0.0, records: vec![], ignored: vec![] })
+            Ok(Line::Poll { now_s: 0.0, records: vec![], changes: PollChanges::default(), ignored: vec![] })
         );
     }
 
@@ -618,10 +722,10 @@ mod tests {
     fn each_kind_of_record_is_read() {
         let version = VersionCounts {
             requests: 10,
-            e5: share(1, 10),
-            e4: share(2, 10),
-            tx: share(3, 3),
-            histogram: vec![(0, 4), (3, 6)],
+            e5: Some(share(1, 10)),
+            e4: Some(share(2, 10)),
+            tx: Some(share(3, 3)),
+            took: Took::Histogram(vec![(0, 4), (3, 6)]),
         };
         let witness = Content::Witness;
         // (record, what it says)
@@ -648,8 +752,14 @@ mod tests {
 
     #[test]
     fn a_member_that_is_left_out_counts_nothing() {
-        let nothing =
-            VersionCounts { requests: 0, e5: share(0, 0), e4: share(0, 0), tx: share(0, 0), histogram: vec![] };
+        let none_of = |all| Some(share(0, all));
+        let nothing = VersionCounts {
+            requests: 0,
+            e5: none_of(0),
+            e4: none_of(0),
+            tx: none_of(0),
+            took: Took::Histogram(vec![]),
+        };
         // (record, what it says)
         let table = [
             (json!({"v": "new", "t": 60, "n": 0}), Content::Version(Side::Canary, nothing.clone())),
@@ -657,14 +767,14 @@ mod tests {
                 json!({"v": "old", "t": 60, "n": 9}),
                 Content::Version(
                     Side::Baseline,
-                    VersionCounts { requests: 9, e5: share(0, 9), e4: share(0, 9), ..nothing.clone() },
+                    VersionCounts { requests: 9, e5: none_of(9), e4: none_of(9), ..nothing.clone() },
                 ),
             ),
             (
                 json!({"v": "new", "t": 60, "n": 9, "tx": 4}),
                 Content::Version(
                     Side::Canary,
-                    VersionCounts { requests: 9, e5: share(0, 9), e4: share(0, 9), tx: share(0, 4), ..nothing },
+                    VersionCounts { requests: 9, e5: none_of(9), e4: none_of(9), tx: none_of(4), ..nothing },
                 ),
             ),
             (json!({"v": "peer", "t": 60, "n": 9}), Content::Witness(Reading::Peer(share(0, 9)))),
@@ -835,10 +945,10 @@ mod tests {
             ("half a document", r#"{"kind":"end","#, "EOF"),
         ];
         for (case, line, expected) in texts {
-            let message = Line::read(line.as_bytes(), BINS).unwrap_err().to_string();
+            let message = read_text(line.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(expected), "{case}: {message}");
         }
-        assert_eq!(Line::read(&vec![b' '; MAX_LINE + 1], BINS), Err(TraceError::TooLong));
+        assert_eq!(read_text(&vec![b' '; MAX_LINE + 1]), Err(TraceError::TooLong));
     }
 
     #[test]
@@ -852,7 +962,7 @@ mod tests {
         };
         let version = of(record_line());
         let Some(BucketRecord { start_s: -60, reading: Reading::Version(Side::Canary, counts) }) =
-            version.reading(&edges, &thresholds)
+            version.reading(Some((&edges, &thresholds)))
         else {
             panic!("the new version's counts")
         };
@@ -865,9 +975,9 @@ mod tests {
         assert_eq!((latencies.all, latencies.body, latencies.q99[0]), (10, [6; 7], Some(6)));
         let peer = of(json!({"v": "peer", "t": 0, "n": 7, "e5": 2}));
         let expected = BucketRecord { start_s: 0, reading: Reading::Peer(share(2, 7)) };
-        assert_eq!(peer.reading(&edges, &thresholds), Some(expected));
+        assert_eq!(peer.reading(None), Some(expected));
         let pair = of(json!({"v": "pair", "t": 0, "old": "ok", "new": "ok"}));
-        assert_eq!(pair.reading(&edges, &thresholds), None, "pairs are not counted by the bucket");
+        assert_eq!(pair.reading(Some((&edges, &thresholds))), None, "pairs are not counted by the bucket");
         // The history of latencies is the old version's before the shift.
         let old = with(record_line(), "v", json!("old"));
         assert_eq!(of(old.clone()).history(), Some(&[(0, 4), (3, 6)][..]));
@@ -932,7 +1042,7 @@ mod tests {
             r#"\{"kind":"(poll|end|deploy)","now":-?[0-9]{1,20}(\.[0-9])?,"buckets":\[[{}\[\]":,a-zN0-9-]{0,80}\]\}"#
                 .prop_map(String::into_bytes),
         ]) {
-            if let Err(error) = Line::read(&line, BINS) {
+            if let Err(error) = read_text(&line) {
                 prop_assert!(!error.to_string().is_empty());
             }
         }
@@ -951,7 +1061,7 @@ mod tests {
                 r#"{{"v":"{who}","old":"ok","new":"fail",{},"h":[[{bin},{}]]}}"#, members.join(","), numbers[8],
             );
             let line = format!(r#"{{"kind":"poll","now":130,"buckets":[{record}]}}"#);
-            let Ok(Line::Poll { records, ignored, .. }) = Line::read(line.as_bytes(), BINS) else {
+            let Ok(Line::Poll { records, ignored, .. }) = read_text(line.as_bytes()) else {
                 return Err(TestCaseError::fail(line));
             };
             prop_assert_eq!(records.len() + ignored.len(), 1, "{}", line);
@@ -959,7 +1069,7 @@ mod tests {
             let thresholds = Thresholds { body: [0; 7], q90: 1, q99: 2 };
             for record in records {
                 let is_pair = matches!(record.content, Content::Pair(_));
-                prop_assert_eq!(record.reading(&edges, &thresholds).is_none(), is_pair, "{}", line);
+                prop_assert_eq!(record.reading(Some((&edges, &thresholds))).is_none(), is_pair, "{}", line);
             }
         }
     }

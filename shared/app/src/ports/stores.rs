@@ -8,7 +8,7 @@ use snapback_core::record::{GroupHistory, Lease, Record};
 use snapback_core::rollback::Rollback;
 use snapback_core::timeline::TimelineEntry;
 use snapback_core::{AlarmName, DeploymentId, GroupRef, Policy, Timestamp};
-use snapback_judge::analysis::{Analysis, SeriesPoint};
+use snapback_judge::analysis::{Analysis, JudgedPoll};
 
 pub use snapback_core::record::Write;
 
@@ -51,18 +51,18 @@ pub trait DeploymentStore {
 pub trait AnalysisStore {
     /// The analysis of a deployment's numbers; `None`: nothing was read yet.
     async fn analysis(&self, id: &DeploymentId) -> Result<Option<StoredAnalysis>, CallError>;
-    /// Stores the analysis and the judged buckets that are new, in one transaction, if the item still has version
+    /// Stores the analysis and the poll that was judged, if one was, in one transaction, if the item still has version
     /// `expected` (0: there is none); its version is `expected + 1` afterwards.
-    /// [`CallErrorKind::Conflict`](super::CallErrorKind::Conflict) when somebody else was faster: then no bucket is stored twice.
+    /// [`CallErrorKind::Conflict`](super::CallErrorKind::Conflict) when somebody else was faster: then nothing is stored.
     async fn save_analysis(
         &self,
         id: &DeploymentId,
         analysis: &Analysis,
         expected: u64,
-        series: &[SeriesPoint],
+        judged: Option<&JudgedPoll>,
     ) -> Result<(), CallError>;
-    /// The judged buckets of a deployment, oldest first.
-    async fn series(&self, id: &DeploymentId) -> Result<Vec<SeriesPoint>, CallError>;
+    /// What was judged in the polls of a deployment, oldest first; what another version of Snapback packed is left out.
+    async fn judged_polls(&self, id: &DeploymentId) -> Result<Vec<JudgedPoll>, CallError>;
 }
 
 /// What outlives the deployments of a group.

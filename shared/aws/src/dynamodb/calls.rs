@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use snapback_app::ports::{CallError, CallErrorKind};
-use snapback_wire::record::{Item, Key, SERIES_FORMAT, attr};
+use snapback_wire::record::{Item, Key, attr};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -72,8 +72,6 @@ pub(super) enum Action {
     Delete(Key),
     /// Sets `expires_at` (epoch seconds) of an item that is there.
     Expire(Key, i64),
-    /// Adds texts to the list of a SERIES item; makes the item when it is not there.
-    Append(Key, Vec<String>),
 }
 
 /// What became of a put with a condition.
@@ -257,19 +255,6 @@ fn build(table: &str, action: &Action) -> Result<TransactWriteItem, BuildError> 
                 .update_expression("SET #expires_at = :expires_at")
                 .expression_attribute_names("#expires_at", attr::EXPIRES_AT)
                 .expression_attribute_values(":expires_at", AttributeValue::N(seconds.to_string()));
-            item.update(update.build()?)
-        }
-        Action::Append(key, texts) => {
-            let texts = texts.iter().cloned().map(AttributeValue::S).collect();
-            let update = Update::builder()
-                .table_name(table)
-                .set_key(Some(key_attributes(key)))
-                .update_expression("SET #v = :v, #points = list_append(if_not_exists(#points, :none), :points)")
-                .expression_attribute_names("#v", attr::V)
-                .expression_attribute_names("#points", attr::POINTS)
-                .expression_attribute_values(":v", AttributeValue::N(SERIES_FORMAT.to_string()))
-                .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
-                .expression_attribute_values(":points", AttributeValue::L(texts));
             item.update(update.build()?)
         }
     };

@@ -60,7 +60,7 @@ fn without_repeats(actions: Vec<Action>) -> Vec<Action> {
         .filter(|action| {
             let key = match action {
                 Action::Put(item, _) => wire::key_of(item),
-                Action::Delete(key) | Action::Expire(key, _) | Action::Append(key, _) => Some(key.clone()),
+                Action::Delete(key) | Action::Expire(key, _) => Some(key.clone()),
             };
             key.is_none_or(|key| seen.insert(key))
         })

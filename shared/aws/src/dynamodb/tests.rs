@@ -29,9 +29,8 @@ use snapback_core::target::{LambdaAlias, Target};
 use snapback_core::timeline::EntryKind;
 use snapback_core::timeline::TimelineEntry;
 use snapback_core::warning::{EvidenceSource, Warning};
-use snapback_core::{AlarmName, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Policy, Signal};
-use snapback_judge::analysis::{Analysis, SeriesPoint};
-use snapback_judge::detector::{Counts, Side};
+use snapback_core::{AlarmName, DeploymentId, ExecutionId, GroupRef, HookStatus, LifecycleEvent, Policy};
+use snapback_judge::analysis::{Analysis, JudgedPoll};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -281,61 +280,57 @@ fn analysis(polled: i64) -> Analysis {
     }
 }
 
-/// A bucket `minutes` after 10:55.
-fn point(signal: Signal, minutes: u64, side: Side, requests: u64) -> SeriesPoint {
-    let start = Timestamp::from_ms(1_795_172_100_000) + Duration::from_secs(60 * minutes);
-    SeriesPoint { signal, start, side, is_growth: false, counts: Counts::of_requests(requests) }
+/// A poll `minutes` after 10:55, which saw so many requests of the new version.
+fn judged(minutes: u64, requests: u64) -> JudgedPoll {
+    use snapback_judge::detector::{BucketRecord, Counts, Side, TrafficSchedule};
+    let origin = Timestamp::from_ms(1_795_172_100_000);
+    JudgedPoll {
+        polled_at: origin + Duration::from_secs(60 * minutes),
+        origin,
+        begun: None,
+        schedule: TrafficSchedule::new(60, vec![(0.0, 0.1)], 1200.0, 120.0).unwrap(),
+        from_s: 0.0,
+        anew_from: None,
+        records: vec![BucketRecord::of_version(Side::Canary, 0, Counts::of_requests(requests))],
+        enforcing: None,
+        advisory: None,
+    }
 }
 
 #[tokio::test]
-async fn an_analysis_and_its_buckets_are_saved_together() {
+async fn an_analysis_and_its_poll_are_saved_together() {
     let endpoint = table();
     let aws = endpoint.aws(&[]);
     assert_eq!(aws.analysis(&id()).await.unwrap(), None);
-    assert_eq!(aws.series(&id()).await.unwrap(), vec![]);
-    let first = [
-        point(Signal::Errors, 0, Side::Baseline, 900),
-        point(Signal::Errors, 0, Side::Canary, 100),
-        point(Signal::Latency, 0, Side::Canary, 100),
-    ];
+    assert_eq!(aws.judged_polls(&id()).await.unwrap(), vec![]);
     let before = endpoint.operations().len();
-    aws.save_analysis(&id(), &analysis(1), 0, &first).await.unwrap();
+    aws.save_analysis(&id(), &analysis(1), 0, Some(&judged(9, 100))).await.unwrap();
     assert_eq!(endpoint.operations()[before..], ["TransactWriteItems"]);
-    assert_eq!(
-        endpoint.asked()[before].json()["TransactItems"].as_array().unwrap().len(),
-        3,
-        "analysis, errors, latency"
-    );
+    assert_eq!(endpoint.asked()[before].json()["TransactItems"].as_array().unwrap().len(), 2, "analysis and poll");
     assert_eq!(aws.analysis(&id()).await.unwrap(), Some(StoredAnalysis { analysis: Some(analysis(1)), version: 1 }));
 
-    // Over the hour, newest first, with growth of a bucket that was told before.
-    let growth = SeriesPoint { is_growth: true, ..point(Signal::Errors, 0, Side::Canary, 3) };
-    let second =
-        [point(Signal::Errors, 6, Side::Canary, 50), point(Signal::Errors, 5, Side::Canary, 40), growth.clone()];
-    aws.save_analysis(&id(), &analysis(2), 1, &second).await.unwrap();
+    // Oldest first, whatever the order in which they were written.
+    aws.save_analysis(&id(), &analysis(2), 1, Some(&judged(2, 50))).await.unwrap();
     assert_eq!(aws.analysis(&id()).await.unwrap(), Some(StoredAnalysis { analysis: Some(analysis(2)), version: 2 }));
-    let [a, b, c] = first;
-    let [late, early, _] = second;
-    let sorted = vec![a, b, growth, c, early, late];
-    assert_eq!(aws.series(&id()).await.unwrap(), sorted);
+    let sorted = vec![judged(2, 50), judged(9, 100)];
+    assert_eq!(aws.judged_polls(&id()).await.unwrap(), sorted);
 
-    // Somebody else was faster: neither analysis nor buckets are written.
+    // Somebody else was faster: neither analysis nor poll is written.
     for expected in [0, 1, 3] {
-        let again = [point(Signal::Errors, 7, Side::Canary, 1)];
-        let error = aws.save_analysis(&id(), &analysis(9), expected, &again).await.unwrap_err();
+        let error = aws.save_analysis(&id(), &analysis(9), expected, Some(&judged(10, 1))).await.unwrap_err();
         assert!(error.is(CallErrorKind::Conflict), "{expected}: {error}");
     }
     assert_eq!(aws.analysis(&id()).await.unwrap(), Some(StoredAnalysis { analysis: Some(analysis(2)), version: 2 }));
-    assert_eq!(aws.series(&id()).await.unwrap(), sorted);
-    aws.save_analysis(&id(), &analysis(3), 2, &[]).await.unwrap();
-    assert_eq!(aws.series(&id()).await.unwrap(), sorted, "no new bucket");
+    assert_eq!(aws.judged_polls(&id()).await.unwrap(), sorted);
+    aws.save_analysis(&id(), &analysis(3), 2, None).await.unwrap();
+    assert_eq!(aws.judged_polls(&id()).await.unwrap(), sorted, "no new poll");
 }
 
 #[tokio::test]
 async fn numbers_stand_beside_the_record_and_go_with_it() {
     let aws = table().aws(&[]);
     let mut deployment = deployment(vec![]);
-    aws.save_analysis(&id(), &analysis(1), 0, &[point(Signal::Errors, 0, Side::Canary, 100)]).await.unwrap();
+    aws.save_analysis(&id(), &analysis(1), 0, Some(&judged(1, 100))).await.unwrap();
     assert_eq!(aws.load(&id()).await.unwrap(), None, "numbers alone are no record");
     aws.register(&deployment, &policy(), &[Write::Entry(evidence(1))]).await.unwrap();
     assert_eq!(aws.load(&id()).await.unwrap().unwrap().deployment, deployment);
@@ -343,7 +338,7 @@ async fn numbers_stand_beside_the_record_and_go_with_it() {
     deployment.phase = stopped(Timestamp::from_ms(0));
     aws.archive(&deployment, &[]).await.unwrap();
     assert_eq!(aws.analysis(&id()).await.unwrap(), None, "expired with the deployment");
-    assert_eq!(aws.series(&id()).await.unwrap(), vec![]);
+    assert_eq!(aws.judged_polls(&id()).await.unwrap(), vec![judged(1, 100)], "a poll has an expiry of its own");
 }
 
 #[tokio::test]
@@ -541,7 +536,7 @@ fn one_action_for_each_item() {
     let kept = without_repeats(actions);
     let keys = kept.iter().map(|action| match action {
         Action::Put(item, _) => wire::key_of(item).unwrap().sk,
-        Action::Delete(_) | Action::Expire(..) | Action::Append(..) => panic!("a repeat was kept"),
+        Action::Delete(_) | Action::Expire(..) => panic!("a repeat was kept"),
     });
     assert_eq!(keys.collect::<Vec<_>>(), ["1", "2"]);
 }

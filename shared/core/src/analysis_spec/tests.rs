@@ -117,10 +117,28 @@ fn the_detectors_are_those_of_the_policy_but_for_the_waits_of_a_slow_function() 
         let spec = spec(&record).unwrap();
         for is_enforcing in [true, false] {
             let of_policy = record.policy.detector(is_enforcing).unwrap();
-            let expected =
-                waits.map(|(grace_s, no_data_timeout_s)| of_policy.with_waits(grace_s, no_data_timeout_s).unwrap());
+            let expected = waits.map(|(grace_s, no_data_timeout_s)| {
+                of_policy.with(|it| (it.grace_s, it.no_data_timeout_s) = (grace_s, no_data_timeout_s)).unwrap()
+            });
             assert_eq!(spec.settings(is_enforcing), expected.as_ref().or(Some(of_policy)), "{case}, {is_enforcing}");
         }
+    }
+}
+
+#[test]
+fn errors_that_are_counted_of_both_together_are_compared_with_what_was_usual_before() {
+    let split = SourceProfile::COUNTS;
+    // (case, the source of errors, whether what is usual follows the old version)
+    let table = [
+        ("by version", split.clone(), true),
+        ("of both together", SourceProfile { is_split: false, ..split.clone() }, false),
+        ("of several services, which never count", SourceProfile { is_split: false, is_shared: true, ..split }, true),
+    ];
+    for (case, of_errors, follows) in table {
+        let record = record(|settings| settings.signals.get_mut(&Signal::Errors).unwrap().source = Some(api()));
+        let profile = |source| if source == SourceId::Errors { of_errors.clone() } else { profile(source) };
+        let spec = analysis_spec(&record, true, profile).unwrap();
+        assert_eq!(spec.settings(true).map(|settings| settings.errors_follow), Some(follows), "{case}");
     }
 }
 

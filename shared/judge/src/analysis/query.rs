@@ -5,7 +5,7 @@
 
 use super::counts::{add, growth};
 use super::spec::{AnalysisSpec, Witnesses, bucket_start};
-use super::{Analysis, Missing, Recent, SeriesPoint, Taken, seconds_between};
+use super::{Analysis, Missing, Recent, Taken, seconds_between};
 use crate::detector::{
     self, BucketRecord, Counts, Latencies, LatencyShape, OCTILES, Reading, SHIFTS, SLOPE_EDGES, Side, State, TAILS,
     Tail, Thresholds, WITHOUT_HISTORY_MS,
@@ -13,7 +13,6 @@ use crate::detector::{
 use crate::series::{Points, Quantity, Scope, SeriesError, SeriesQuery, SeriesResult, SourceId, Window};
 use crate::share::Share;
 use crate::time::Timestamp;
-use crate::vocabulary::Signal;
 use std::collections::BTreeMap;
 
 /// Longest time in which one minute can be read again, in buckets: what is older is final.
@@ -306,7 +305,7 @@ impl Analysis {
         now: Timestamp,
     ) -> Result<Taken, AnalysisError> {
         let data = Data::of(query, answers)?;
-        let mut taken = Taken { analysis: self.clone(), result: None, series: Vec::new() };
+        let mut taken = Taken { analysis: self.clone(), result: None, judged: None };
         match query.poll {
             Poll::Count => {
                 self.counted = number_of(spec, now + spec.tick - spec.judge.ingestion_delay);
@@ -323,13 +322,14 @@ impl Analysis {
             }
             Poll::History => self.take_history(spec, query.window, &data),
             Poll::Full => {
+                let begun = (self.polled == 0).then(|| self.begun(spec));
                 self.polled = number_of(spec, now - spec.judge.ingestion_delay);
                 self.counted = self.counted.max(self.polled);
-                self.skip_unread(spec, query.window);
-                let (mut records, series) = self.finalize(spec, query.window, &data, now);
+                let from_s = self.skip_unread(spec, query.window);
+                let mut records = self.finalize(spec, query.window, &data, now);
                 records.extend(self.take_pairs(spec, now));
-                taken.series = series;
                 taken.result = Some(self.judge(spec, &records, now));
+                taken.judged = Some(self.judged(spec, begun, from_s, records, now));
             }
         }
         taken.analysis = self;
@@ -421,15 +421,9 @@ impl Analysis {
     }
 
     /// Buckets that are final now, with what grew in those that were final before.
-    fn finalize(
-        &mut self,
-        spec: &AnalysisSpec,
-        window: Window,
-        data: &Data<'_>,
-        now: Timestamp,
-    ) -> (Vec<BucketRecord>, Vec<SeriesPoint>) {
+    fn finalize(&mut self, spec: &AnalysisSpec, window: Window, data: &Data<'_>, now: Timestamp) -> Vec<BucketRecord> {
         let judge = &spec.judge;
-        let (mut records, mut series) = (Vec::new(), Vec::new());
+        let mut records = Vec::new();
         self.has_canary_series |= data.has_points_of(Scope::Canary, What::Requests, window);
         for start_s in starts(self.origin, window) {
             let ended_at = self.at(start_s) + judge.bucket;
@@ -452,13 +446,11 @@ impl Analysis {
                 if let Some(before) = entry.given {
                     if let Some(more) = growth(&before, &counts) {
                         given = Some(add(&before, &more));
-                        series.extend(self.points(side, start_s, &more, true));
                         let late = self.late_of(side);
                         *late = Some(late.map_or(more, |late| add(&late, &more)));
                     }
                 } else if is_due {
                     given = Some(counts);
-                    series.extend(self.points(side, start_s, &counts, false));
                     let late = self.late_of(side).take();
                     let counts = late.map_or(counts, |late| add(&counts, &late));
                     records.push(BucketRecord::of_version(side, start_s, counts));
@@ -468,17 +460,18 @@ impl Analysis {
         }
         self.forget_old(window);
         self.burn_on(spec, &records);
-        (records, series)
+        records
     }
 
     /// Buckets that are not read, or of which the weight is not known, are not judged: that nothing is known of them does not
-    /// mean that no request came.
-    fn skip_unread(&mut self, spec: &AnalysisSpec, window: Window) {
+    /// mean that no request came. Answers the second before which none is judged.
+    fn skip_unread(&mut self, spec: &AnalysisSpec, window: Window) -> f64 {
         let from = window.from.max(self.anew_from.unwrap_or(window.from));
         let from_s = seconds_between(self.origin, from).max(spec.known_from_s());
         for state in [&mut self.enforcing, &mut self.advisory].into_iter().flatten() {
             state.skip_before(from_s);
         }
+        from_s
     }
 
     fn burn_on(&mut self, spec: &AnalysisSpec, records: &[BucketRecord]) {
@@ -595,20 +588,6 @@ impl Analysis {
             e4: client_errors.and_then(|(bad, all)| share(bad, all)),
             latencies: if data.was_asked(whose, What::Latencies) { latencies() } else { None },
         })
-    }
-
-    /// A judged bucket, as it is kept: one point for each signal that it says something about.
-    fn points(&self, side: Side, start_s: i64, counts: &Counts, is_growth: bool) -> Vec<SeriesPoint> {
-        let nothing = Counts::of_requests(counts.requests);
-        let parts = [
-            (Signal::Errors, Counts { e5: counts.e5, e4: counts.e4, ..nothing }, counts.e5.is_some()),
-            (Signal::Latency, Counts { latencies: counts.latencies, ..nothing }, counts.latencies.is_some()),
-            (Signal::Availability, nothing, true),
-            (Signal::Transactions, Counts { tx: counts.tx, ..nothing }, counts.tx.is_some()),
-        ];
-        let start = self.at(start_s);
-        let present = parts.into_iter().filter(|(_, _, is_present)| *is_present);
-        present.map(|(signal, counts, _)| SeriesPoint { signal, start, side, is_growth, counts }).collect()
     }
 }
 

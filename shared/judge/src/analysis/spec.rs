@@ -82,12 +82,6 @@ impl AnalysisSpec {
         self.enforcing.is_some() || self.advisory.is_some() || self.objective.is_some()
     }
 
-    /// Whether errors are counted the same way for a version and for the service as a whole; those of a shared source never count.
-    #[must_use]
-    pub fn errors_are_by_version(&self) -> bool {
-        self.errors.as_ref().is_none_or(|source| source.is_split || source.is_shared)
-    }
-
     /// Where latencies are counted; `None`: they are not compared.
     #[must_use]
     pub fn edges(&self) -> Option<&Edges> {

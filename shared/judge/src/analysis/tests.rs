@@ -9,14 +9,15 @@ mod witnesses;
 
 use super::*;
 use crate::detector::{
-    DetectorSettings, DetectorValues, Edges, Latencies, Note, Tail, TrafficSchedule, Witnesses as Connected,
+    DetectorSettings, DetectorValues, Edges, Latencies, Note, Reading, Said, Tail, TrafficSchedule,
+    Witnesses as Connected,
 };
 use crate::judge::Judge;
 use crate::result::Detection;
 use crate::series::{IngestionDelay, Points, Quantity, Scope, SeriesError, SeriesQuery, SeriesResult, SourceProfile};
 use crate::share::Share;
 use crate::slo::Objective;
-use crate::vocabulary::Metric;
+use crate::vocabulary::{Metric, Signal};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -71,6 +72,7 @@ impl Setup {
         let mut values = DetectorValues::default_method();
         (values.grace_s, values.no_data_timeout_s) =
             (self.judge.grace.as_secs_f64(), self.judge.no_data_timeout.as_secs_f64());
+        values.errors_follow = self.errors.as_ref().is_none_or(|source| source.is_split || source.is_shared);
         for (metric, margin) in Metric::COMPARED.into_iter().zip(&mut values.margins) {
             *margin = margin.filter(|_| signals.contains(&Signal::from(metric)));
         }
@@ -149,7 +151,7 @@ struct Watch {
     spec: AnalysisSpec,
     analysis: Analysis,
     result: Option<AnalysisResult>,
-    series: Vec<SeriesPoint>,
+    polls: Vec<JudgedPoll>,
     asked: Vec<(i64, Poll)>,
 }
 
@@ -170,7 +172,7 @@ impl Watch {
         change(&mut setup);
         let spec = setup.spec();
         let analysis = Analysis::new(&spec);
-        Self { spec, analysis, result: None, series: Vec::new(), asked: Vec::new() }
+        Self { spec, analysis, result: None, polls: Vec::new(), asked: Vec::new() }
     }
 
     fn spec(&self) -> AnalysisSpec {
@@ -187,7 +189,7 @@ impl Watch {
             let taken = self.analysis.clone().answer(&spec, &query, &answers(&query, now_s, service), now).unwrap();
             self.analysis = taken.analysis;
             self.result = taken.result.or(self.result.take());
-            self.series.extend(taken.series);
+            self.polls.extend(taken.judged);
         }
     }
 
@@ -202,9 +204,39 @@ impl Watch {
         self.spec.weights.push((second(at_s), share));
     }
 
-    fn points(&self, signal: Signal) -> Vec<(Side, i64, bool, u64)> {
-        let points = self.series.iter().filter(|point| point.signal == signal);
-        points.map(|p| (p.side, (p.start.ms() - second(0).ms()) / 1000, p.is_growth, p.counts.requests)).collect()
+    /// What the detectors were given of the versions: start of the bucket, requests.
+    fn given(&self) -> Vec<(Side, i64, u64)> {
+        let records = self.polls.iter().flat_map(|poll| &poll.records);
+        let given = records.filter_map(|record| match record.reading {
+            Reading::Version(side, counts) => Some((side, record.start_s, counts.requests)),
+            Reading::Front(_) | Reading::Peer(_) | Reading::Probe(..) => None,
+        });
+        given.collect()
+    }
+
+    /// Judges all polls again from what is kept of them.
+    fn replay(&self, is_enforcing: bool) -> Vec<Said> {
+        let (mut settings, mut state, mut anew_s) = (None, None, None);
+        let polls = self.polls.iter().filter_map(|poll| {
+            if let Some(begun) = &poll.begun {
+                let beginning = if is_enforcing { &begun.enforcing } else { &begun.advisory };
+                let beginning = beginning.as_ref()?;
+                settings = Some(DetectorSettings::new(beginning.settings.clone()).unwrap());
+                state = Some(State::begin_with(poll.schedule.bucket_s(), begun.witnesses, &beginning.references));
+            }
+            let (settings, mut before) = (settings.as_ref()?, state.take()?);
+            if poll.anew_s() != anew_s {
+                anew_s = poll.anew_s();
+                before.forget_evidence();
+                before.skip_before(anew_s?);
+            }
+            before.skip_before(poll.from_s);
+            let (next, _) = State::step(settings, &poll.schedule, before, &poll.records, poll.now_s());
+            let said = next.said(settings);
+            state = Some(next);
+            Some(said)
+        });
+        polls.collect()
     }
 
     fn result(&self) -> &AnalysisResult {
@@ -298,8 +330,8 @@ fn sides_change_with_the_observed_step() {
         (Scope::Baseline, 360..) => None,
         (Scope::Baseline | Scope::Canary | Scope::All, _) => healthy(query, start_s, now_s),
     };
-    let by_version = |start_s| [(Baseline, start_s, false, 540), (Canary, start_s, false, 60)];
-    let whole = |start_s| vec![(Canary, start_s, false, 600)];
+    let by_version = |start_s| [(Baseline, start_s, 540), (Canary, start_s, 60)];
+    let whole = |start_s| vec![(Canary, start_s, 600)];
     // (case, when all traffic was seen, what the bucket at 240, 300 and 360 is)
     let table = [
         ("seen in the middle of a bucket", 315, [by_version(240).to_vec(), by_version(300).to_vec(), whole(360)]),
@@ -311,7 +343,7 @@ fn sides_change_with_the_observed_step() {
         watch.run(20, seen_s, &service);
         watch.sees(seen_s, 1.0);
         watch.run(seen_s + 1, 520, &service);
-        let points = watch.points(Signal::Availability);
+        let points = watch.given();
         for (start_s, expected) in [240, 300, 360].into_iter().zip(expected) {
             let of: Vec<_> = points.iter().copied().filter(|point| point.1 == start_s).collect();
             assert_eq!(of, expected, "{case}: bucket {start_s}");
@@ -612,7 +644,7 @@ fn a_record_comes_when_two_readings_agree_or_at_grace() {
                 0 => Some(0.0),
                 _ => None,
             });
-            came_s = came_s.or((!watch.series.is_empty()).then_some(now_s));
+            came_s = came_s.or((!watch.given().is_empty()).then_some(now_s));
         }
         assert_eq!(came_s, comes_s, "{case}");
     }
@@ -624,7 +656,7 @@ fn a_record_never_comes_before_its_bucket_has_settled() {
         let mut watch = Watch::new(|_| {});
         watch.tick(now_s - 1, &healthy);
         watch.tick(now_s, &healthy);
-        assert_eq!(watch.series, [], "{now_s}");
+        assert_eq!(watch.given(), [], "{now_s}");
     }
 }
 
@@ -657,8 +689,9 @@ fn later_growth_goes_to_the_next_bucket() {
     assert_eq!((second[0].1, second[1]), (540 + 540 + 10, (2, 60 + 60 + 4)));
     watch.run(160, 210, &service);
     assert_eq!(totals(&watch.analysis)[1], (2, 60 + 60 + 4 + 60 + 1));
-    let growth: Vec<_> = watch.points(Signal::Errors).into_iter().filter(|point| point.2).collect();
-    assert_eq!(growth, [(Side::Baseline, 0, true, 10), (Side::Canary, 0, true, 4), (Side::Canary, 0, true, 1)]);
+    let given: Vec<u64> =
+        watch.given().into_iter().filter(|given| given.0 == Side::Canary).map(|given| given.2).collect();
+    assert_eq!(given, [60, 60 + 4, 60 + 1], "what grew comes with the next bucket");
 }
 
 #[test]
@@ -704,7 +737,6 @@ fn less_than_before_is_no_growth() {
     let mut watch = Watch::new(|_| {});
     watch.run(80, 210, &service);
     assert_eq!(totals(&watch.analysis)[1].1, 180);
-    assert!(watch.series.iter().all(|point| !point.is_growth));
 }
 
 #[test]
@@ -822,9 +854,9 @@ fn the_same_answer_again_changes_nothing() {
     let query = watch.analysis.query(&spec, now).unwrap();
     let answers = answers(&query, 150, &service);
     let once = watch.analysis.clone().answer(&spec, &query, &answers, now).unwrap();
-    assert!(!once.series.is_empty());
+    assert!(!once.judged.unwrap().records.is_empty());
     let twice = once.analysis.clone().answer(&spec, &query, &answers, now).unwrap();
-    assert_eq!(twice.series, []);
+    assert_eq!(twice.judged.unwrap().records, []);
     assert_eq!(twice.analysis, once.analysis);
     assert_eq!(twice.result, once.result);
 }
@@ -1141,7 +1173,7 @@ fn what_a_late_source_shows_is_not_final_before_it_is() {
     let mut watch = Watch::new(|setup| setup.judge = setup.judge.with_ingestion_delay(delay));
     for now_s in 0..=400 {
         watch.tick(now_s, &healthy);
-        let newest = watch.series.iter().map(|point| point.start.ms()).max();
+        let newest = watch.given().iter().map(|(_, start_s, _)| second(*start_s).ms()).max();
         assert!(newest.is_none_or(|start| start + 60_000 + 120_000 <= second(now_s).ms()), "{now_s}");
     }
     assert_eq!(watch.result().until, second(240), "and then it is judged");
@@ -1170,4 +1202,44 @@ fn an_analysis_of_other_edges_or_another_start_cannot_be_used() {
     let mut later = watch.spec();
     later.origin = second(60);
     assert!(!watch.analysis.is_sound(&few) && !watch.analysis.is_sound(&later));
+}
+
+#[test]
+fn what_is_kept_judges_the_deployment_again_to_the_last_digit() {
+    let bad = |query: &SeriesQuery, start_s: i64, _: i64| share_of(query, 60.0, if start_s >= 180 { 0.2 } else { 0.0 });
+    let slow = |query: &SeriesQuery, start_s: i64, _: i64| {
+        let value = healthy(query, start_s, 0)?;
+        let is_slow = query.side == Scope::Canary && matches!(query.quantity, Quantity::LatenciesUpTo(_));
+        Some(if is_slow { (value / 2.0).round() } else { value })
+    };
+    let late = |query: &SeriesQuery, start_s: i64, now_s: i64| {
+        let grown = if now_s >= start_s + 150 && is_requests(query) { 5.0 } else { 0.0 };
+        Some(share_of(query, 60.0, 0.02)? + grown)
+    };
+    let alone = |setup: &mut Setup| setup.errors = Some(SourceProfile { is_split: false, is_whole: true, ..split() });
+    let both = |setup: &mut Setup| setup.advisory = vec![Signal::Latency];
+    let cases: [(&str, fn(&mut Setup), Service<'_>, bool); 6] = [
+        ("healthy", with_latency, &healthy, false),
+        ("errors after some minutes", with_latency, &bad, false),
+        ("slower, which may only tell", both, &slow, false),
+        ("counts that grow", with_latency, &late, false),
+        ("errors counted of both together", alone, &bad, false),
+        ("an incident in between", with_latency, &bad, true),
+    ];
+    for (case, change, service, has_incident) in cases {
+        let mut watch = Watch::new(change);
+        watch.run(20, 320, service);
+        watch.sees(321, 1.0);
+        watch.run(330, 380, service);
+        if has_incident {
+            watch.analysis.begin_anew(second(380));
+        }
+        watch.run(390, 900, service);
+        let said = |of: fn(&JudgedPoll) -> Option<Said>| watch.polls.iter().filter_map(of).collect::<Vec<_>>();
+        let (enforcing, advisory) = (said(|poll| poll.enforcing), said(|poll| poll.advisory));
+        assert!(enforcing.len() > 10 && enforcing.last().unwrap().log_e[0].is_some(), "{case}");
+        assert_eq!(watch.replay(true), enforcing, "{case}");
+        assert_eq!(watch.replay(false), advisory, "{case}");
+        assert_eq!(advisory.is_empty(), case != "slower, which may only tell");
+    }
 }

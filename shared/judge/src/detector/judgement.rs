@@ -20,6 +20,15 @@ pub struct Judgement {
     pub notes: Vec<Note>,
 }
 
+/// What one detector says after a poll, in short.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Said {
+    /// The metric that the rollback was decided for.
+    pub rolled_back: Option<Metric>,
+    /// ln E of each metric, in the order of [`Metric::COMPARED`]; `None`: off, not measured, or no evidence.
+    pub log_e: [Option<f64>; 8],
+}
+
 /// What one metric says, for people and records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricEvidence {

@@ -1,7 +1,7 @@
 //! What a live deployment needs beside the judgement: its buckets are read from somewhere, and it may be held.
 
 use super::bucket::{Bucket, Seen, seconds};
-use super::settings::{DetectorSettings, DetectorValues, InvalidSetting};
+use super::settings::DetectorSettings;
 use super::state::State;
 use super::traffic_schedule::TrafficSchedule;
 
@@ -37,17 +37,6 @@ impl State {
         self.used.give_up_below(slot);
         let below = self.used.below;
         self.half_seen.retain(|half| half.slot >= below);
-    }
-}
-
-impl DetectorSettings {
-    /// The same with other waits for late records.
-    ///
-    /// # Errors
-    /// When `grace_s` or `no_data_timeout_s` is out of its range.
-    pub fn with_waits(&self, grace_s: f64, no_data_timeout_s: f64) -> Result<Self, InvalidSetting> {
-        let values: &DetectorValues = self;
-        Self::new(DetectorValues { grace_s, no_data_timeout_s, ..values.clone() })
     }
 }
 

@@ -4,7 +4,7 @@ use super::body::BodyScore;
 use super::bucket::{Bucket, Seen, number, seconds};
 use super::counts::{BucketRecord, Reading, Witnesses};
 use super::histogram::LatencyShape;
-use super::judgement::{Judgement, MetricEvidence};
+use super::judgement::{Judgement, MetricEvidence, Said};
 use super::method::{
     GROSS, GROSS_PROBE, INFORMATION_NEEDED, MARGIN_SLACK, MASS_FIRST, MASS_LATER, ONSET_LEAD, OTHERS_TOLD,
     SETTLED_AFTER, SILENT_BUCKETS, SPARSE_LEVEL, WITNESS_WAIT,
@@ -12,7 +12,7 @@ use super::method::{
 use super::mixture::{bet, worth};
 use super::note::Note;
 use super::rates::{METRICS, Rate, baseline_shares, shares};
-use super::reference::{Fading, History};
+use super::reference::{Fading, History, References};
 use super::settings::{DetectorSettings, Margin};
 use super::state::{BodyState, Capital, HalfSeen, ProbeState, RateState, State, Tally, TrafficState};
 use super::traffic_schedule::TrafficSchedule;
@@ -46,28 +46,52 @@ impl State {
         let rates = settings.rates.each_ref().map(|method| {
             let reference = history.rate(method, index);
             index += 1;
-            RateState { reference, capital: Capital::NONE, gross: None, tally: Tally::default() }
+            reference
         });
-        let body = shape.map(|shape| BodyState {
-            reference: history.level(shape),
+        let references =
+            References { rates, body: shape.map(|shape| history.level(shape)), traffic: history.traffic() };
+        Self::begin_with(schedule.bucket_s(), witnesses, &references)
+    }
+
+    /// The state at the start of the shift, by what a history gave before ([`State::references`]).
+    #[must_use]
+    pub fn begin_with(bucket_s: u32, witnesses: Witnesses, references: &References) -> Self {
+        let rates = references.rates.map(|reference| RateState {
+            reference,
+            capital: Capital::NONE,
+            gross: None,
+            tally: Tally::default(),
+        });
+        let body = references.body.map(|reference| BodyState {
+            reference,
             capital: Capital::NONE,
             difference: (0.0, 0.0),
             tally: Tally::default(),
         });
         Self {
-            bucket_s: schedule.bucket_s(),
+            bucket_s,
             witnesses,
             used: UsedBuckets::default(),
             half_seen: Vec::new(),
             rates,
             body,
-            traffic: TrafficState { reference: history.traffic(), capital: None, tally: Tally::default() },
+            traffic: TrafficState { reference: references.traffic, capital: None, tally: Tally::default() },
             probe: ProbeState { capital: None, tally: Tally::default() },
             others: Others::default(),
             full: 0,
             information: 0.0,
             notes: Vec::new(),
             rolled_back: None,
+        }
+    }
+
+    /// What is usual, as it is known now.
+    #[must_use]
+    pub fn references(&self) -> References {
+        References {
+            rates: self.rates.map(|rate| rate.reference),
+            body: self.body.map(|body| body.reference),
+            traffic: self.traffic.reference,
         }
     }
 
@@ -210,8 +234,10 @@ impl State {
     fn update(&mut self, settings: &DetectorSettings, schedule: &TrafficSchedule, bucket: &Bucket) {
         let fading = Fading::after(settings, schedule.bucket_s(), 1.0);
         let usual = bucket.seen.baseline.as_ref().map_or([None; 5], baseline_shares);
-        for (state, share) in self.rates.iter_mut().zip(usual) {
-            state.reference.update(fading, share);
+        for ((state, share), metric) in self.rates.iter_mut().zip(usual).zip(METRICS) {
+            if metric != Metric::E5 || settings.errors_follow {
+                state.reference.update(fading, share);
+            }
         }
         if let Some(body) = &mut self.body {
             body.reference.update(bucket, fading.peak);
@@ -299,6 +325,14 @@ impl State {
     fn are_others_fine(&self, bucket: &Bucket) -> bool {
         let probe = bucket.seen.probe_baseline.filter(|_| self.witnesses.probe);
         bucket.seen.peer.is_some() && probe.is_some_and(|probe| number(probe.bad) <= GROSS_PROBE * number(probe.all))
+    }
+
+    /// What is stored of the judgement after a poll.
+    #[must_use]
+    pub fn said(&self, settings: &DetectorSettings) -> Said {
+        let known = |standing: Option<Standing>| standing.map(|it| it.log_e).filter(|log_e| log_e.is_finite());
+        let log_e = self.standings(settings).map(|(_, standing)| known(standing));
+        Said { rolled_back: self.rolled_back, log_e }
     }
 
     fn judgement(&self, settings: &DetectorSettings) -> Judgement {

@@ -46,6 +46,17 @@ pub struct TrafficReference {
     pub peer_rate: f64,
 }
 
+/// What was usual when the shift began: with it a deployment can be judged again without its history.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct References {
+    /// The rate metrics, in the order e5, tx, q90, q99, e4.
+    pub rates: [RateReference; 5],
+    /// The body of the latencies; `None`: latencies are not measured.
+    pub body: Option<LatencyReference>,
+    /// Requests and witnesses.
+    pub traffic: TrafficReference,
+}
+
 /// How much of a sum is left after some buckets, for each half-life.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fading {

@@ -28,7 +28,11 @@ pub fn headline(settings: &DetectorSettings, state: &State, judgement: &Judgemen
             format!("pass: {ratio} times the tolerated errors would have shown ({information}); {against}")
         }
         Verdict::Inconclusive => {
-            format!("inconclusive: too few requests to notice {ratio} times the tolerated errors ({information})")
+            let against = against(judgement.log_e);
+            format!(
+                "inconclusive, which is no sign against it: with so few requests {ratio} times the tolerated errors may not \
+                 show ({information}); {against}"
+            )
         }
     }
 }
@@ -195,7 +199,8 @@ mod tests {
         let text = headline(&settings, &state, &judgement);
         assert_eq!(
             text,
-            "inconclusive: too few requests to notice 5 times the tolerated errors (0.0 of the 8.0 needed)"
+            "inconclusive, which is no sign against it: with so few requests 5 times the tolerated errors may not show \
+             (0.0 of the 8.0 needed); no evidence against the new version"
         );
         state.rolled_back = Some(Metric::Tx);
         let judgement = Judgement { log_e: Some(30.0), ..State::finish(&settings, &state) };

@@ -47,6 +47,9 @@ pub struct DetectorValues {
     pub warm_up_s: f64,
     /// Length of the minute in which noise is shared and that caps are for (60 s; shorter only where time is).
     pub minute_s: f64,
+    /// Whether the usual rate of errors follows what the old version does while it serves beside the new one (default true). False
+    /// where errors can only be counted of both together: then it stays what it was before the shift.
+    pub errors_follow: bool,
     /// What is judged, by how much worse it may be, in the order of [`Metric::COMPARED`]; `None`: off.
     pub margins: [Option<Margin>; 8],
 }
@@ -97,6 +100,7 @@ impl DetectorValues {
             half_life_peak_s: 600.0,
             warm_up_s: 90.0,
             minute_s: 60.0,
+            errors_follow: true,
             margins,
         }
     }
@@ -122,6 +126,16 @@ impl DetectorSettings {
     pub fn new(values: DetectorValues) -> Result<Self, InvalidSetting> {
         check(&values)?;
         Ok(Self::of(values))
+    }
+
+    /// The same with other values.
+    ///
+    /// # Errors
+    /// As [`DetectorSettings::new`].
+    pub fn with(&self, change: impl FnOnce(&mut DetectorValues)) -> Result<Self, InvalidSetting> {
+        let mut values = self.values.clone();
+        change(&mut values);
+        Self::new(values)
     }
 
     /// The recommended method.

@@ -1,21 +1,23 @@
-//! DETECTOR: the analysis of a deployment's numbers. SERIES: its judged buckets, one item for each signal and hour.
+//! DETECTOR: the analysis of a deployment's numbers. SERIES: what was judged in each poll.
 
+mod judged_poll;
 mod pairs;
 #[cfg(test)]
 mod tests;
 
 use super::attr;
 use super::error::{Context, RecordError};
-use super::item::{FORMAT, Item, Writer};
-use super::key::{DETECTOR, Key, SERIES_PREFIX, detector_key, series_key};
+use super::item::{Item, Writer};
+use super::key::{DETECTOR, detector_key};
 use super::pack::{Packer, Unpackable, Unpacker};
 use super::state::end;
+pub use judged_poll::{judged_poll_item, parse_judged_poll};
 use pairs::{pack_pairs, unpack_pairs};
 use snapback_core::analysis_spec::StoredAnalysis;
-use snapback_core::{DeploymentId, Signal, Timestamp};
+use snapback_core::{DeploymentId, Timestamp};
 use snapback_judge::Metric;
 use snapback_judge::Share;
-use snapback_judge::analysis::{Analysis, LateGrowth, Missing, Recent, SeriesPoint};
+use snapback_judge::analysis::{Analysis, LateGrowth, Missing, Recent};
 use snapback_judge::detector::{
     BodyState, Capital, HalfSeen, LatencyReference, Note, Others, ProbeState, RateReference, RateState, Seen, State,
     Tally, Thresholds, TrafficReference, TrafficState, UsedBuckets, Witnesses,
@@ -54,40 +56,6 @@ pub fn parse_analysis(item: &Item) -> std::result::Result<StoredAnalysis, Record
         let analysis = is_known.then(|| reader.parsed(attr::PACKED, |text| unpack(text, origin))).transpose()?;
         Ok(StoredAnalysis { analysis, version: reader.count(attr::VERSION)? })
     })
-}
-
-/// One judged bucket for a SERIES item: its key, and the text that is added to the list [`attr::POINTS`].
-#[must_use]
-pub fn series_entry(id: &DeploymentId, point: &SeriesPoint) -> (Key, String) {
-    let mut packer = Packer::default();
-    packer.integer(point.start.ms().div_euclid(1000));
-    packer.side(point.side);
-    packer.flag(point.is_growth);
-    packer.counts(&point.counts);
-    (series_key(id, point.signal, point.start), packer.text())
-}
-
-/// Format version that a SERIES item carries.
-pub const SERIES_FORMAT: u64 = FORMAT;
-
-/// Reads a SERIES item.
-///
-/// # Errors
-/// When the item has another format, or a bucket cannot be understood.
-pub fn parse_series(item: &Item) -> std::result::Result<Vec<SeriesPoint>, RecordError> {
-    let context = Context::of(item)?;
-    let signal: Signal = context.sk_part(SERIES_PREFIX, |rest| {
-        rest.split('#').next().unwrap_or_default().parse::<Signal>().map_err(|error| error.to_string())
-    })?;
-    context.read(|reader| reader.texts(attr::POINTS, |text| unpack_point(text, signal)))
-}
-
-fn unpack_point(text: &str, signal: Signal) -> Result<SeriesPoint> {
-    let mut from = Unpacker::new(text)?;
-    let start = Timestamp::from_ms(from.integer()?.saturating_mul(1000));
-    let (side, is_growth, counts) = (from.side()?, from.flag()?, from.counts()?);
-    from.end()?;
-    Ok(SeriesPoint { signal, start, side, is_growth, counts })
 }
 
 fn pack(analysis: &Analysis) -> Packer {
@@ -187,22 +155,18 @@ fn pack_state(to: &mut Packer, state: &State) {
     });
     to.list(&state.half_seen, pack_half);
     for rate in &state.rates {
-        let RateReference { bad_long, all_long, bad_short, all_short, peak, dispersion, is_measured } = rate.reference;
-        to.numbers([bad_long, all_long, bad_short, all_short, peak, dispersion]);
-        to.flag(is_measured);
+        pack_rate(to, &rate.reference);
         pack_capital(to, &rate.capital);
         to.optional(rate.gross, Packer::numbers);
         pack_tally(to, &rate.tally);
     }
     to.optional(state.body.as_ref(), |to, body| {
-        let LatencyReference { usual, slope, variance, drift, level, doubt, absorbed, peak } = body.reference;
-        to.numbers([usual, slope, variance, drift, level, doubt, absorbed, peak]);
+        pack_latency(to, &body.reference);
         pack_capital(to, &body.capital);
         to.numbers([body.difference.0, body.difference.1]);
         pack_tally(to, &body.tally);
     });
-    let TrafficReference { level, lost_chance, per_front, peer_rate } = state.traffic.reference;
-    to.numbers([level, lost_chance, per_front, peer_rate]);
+    pack_traffic(to, &state.traffic.reference);
     to.optional(state.traffic.capital, Packer::numbers);
     pack_tally(to, &state.traffic.tally);
     to.optional(state.probe.capital, Packer::numbers);
@@ -254,22 +218,18 @@ fn unpack_state(from: &mut Unpacker) -> Result<State> {
     let beyond = from.list(|from| Ok(from.integer()?..from.integer()?))?;
     let half_seen = from.list(unpack_half)?;
     let mut rate = || -> Result<RateState> {
-        let [bad_long, all_long, bad_short, all_short, peak, dispersion] = from.numbers()?;
-        let is_measured = from.flag()?;
-        let reference = RateReference { bad_long, all_long, bad_short, all_short, peak, dispersion, is_measured };
+        let reference = unpack_rate(from)?;
         let (capital, gross) = (unpack_capital(from)?, from.optional(Unpacker::numbers)?);
         Ok(RateState { reference, capital, gross, tally: unpack_tally(from)? })
     };
     let rates = [rate()?, rate()?, rate()?, rate()?, rate()?];
     let body = from.optional(|from| {
-        let [usual, slope, variance, drift, level, doubt, absorbed, peak] = from.numbers()?;
-        let reference = LatencyReference { usual, slope, variance, drift, level, doubt, absorbed, peak };
+        let reference = unpack_latency(from)?;
         let capital = unpack_capital(from)?;
         let [sum, weights] = from.numbers()?;
         Ok(BodyState { reference, capital, difference: (sum, weights), tally: unpack_tally(from)? })
     })?;
-    let [level, lost_chance, per_front, peer_rate] = from.numbers()?;
-    let reference = TrafficReference { level, lost_chance, per_front, peer_rate };
+    let reference = unpack_traffic(from)?;
     let capital = from.optional(Unpacker::numbers)?;
     let traffic = TrafficState { reference, capital, tally: unpack_tally(from)? };
     let capital = from.optional(Unpacker::numbers)?;
@@ -290,6 +250,38 @@ fn unpack_state(from: &mut Unpacker) -> Result<State> {
         notes: from.list(|from| word(Note::all(), from.count()?))?,
         rolled_back: from.optional(|from| word(Metric::ALL.iter().copied(), from.count()?))?,
     })
+}
+
+fn pack_rate(to: &mut Packer, reference: &RateReference) {
+    let RateReference { bad_long, all_long, bad_short, all_short, peak, dispersion, is_measured } = *reference;
+    to.numbers([bad_long, all_long, bad_short, all_short, peak, dispersion]);
+    to.flag(is_measured);
+}
+
+fn unpack_rate(from: &mut Unpacker) -> Result<RateReference> {
+    let [bad_long, all_long, bad_short, all_short, peak, dispersion] = from.numbers()?;
+    let is_measured = from.flag()?;
+    Ok(RateReference { bad_long, all_long, bad_short, all_short, peak, dispersion, is_measured })
+}
+
+fn pack_latency(to: &mut Packer, reference: &LatencyReference) {
+    let LatencyReference { usual, slope, variance, drift, level, doubt, absorbed, peak } = *reference;
+    to.numbers([usual, slope, variance, drift, level, doubt, absorbed, peak]);
+}
+
+fn unpack_latency(from: &mut Unpacker) -> Result<LatencyReference> {
+    let [usual, slope, variance, drift, level, doubt, absorbed, peak] = from.numbers()?;
+    Ok(LatencyReference { usual, slope, variance, drift, level, doubt, absorbed, peak })
+}
+
+fn pack_traffic(to: &mut Packer, reference: &TrafficReference) {
+    let TrafficReference { level, lost_chance, per_front, peer_rate } = *reference;
+    to.numbers([level, lost_chance, per_front, peer_rate]);
+}
+
+fn unpack_traffic(from: &mut Unpacker) -> Result<TrafficReference> {
+    let [level, lost_chance, per_front, peer_rate] = from.numbers()?;
+    Ok(TrafficReference { level, lost_chance, per_front, peer_rate })
 }
 
 fn pack_capital<const N: usize>(to: &mut Packer, capital: &Capital<N>) {

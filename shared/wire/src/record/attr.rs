@@ -121,8 +121,6 @@ pub(super) const IS_SHARED: &str = "is_shared";
 pub(super) const IS_EARLY: &str = "is_early";
 pub(super) const IS_ARCHIVED: &str = "is_archived";
 pub(super) const KIND: &str = "kind";
-/// AnalysisResult buckets of a SERIES item.
-pub const POINTS: &str = "points";
 pub(super) const PASSED_MS: &str = "passed_ms";
 pub(super) const REACHED: &str = "reached";
 pub(super) const CHECKED_MS: &str = "checked_ms";

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use snapback_core::notice::NoticeKind;
 use snapback_core::pause::{Pause, PauseScope};
 use snapback_core::timeline::TimelineEntry;
-use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, RevisionId, Signal, Timestamp};
+use snapback_core::{AlarmName, DeploymentId, GroupRef, LifecycleEvent, RevisionId, Timestamp};
 use std::fmt::Write;
 
 /// Number of partitions over which lists of everything are spread. One is enough for thousands of groups; more only
@@ -19,7 +19,7 @@ pub const POLICY: &str = "POLICY";
 pub const ROLLBACK: &str = "ROLLBACK";
 /// Sort key of the analysis of a deployment's numbers.
 pub const DETECTOR: &str = "DETECTOR";
-/// Sort keys of judged buckets start with this.
+/// Sort keys of judged polls start with this.
 pub const SERIES_PREFIX: &str = "SERIES#";
 /// Sort key of the sweep's lease.
 pub const LEASE: &str = "LEASE";
@@ -120,11 +120,10 @@ pub fn detector_key(id: &DeploymentId) -> Key {
     Key::new(deployment_pk(id), DETECTOR)
 }
 
-/// AnalysisResult buckets of one signal in the hour (UTC) of `at`.
+/// What was judged in one poll; digits first, so that they sort by time.
 #[must_use]
-pub fn series_key(id: &DeploymentId, signal: Signal, at: Timestamp) -> Key {
-    let hour: String = at.to_string().chars().take("yyyy-mm-ddThh".len()).collect();
-    Key::new(deployment_pk(id), format!("{SERIES_PREFIX}{signal}#{hour}"))
+pub fn series_key(id: &DeploymentId, polled_at: Timestamp) -> Key {
+    Key::new(deployment_pk(id), format!("{SERIES_PREFIX}{}", digits(polled_at)))
 }
 
 /// Sort key of a live deployment in the index `live`: with the version of its STATE, so that one query tells what changed.

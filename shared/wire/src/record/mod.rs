@@ -20,7 +20,7 @@ mod table;
 mod tests;
 mod warning;
 
-pub use analysis::{SERIES_FORMAT, analysis_item, parse_analysis, parse_series, series_entry};
+pub use analysis::{analysis_item, judged_poll_item, parse_analysis, parse_judged_poll};
 pub use error::RecordError;
 pub use group::{
     SweepLease, Watch, good_item, parse_good, parse_refused, parse_registry, parse_sweep_lease, parse_watch,

@@ -25,9 +25,10 @@ use snapback_core::{
 };
 use snapback_judge::Metric;
 use snapback_judge::Share;
-use snapback_judge::analysis::{Analysis, LateGrowth, Missing, Recent, SeriesPoint};
+use snapback_judge::analysis::{Analysis, Beginning, Begun, JudgedPoll, LateGrowth, Missing, Recent};
 use snapback_judge::detector::{
-    Counts, DetectorSettings, Note, Side, State, Tally, Thresholds, TrafficSchedule, Witnesses,
+    BucketRecord, Counts, DetectorSettings, Note, RateReference, References, Said, Side, State, Tally, Thresholds,
+    TrafficReference, TrafficSchedule, Witnesses,
 };
 use snapback_judge::slo::Burn;
 use std::collections::BTreeMap;
@@ -224,7 +225,7 @@ fn all_items() -> Vec<Item> {
         registry_item(&group),
         sweep_lease_item(0, &SweepLease { owner: "run-3".to_owned(), until: at(440) }),
         analysis_item(&id(), &analysis(), 4),
-        series_item(&points()),
+        judged_poll_item(&id(), &judged_poll()),
         pause_item(&pause(PauseScope::Installation, None)),
         pause_item(&pause(PauseScope::Group(group), Some(460))),
         past_pause_item(&pause(PauseScope::Installation, None)),
@@ -293,29 +294,39 @@ fn counts(bad: u64, all: u64) -> Counts {
     Counts { e5: Some(Share::new(bad, all).unwrap()), ..Counts::of_requests(all) }
 }
 
-fn points() -> Vec<SeriesPoint> {
-    let point = |side, is_growth, counts| SeriesPoint {
-        signal: Signal::Errors,
-        start: Timestamp::from_ms(1_795_169_700_000),
-        side,
-        is_growth,
-        counts,
+/// The poll that led to it.
+fn judged_poll() -> JudgedPoll {
+    let settings = DetectorSettings::default_method();
+    let schedule = TrafficSchedule::new(60, vec![(0.0, 0.1)], 1200.0, 120.0).unwrap();
+    // Written out, because logarithms differ in their last digit from machine to machine.
+    let rate = RateReference {
+        bad_long: 1.5,
+        all_long: 2_000.0,
+        bad_short: 0.5,
+        all_short: 500.0,
+        peak: 0.002,
+        dispersion: 1.25,
+        is_measured: true,
     };
-    vec![
-        point(Side::Baseline, false, counts(1, 200)),
-        point(Side::Canary, false, counts(40, 200)),
-        point(Side::Canary, true, counts(2, 3)),
-    ]
-}
-
-/// As it grows in the table, one entry after the other.
-fn series_item(points: &[SeriesPoint]) -> Item {
-    let entries: Vec<(Key, String)> = points.iter().map(|point| series_entry(&id(), point)).collect();
-    let key = entries[0].0.clone();
-    assert!(entries.iter().all(|(of, _)| *of == key), "one signal and hour");
-    let texts: Vec<&str> = entries.iter().map(|(_, text)| text.as_str()).collect();
-    let item = json!({ attr::PK: key.pk, attr::SK: key.sk, attr::V: SERIES_FORMAT, attr::POINTS: texts });
-    item.as_object().unwrap().clone()
+    let traffic = TrafficReference { level: 400.0, lost_chance: 0.001, per_front: 1.0, peer_rate: 0.0005 };
+    let beginning =
+        Beginning { settings: (*settings).clone(), references: References { rates: [rate; 5], body: None, traffic } };
+    let mut log_e = [None; 8];
+    log_e[0] = Some(5.5);
+    JudgedPoll {
+        polled_at: at(90),
+        origin: at(0),
+        begun: Some(Begun { witnesses: Witnesses::default(), enforcing: Some(beginning), advisory: None }),
+        schedule,
+        from_s: 0.0,
+        anew_from: None,
+        records: vec![
+            BucketRecord::of_version(Side::Baseline, 0, counts(1, 200)),
+            BucketRecord::of_version(Side::Canary, 0, counts(40, 200)),
+        ],
+        enforcing: Some(Said { rolled_back: Some(Metric::E5), log_e }),
+        advisory: None,
+    }
 }
 
 #[test]
@@ -394,7 +405,7 @@ fn the_golden_record_is_read_back() {
     let lease = parse_sweep_lease(sweep).unwrap();
     assert_eq!((lease.owner.as_str(), lease.until), ("run-3", at(440)));
     assert_eq!(parse_analysis(detector), Ok(StoredAnalysis { analysis: Some(analysis()), version: 4 }));
-    assert_eq!(parse_series(series), Ok(points()));
+    assert_eq!(parse_judged_poll(series), Ok(Some(judged_poll())));
     assert_eq!(parse_pause(paused), Ok(pause(PauseScope::Installation, None)));
     assert_eq!(parse_pause(group_paused), Ok(pause(PauseScope::Group(deployment().identity.group), Some(460))));
     assert_eq!(parse_pause(past), Ok(pause(PauseScope::Installation, None)));
@@ -441,7 +452,7 @@ fn keys() {
         (pause_key(&PauseScope::Installation), "PAUSE", "*"),
         (pause_key(&PauseScope::Group(deployment.identity.group.clone())), "PAUSE", "checkout-app/checkout-live-dg"),
         (past_pause_key(&pause(PauseScope::Installation, None)), "PAUSES", "1795170129900#*"),
-        (series_key(&id(), Signal::Latency, at(0)), "DEPLOYMENT#d-A1B2C3D4E", "SERIES#latency#2026-11-20T10"),
+        (series_key(&id(), at(0)), "DEPLOYMENT#d-A1B2C3D4E", "SERIES#1795169726900"),
     ];
     for (key, pk, sk) in table {
         assert_eq!((key.pk.as_str(), key.sk.as_str()), (pk, sk));
@@ -503,7 +514,7 @@ fn a_record_needs_a_state_and_its_policy() {
     let error = parse_record(&of(&["STATE"])).unwrap_err().to_string();
     assert!(error.contains("sk `POLICY`: attribute `document` is missing"), "{error}");
     let mut skipped = of(&["STATE", "POLICY"]);
-    for sk in ["SERIES#errors#2026112010", "DETECTOR", "LATER"] {
+    for sk in ["SERIES#1795169726900", "DETECTOR", "LATER"] {
         let unknown = json!({ "pk": "DEPLOYMENT#d-A1B2C3D4E", "sk": sk, "v": 99 });
         skipped.push(unknown.as_object().unwrap().clone());
     }
@@ -1040,7 +1051,7 @@ proptest! {
             let _ = (parse_state(&item), parse_policy(&item), parse_evidence(&item), parse_lease(&item));
             let _ = (parse_rollback(&item), parse_notice(&item), parse_watch(&item), parse_good(&item));
             let _ = (parse_refused(&item), parse_registry(&item), parse_sweep_lease(&item), parse_summary(&item));
-            let _ = (parse_analysis(&item), parse_series(&item), parse_pause(&item));
+            let _ = (parse_analysis(&item), parse_judged_poll(&item), parse_pause(&item));
         }
     }
 }

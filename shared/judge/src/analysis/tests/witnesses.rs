@@ -161,8 +161,8 @@ fn a_minute_that_cannot_be_read_is_not_empty() {
         };
         let mut watch = with(witnesses);
         let given = |watch: &Watch| {
-            let points = watch.points(Signal::Availability).into_iter();
-            points.filter(|(_, start_s, ..)| *start_s == 60).map(|(side, .., all)| (side, all)).collect::<Vec<_>>()
+            let all = watch.given().into_iter();
+            all.filter(|(_, start_s, _)| *start_s == 60).map(|(side, _, all)| (side, all)).collect::<Vec<_>>()
         };
         watch.run(20, 250, &service);
         assert_eq!(given(&watch), early, "{case}, at first");
@@ -199,8 +199,8 @@ fn a_first_look_that_finds_a_series_makes_nothing_up() {
     };
     let mut watch = with(Witnesses::default());
     watch.run(330, 330, &service);
-    let points = watch.points(Signal::Availability).into_iter();
-    let of_canary: Vec<i64> = points.filter(|point| point.0 == Side::Canary).map(|point| point.1).collect();
+    let given = watch.given().into_iter();
+    let of_canary: Vec<i64> = given.filter(|given| given.0 == Side::Canary).map(|given| given.1).collect();
     assert_eq!(of_canary, [0, 60, 180], "it has points, so the minute at 120 had no request");
 }
 
@@ -214,7 +214,7 @@ fn our_own_series_counts_only_when_the_history_had_it() {
     let mut watch = with(Witnesses { has_pipeline: true, ..Witnesses::default() });
     watch.run(20, 330, &service);
     assert!(!watch.analysis.has_pipeline);
-    assert_eq!(watch.points(Signal::Availability).len(), 2 * 5 - 1, "{:?}", watch.points(Signal::Availability));
+    assert_eq!(watch.given().len(), 2 * 5 - 1, "{:?}", watch.given());
 }
 
 #[test]
@@ -233,10 +233,11 @@ fn a_series_that_is_being_born_counts_as_the_rest() {
     watch.run(20, 140, &service);
     assert_eq!(asks_for_all(&watch, 150), 1, "all versions together, while the new one's series is not there");
     watch.run(150, 230, &service);
-    let canary: Vec<_> = watch.series.iter().filter(|point| point.side == Side::Canary).collect();
-    assert!(canary.iter().all(|point| point.counts == Counts::of_requests(60)), "nothing else is known: {canary:?}");
-    let starts = canary.iter().map(|point| (point.start.ms() - second(0).ms()) / 1000);
-    assert_eq!(starts.collect::<Vec<_>>(), [0, 60], "600 requests less 540");
+    let records = watch.polls.iter().flat_map(|poll| &poll.records);
+    let canary = |record: &&BucketRecord| matches!(record.reading, Reading::Version(Side::Canary, _));
+    let canary: Vec<BucketRecord> = records.filter(canary).copied().collect();
+    let rest = |start_s| BucketRecord::of_version(Side::Canary, start_s, Counts::of_requests(60));
+    assert_eq!(canary, [0, 60].map(rest), "600 requests less 540, and nothing else is known");
     assert!(!watch.analysis.has_canary_series);
     watch.run(240, 270, &service);
     assert!(watch.analysis.has_canary_series);
@@ -263,9 +264,9 @@ fn a_series_that_was_born_is_not_made_up_any_more() {
         };
         let mut watch = with(Witnesses::default());
         watch.run(20, 270, &service);
-        let points = watch.points(Signal::Availability).into_iter();
-        let of: Vec<_> = points.filter(|(side, start_s, ..)| (*side, *start_s) == (Side::Canary, 120)).collect();
-        assert_eq!(of.first().map(|(.., all)| *all), expected, "{case}: {of:?}");
+        let given = watch.given().into_iter();
+        let of: Vec<_> = given.filter(|(side, start_s, _)| (*side, *start_s) == (Side::Canary, 120)).collect();
+        assert_eq!(of.first().map(|(_, _, all)| *all), expected, "{case}: {of:?}");
     }
 }
 

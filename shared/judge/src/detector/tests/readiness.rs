@@ -107,7 +107,7 @@ fn witnesses_are_waited_for_from_the_poll_that_found_the_bucket_ready() {
 #[test]
 fn a_policy_may_wait_longer() {
     let mut watched = Watched::new(FRONT, failed(1, 600));
-    watched.settings = watched.settings.with_waits(150.0, 300.0).unwrap();
+    watched.settings = watched.settings.with(|v| (v.grace_s, v.no_data_timeout_s) = (150.0, 300.0)).unwrap();
     watched.poll(&[record(Old, 1), record(Front, 10)], 690.0);
     for (now_s, used) in
         [(839.0, [false, false]), (840.0, [true, false]), (989.0, [true, false]), (990.0, [true, true])]

@@ -1,7 +1,11 @@
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use snapback_judge::detector::{Counts, HALF_SEEN_MAX, Latencies, Mix, RUNS_MAX, Side, Tail};
+use snapback_judge::analysis::{Beginning, Begun, JudgedPoll};
+use snapback_judge::detector::{
+    BucketRecord, Counts, DetectorValues, HALF_SEEN_MAX, Latencies, MAX_STEPS, Mix, RUNS_MAX, Reading, Said, Side,
+    Tail, TrafficSchedule,
+};
 use snapback_judge::{MAX_COUNT, Share};
 
 /// What DynamoDB allows for one item.
@@ -208,34 +212,59 @@ fn the_largest_item_is_far_from_the_limit() {
     assert_eq!(parse_analysis(&item).map(|stored| stored.analysis.unwrap().recent.len()), Ok(512));
 }
 
-#[test]
-fn an_hour_of_buckets_fits_its_item() {
-    // (bucket in seconds, requests of one version in it)
-    for (bucket_s, requests) in [(5, 16_000_000), (10, 16_000_000), (60, 100_000_000)] {
-        for (signal, of) in [(Signal::Latency, latency as fn(u64, Side) -> Counts), (Signal::Errors, errors)] {
-            let mut bytes = 0;
-            for second in (0..3_600).step_by(bucket_s) {
-                for side in [Side::Baseline, Side::Canary] {
-                    let start = origin() + std::time::Duration::from_secs(second);
-                    let counts = of(requests, side);
-                    let (_, text) = series_entry(&id(), &SeriesPoint { signal, start, side, is_growth: false, counts });
-                    // A list of DynamoDB has a byte more for each element.
-                    bytes += text.len() + 1;
-                }
-            }
-            assert!(bytes < MAX_ITEM / 2, "{signal} at {bucket_s} s: {bytes} bytes");
-        }
+/// A poll that catches up two hours of a busy service, with all witnesses.
+fn largest_poll() -> JudgedPoll {
+    let records = (0..120).flat_map(|slot| {
+        let share = Share::new(50_000_000, 100_000_000).unwrap();
+        let version = |side| Reading::Version(side, trimmed(busy(100_000_000), side));
+        let probe = |side| Reading::Probe(side, share);
+        let readings = [
+            version(Side::Baseline),
+            version(Side::Canary),
+            Reading::Front(200_000_000),
+            Reading::Peer(share),
+            probe(Side::Baseline),
+            probe(Side::Canary),
+        ];
+        readings.map(|reading| BucketRecord { start_s: 60 * slot, reading })
+    });
+    let beginning =
+        || Beginning { settings: DetectorValues::default_method(), references: full_state(60).references() };
+    let steps = (0..MAX_STEPS).zip([0.25, 0.5].into_iter().cycle()).map(|(_, weight)| (0.0, weight)).collect();
+    let said = Said { rolled_back: Some(Metric::Q99), log_e: [Some(-2.5); 8] };
+    JudgedPoll {
+        polled_at: origin() + std::time::Duration::from_secs(7_230),
+        origin: origin(),
+        begun: Some(Begun {
+            witnesses: Witnesses { front: true, peer: true, probe: true, pair: true },
+            enforcing: Some(beginning()),
+            advisory: Some(beginning()),
+        }),
+        schedule: TrafficSchedule::new(60, steps, 7_200.0, 240.0).unwrap(),
+        from_s: 60.0,
+        anew_from: Some(origin()),
+        records: records.collect(),
+        enforcing: Some(said),
+        advisory: Some(said),
     }
 }
 
-fn latency(requests: u64, side: Side) -> Counts {
-    let Counts { latencies, .. } = trimmed(busy(requests), side);
-    Counts { latencies, ..Counts::of_requests(requests) }
+#[test]
+fn the_largest_poll_is_far_from_the_limit() {
+    let poll = largest_poll();
+    let item = judged_poll_item(&id(), &poll);
+    let bytes = serde_json::to_string(&item).unwrap().len();
+    println!("a poll of two hours has {bytes} bytes");
+    assert!(bytes < MAX_ITEM / 2, "{bytes} bytes");
+    assert_eq!(parse_judged_poll(&item), Ok(Some(poll.clone())));
+    let ordinary = JudgedPoll { begun: None, records: poll.records[..2].to_vec(), schedule: plain(), ..poll };
+    let bytes = serde_json::to_string(&judged_poll_item(&id(), &ordinary)).unwrap().len();
+    println!("one of a minute has {bytes} bytes");
+    assert!(bytes < 1_024, "more than one write unit: {bytes} bytes");
 }
 
-fn errors(requests: u64, _: Side) -> Counts {
-    let Counts { e5, e4, .. } = busy(requests);
-    Counts { e5, e4, ..Counts::of_requests(requests) }
+fn plain() -> TrafficSchedule {
+    TrafficSchedule::new(60, vec![(12.0, 0.1), (612.0, 1.0)], 1_200.0, 240.0).unwrap()
 }
 
 #[test]
@@ -289,53 +318,65 @@ fn an_analysis_of_another_version_is_no_error_and_keeps_its_place() {
 }
 
 #[test]
-fn a_bucket_that_is_not_ours_is_an_error() {
-    let point = SeriesPoint {
-        signal: Signal::Errors,
-        start: origin(),
-        side: Side::Canary,
-        is_growth: false,
-        counts: errors(100, Side::Canary),
+fn a_poll_that_is_not_ours_is_an_error() {
+    let good = judged_poll_item(&id(), &largest_poll());
+    let key = (good[attr::PK].as_str().unwrap(), good[attr::SK].as_str().unwrap());
+    assert_eq!(key, ("DEPLOYMENT#d-A1B2C3D4E", "SERIES#1795176930000"));
+    let text = packed(&good);
+    let with = |name: &str, value: Value| {
+        let mut item = good.clone();
+        item.insert(name.to_owned(), value);
+        parse_judged_poll(&item)
     };
-    let (key, text) = series_entry(&id(), &point);
-    assert_eq!((key.pk.as_str(), key.sk.as_str()), ("DEPLOYMENT#d-A1B2C3D4E", "SERIES#errors#2026-11-20T10"));
-    let item = |sk: &str, points: Value| {
-        json!({ "pk": key.pk, "sk": sk, "v": FORMAT, "points": points }).as_object().unwrap().clone()
-    };
-    assert_eq!(parse_series(&item(&key.sk, json!([text]))), Ok(vec![point]));
-    assert_eq!(parse_series(&item(&key.sk, json!([]))), Ok(Vec::new()));
     let table = [
-        ("not ours", key.sk.as_str(), json!([text, "*"]), "attribute `points[1]` is `*`, expected packed numbers"),
-        ("cut off", &key.sk, json!([text[..8]]), "cut off"),
-        ("longer", &key.sk, json!([text.clone() + "AAAA"]), "something behind the end"),
-        ("a number", &key.sk, json!([1]), "attribute `points[0]` is 1, expected a string"),
-        ("no list", &key.sk, json!("x"), "attribute `points` is `x`, expected a list"),
-        ("unknown signal", "SERIES#speed#2026-11-20T10", json!([text]), "unknown signal `speed`"),
+        ("not base64", attr::PACKED, json!("*"), "not base64"),
+        ("cut off", attr::PACKED, json!(text[..400]), "cut off"),
+        ("longer", attr::PACKED, json!(text.clone() + "AAAA"), "something behind the end"),
+        ("a number", attr::PACKED, json!(1), "attribute `packed` is 1, expected a string"),
+        ("no time", attr::AT_MS, Value::Null, "attribute `at_ms` is null"),
+        ("no origin", attr::STARTED_MS, json!("x"), "attribute `started_ms` is `x`"),
+        ("another item", attr::SK, json!("SERIES#errors#2026-11-20T10"), "invalid digit"),
+        ("another format of items", attr::V, json!(3), "attribute `v` is 3"),
     ];
-    for (case, sk, points, expected) in table {
-        let error = parse_series(&item(sk, points)).unwrap_err().to_string();
+    for (case, name, value, expected) in table {
+        let error = with(name, value).unwrap_err().to_string();
         assert!(error.contains(expected), "{case}: {error}");
     }
-    // (case, what stands behind the requests: packed by nobody)
+    for format in [json!(0), json!(2), Value::Null] {
+        assert_eq!(with("packed_format", format), Ok(None), "another version of Snapback packed it");
+    }
+    // (case, what stands in the place of the records: packed by nobody)
     let (impossible, unknown) = ("counts that cannot be", "a value that is not known");
-    let cases: [(&str, &[u64], &str); 4] = [
-        ("three bad ones among two", &[1, 3], impossible),
-        ("three of two above the median", &[8, 0, 0, 0, 0, 3], impossible),
-        ("a fifth signal", &[16], unknown),
-        ("a fifth shift", &[8, 0, 0, 0, 0, 0, 0, 0, 0, 16], unknown),
+    let cases: [(&str, &[u64], &str); 6] = [
+        ("three bad ones among two", &[0, 0, 2, 1, 3], impossible),
+        ("three of two above the median", &[0, 0, 2, 8, 0, 0, 0, 0, 3], impossible),
+        ("a fifth signal", &[0, 0, 2, 16], unknown),
+        ("a fifth shift", &[0, 0, 2, 8, 0, 0, 0, 0, 0, 0, 0, 0, 16], unknown),
+        ("a fifth kind of record", &[4], "a record of nobody"),
+        ("a third version", &[0, 2], "neither yes nor no"),
     ];
     for (case, values, expected) in cases {
         let mut to = Packer::default();
-        to.integer(0);
-        to.side(Side::Canary);
         to.flag(false);
-        to.count(2);
+        to.count(60);
+        to.list(&[[0.0, 0.5]], |to, step| to.numbers(*step));
+        to.numbers([600.0, 60.0, 0.0]);
+        to.flag(false);
+        to.count(1);
+        to.integer(0);
         values.iter().for_each(|value| to.count(*value));
         // Enough of nothing, so that nothing is cut off.
         (0..16).for_each(|_| to.count(0));
-        let error = parse_series(&item(&key.sk, json!([to.text()]))).unwrap_err().to_string();
+        let error = with(attr::PACKED, json!(to.text())).unwrap_err().to_string();
         assert!(error.contains(expected), "{case}: {error}");
     }
+    let impossible = |change: fn(&mut JudgedPoll)| {
+        let mut poll = largest_poll();
+        change(&mut poll);
+        parse_judged_poll(&judged_poll_item(&id(), &poll)).unwrap_err().to_string()
+    };
+    let error = impossible(|poll| poll.begun.as_mut().unwrap().enforcing.as_mut().unwrap().settings.alpha = 2.0);
+    assert!(error.contains("settings that cannot be"), "{error}");
 }
 
 // ---- properties
@@ -527,15 +568,51 @@ prop_compose! {
     }
 }
 
+fn any_reading() -> impl Strategy<Value = Reading> {
+    let share = || (any::<u64>(), any::<u64>()).prop_map(|(bad, all)| Share { bad, all });
+    prop_oneof![
+        (any_side(), any_counts()).prop_map(|(side, counts)| Reading::Version(side, counts)),
+        any::<u64>().prop_map(Reading::Front),
+        share().prop_map(Reading::Peer),
+        (any_side(), share()).prop_map(|(side, share)| Reading::Probe(side, share)),
+    ]
+}
+
+fn any_said() -> impl Strategy<Value = Said> {
+    let metric = prop::option::of(prop::sample::select(Metric::ALL));
+    let log_e = prop::array::uniform8(prop::option::of(any_number()));
+    (metric, log_e).prop_map(|(rolled_back, log_e)| Said { rolled_back, log_e })
+}
+
 prop_compose! {
-    fn any_point()(
-        signal in prop::sample::select(Signal::ALL),
-        second in 0_i64..=9_999_999_999,
-        side in any_side(),
-        is_growth in any::<bool>(),
-        counts in any_counts(),
-    ) -> SeriesPoint {
-        SeriesPoint { signal, start: Timestamp::from_ms(second * 1000), side, is_growth, counts }
+    fn any_beginning()(
+        state in any_state(),
+        alpha in 1e-9..0.5,
+        errors_follow in any::<bool>(),
+        on in prop::array::uniform8(any::<bool>()),
+    ) -> Beginning {
+        let method = DetectorValues::default_method();
+        let mut margins = method.margins;
+        margins.iter_mut().zip(on).for_each(|(margin, is_on)| *margin = margin.filter(|_| is_on));
+        let settings = DetectorValues { alpha, errors_follow, margins, ..method };
+        Beginning { settings, references: state.references() }
+    }
+}
+
+prop_compose! {
+    fn any_poll()(
+        (polled_at, origin, anew_from) in (any_time(), any_time(), prop::option::of(any_time())),
+        (witnesses, has_begun) in (any_witnesses(), any::<bool>()),
+        (enforcing, advisory) in (prop::option::of(any_beginning().boxed()), prop::option::of(any_beginning().boxed())),
+        from_s in any_number(),
+        records in prop::collection::vec((any::<i64>(), any_reading()), 0..6),
+        said in (prop::option::of(any_said()), prop::option::of(any_said())),
+    ) -> JudgedPoll {
+        let begun = has_begun.then_some(Begun { witnesses, enforcing, advisory });
+        let records = records.into_iter().map(|(start_s, reading)| BucketRecord { start_s, reading }).collect();
+        JudgedPoll {
+            polled_at, origin, begun, schedule: plain(), from_s, anew_from, records, enforcing: said.0, advisory: said.1,
+        }
     }
 }
 
@@ -559,10 +636,26 @@ proptest! {
     }
 
     #[test]
-    fn buckets_come_back(point in any_point()) {
-        let (key, text) = series_entry(&id(), &point);
-        let item = json!({ "pk": key.pk, "sk": key.sk, "v": SERIES_FORMAT, "points": [text, text] });
-        prop_assert_eq!(parse_series(item.as_object().unwrap()), Ok(vec![point.clone(), point]));
+    fn polls_come_back_to_the_bit(poll in any_poll().boxed()) {
+        let item = stored(&judged_poll_item(&id(), &poll));
+        let back = parse_judged_poll(&item).unwrap().unwrap();
+        prop_assert_eq!(&back, &poll);
+        prop_assert_eq!(judged_poll_item(&id(), &back), item, "also -0.0, which equals 0.0");
+    }
+
+    #[test]
+    fn a_changed_letter_of_a_poll_never_panics(
+        poll in any_poll().boxed(), place in any::<prop::sample::Index>(), letter in "[A-Za-z0-9+/=]",
+    ) {
+        let mut item = judged_poll_item(&id(), &poll);
+        let mut text = packed(&item);
+        let place = place.index(text.len());
+        text.replace_range(place..=place, &letter);
+        item.insert(attr::PACKED.to_owned(), json!(text));
+        // Whatever still can be read is written as it was read.
+        if let Ok(Some(poll)) = parse_judged_poll(&item) {
+            prop_assert_eq!(parse_judged_poll(&judged_poll_item(&id(), &poll)), Ok(Some(poll)));
+        }
     }
 
     #[test]
