@@ -320,7 +320,7 @@ signals:
     alarms: [my-service-5xx]
     against_baseline: {}          # Lambda's function errors; {} takes everything as recommended
     # Answers with 5xx that the function handles itself are no errors for Lambda. To count them, publish two metrics:
-    # metric: { custom: { namespace: Shop, all: Requests, bad: ServerErrors, dimensions: { Service: my-service }, version: Version } }
+    # metric: { custom: { namespace: Shop, all: Requests, bad: ServerErrors, dimensions: { Service: my-service }, version: Version, without_probes: true } }
   latency:
     alarms: [my-service-p99]
     against_baseline: {}          # the whole distribution, and the requests above the old version's p90 and p99
@@ -330,7 +330,7 @@ signals:
   # transactions:                 # business transactions: attempts and failures that the service publishes itself
   #   alarms: [my-service-payments]
   #   against_baseline: {}
-  #   metric: { custom: { namespace: Shop, all: PaymentsTried, bad: PaymentsFailed, dimensions: { Service: my-service }, version: Version } }
+  #   metric: { custom: { namespace: Shop, all: PaymentsTried, bad: PaymentsFailed, dimensions: { Service: my-service }, version: Version, without_probes: true } }
   # slo: { objective: 99.9% }     # rolls back when the error budget burns many times too fast
 
 # judge: { bucket: 1m, ingestion_delay: 30s, alpha: 1% }   # times and strictness of the comparison; Lambda has one point a minute

@@ -232,7 +232,7 @@ impl CloudWatchSeries {
                 }
                 Target::TargetGroups(_) => None,
             },
-            Some(Source::Custom { namespace, all, bad, client_errors, dimensions, version: dimension }) => {
+            Some(Source::Custom { namespace, all, bad, client_errors, dimensions, version: dimension, .. }) => {
                 let name = match query.quantity {
                     Quantity::Requests | Quantity::Attempts => all,
                     Quantity::Errors | Quantity::Failures => bad,
@@ -342,6 +342,7 @@ mod tests {
             client_errors: client_errors.map(str::to_owned),
             dimensions: [("Service".to_owned(), "checkout".to_owned())].into(),
             version: by_version.then(|| "Version".to_owned()),
+            without_probes: true,
         }
     }
 

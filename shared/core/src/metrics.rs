@@ -90,6 +90,8 @@ pub enum Source {
         dimensions: BTreeMap<String, String>,
         /// Name of the dimension that holds the version number.
         version: Option<String>,
+        /// Whether the team says that requests with the mark of a probe are not counted in it.
+        without_probes: bool,
     },
     /// An API in front of the function.
     Api(Api),

@@ -291,7 +291,12 @@ impl Policy {
         count("before_traffic.probes", settings.before_traffic.probes.len(), 0, MAX_PROBES)?;
         for (index, probe) in settings.before_traffic.probes.iter().enumerate() {
             if let Some(label) = &probe.label {
-                name(&format!("before_traffic.probes[{index}].name"), label)?;
+                let field = format!("before_traffic.probes[{index}].name");
+                name(&field, label)?;
+                let before = settings.before_traffic.probes.iter().take(index);
+                if before.filter_map(|probe| probe.label.as_ref()).any(|known| known == label) {
+                    return Err(out_of_range(&field, format!("`{label}`"), "a name that no other probe has"));
+                }
             }
             let times = usize::try_from(probe.times).unwrap_or(usize::MAX);
             count(&format!("before_traffic.probes[{index}].times"), times, 1, 100)?;
@@ -305,6 +310,7 @@ impl Policy {
         duration("bake", settings.bake, Duration::ZERO, MAX_BAKE)?;
         duration("tick", settings.tick, SECOND, MINUTE)?;
         let detectors = comparison::check(&settings)?;
+        check_marks(&settings)?;
         duration("refuse_for", settings.refuse_for, Duration::ZERO, 720 * 60 * MINUTE)?;
         if let Some(topic) = &settings.notify
             && !(topic.starts_with("arn:") && topic.contains(":sns:"))
@@ -402,13 +408,34 @@ fn check_witness(settings: &PolicySettings) -> Result<(), OutOfRange> {
     count("fast.burst", usize::from(fast.burst), 0, usize::from(MAX_BURST))?;
     count("fast.probes", fast.probes.len(), 1, MAX_PROBES)?;
     for (index, name) in fast.probes.iter().enumerate() {
-        let found = probes.iter().find(|probe| probe.name() == *name);
-        if !found.is_some_and(Probe::is_safe_beside_traffic) {
+        let mut found = probes.iter().filter(|probe| probe.name() == *name);
+        let (first, second) = (found.next(), found.next());
+        if second.is_some() {
+            let allowed = "the name of one probe; give each a `name`";
+            return Err(out_of_range(&format!("fast.probes[{index}]"), format!("`{name}`, the name of two"), allowed));
+        }
+        if !first.is_some_and(Probe::is_safe_beside_traffic) {
             let allowed = "the name of an invoke probe of before_traffic with `repeatable: true`";
             return Err(out_of_range(&format!("fast.probes[{index}]"), format!("`{name}`"), allowed));
         }
     }
     Ok(())
+}
+
+/// Beside probes a team's own metrics count without their calls, or Snapback would be taken for a customer.
+fn check_marks(settings: &PolicySettings) -> Result<(), OutOfRange> {
+    if settings.witness.probe_every.is_none() && settings.fast.is_none() {
+        return Ok(());
+    }
+    let counts_probes = |of: &SignalPolicy| matches!(of.source, Some(Source::Custom { without_probes: false, .. }));
+    match settings.signals.iter().find(|(_, of)| counts_probes(of)) {
+        Some((signal, _)) => {
+            let allowed = "true beside witness.probe and fast: their calls, which carry a mark, would be taken for customers \
+                           (docs/metrics.md)";
+            Err(out_of_range(&format!("signals.{signal}.metric.custom.without_probes"), false, allowed))
+        }
+        None => Ok(()),
+    }
 }
 
 impl std::ops::Deref for Policy {
@@ -458,6 +485,16 @@ mod tests {
 
     fn settings() -> PolicySettings {
         (*Policy::without_parameter("checkout")).clone()
+    }
+
+    fn named(label: &str) -> Probe {
+        Probe {
+            kind: ProbeKind::Invoke { payload: "{}".into() },
+            expect: Expect { status: None, within: None },
+            times: 1,
+            label: Some(label.to_owned()),
+            is_repeatable: true,
+        }
     }
 
     #[test]
@@ -534,7 +571,7 @@ mod tests {
     #[test]
     fn ranges_name_field_value_and_range() {
         type Case = (&'static str, fn(&mut PolicySettings), Option<&'static str>);
-        let table: [Case; 9] = [
+        let table: [Case; 12] = [
             ("as it is", |_| {}, None),
             ("longest bake", |s| s.bake = 55 * MINUTE, None),
             ("bake too long", |s| s.bake = 56 * MINUTE, Some("policy field `bake` is 56m, allowed is 0s to 55m")),
@@ -566,6 +603,46 @@ mod tests {
                     });
                 },
                 Some("policy field `before_traffic.probes[0].times` is 0, allowed is 1 to 100"),
+            ),
+            (
+                "two probes of one name",
+                |s| s.before_traffic.probes = ["cart", "pay", "cart"].map(named).to_vec(),
+                Some(
+                    "policy field `before_traffic.probes[2].name` is `cart`, allowed is a name that no other probe has",
+                ),
+            ),
+            (
+                "a fast path by a name of two",
+                |s| {
+                    s.before_traffic.probes = vec![Probe { label: None, ..named("x") }; 2];
+                    s.fast = Some(FastPolicy { probes: vec!["invoke".to_owned()], burst: 10 });
+                },
+                Some(
+                    "policy field `fast.probes[0]` is `invoke`, the name of two, allowed is the name of one probe; give each a \
+                     `name`",
+                ),
+            ),
+            (
+                "a metric that counts the calls of probes",
+                |s| {
+                    s.before_traffic.probes = vec![named("cart")];
+                    s.witness.probe_every = Some(SECOND);
+                    let source = Source::Custom {
+                        namespace: "Shop".to_owned(),
+                        all: "Requests".to_owned(),
+                        bad: "ServerErrors".to_owned(),
+                        client_errors: None,
+                        dimensions: BTreeMap::new(),
+                        version: None,
+                        without_probes: false,
+                    };
+                    let errors = SignalPolicy { source: Some(source), ..SignalPolicy::of_alarms(Vec::new()) };
+                    s.signals.insert(Signal::Errors, errors);
+                },
+                Some(
+                    "policy field `signals.errors.metric.custom.without_probes` is false, allowed is true beside witness.probe \
+                     and fast: their calls, which carry a mark, would be taken for customers (docs/metrics.md)",
+                ),
             ),
             (
                 "not a topic",

@@ -44,7 +44,8 @@ fn alarms(service: &str, topic: &str) -> Value {
 fn compared(service: &str, policy: &mut Value) {
     let custom = |all: &str, bad: &str| {
         json!({"custom": {
-            "namespace": "Checkout", "all": all, "bad": bad, "dimensions": {"Service": service}, "version": "Version"
+            "namespace": "Checkout", "all": all, "bad": bad, "dimensions": {"Service": service}, "version": "Version",
+            "without_probes": true
         }})
     };
     let signals = json!({

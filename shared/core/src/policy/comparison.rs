@@ -16,15 +16,26 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// a team's own metrics of high resolution.
 pub const BUCKETS: [u64; 4] = [5, 10, 30, 60];
 
-/// What a policy changes of one detector metric; `None` keeps the recommended value. Meaning and range: [`Margin`].
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Overrides {
+/// What a policy changes of one detector metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Overrides {
     /// Not judged at all.
-    pub is_off: bool,
-    /// Tolerated factor against the old version in the same minutes.
-    pub factor: Option<f64>,
-    /// Tolerated on top, as a share (0.0005 is 0.05 points).
-    pub points: Option<f64>,
+    Off,
+    /// How much worse than the old version in the same minutes is tolerated; `None` keeps the recommended value. Meaning and range:
+    /// [`Margin`].
+    Margin {
+        /// Tolerated factor.
+        factor: Option<f64>,
+        /// Tolerated on top, as a share (0.0005 is 0.05 points).
+        points: Option<f64>,
+    },
+}
+
+impl Default for Overrides {
+    /// Everything as recommended.
+    fn default() -> Self {
+        Self::Margin { factor: None, points: None }
+    }
 }
 
 /// Canary against baseline for one signal: changes by detector metric.
@@ -132,10 +143,13 @@ fn detector(settings: &PolicySettings, is_enforcing: bool) -> Result<Option<Dete
         let comparison = signal.against_baseline.as_ref()?;
         let may_roll_back = signal.mode.unwrap_or(settings.mode) == Mode::Rollback;
         let overrides = comparison.get(&metric).copied().unwrap_or_default();
-        (may_roll_back == is_enforcing && !overrides.is_off).then_some(overrides)
+        match overrides {
+            Overrides::Margin { factor, points } if may_roll_back == is_enforcing => Some((factor, points)),
+            Overrides::Margin { .. } | Overrides::Off => None,
+        }
     };
     for (metric, margin) in Metric::COMPARED.into_iter().zip(&mut values.margins) {
-        *margin = overrides(metric).and_then(|Overrides { factor, points, .. }| {
+        *margin = overrides(metric).and_then(|(factor, points)| {
             let usual = (*margin)?;
             Some(Margin { factor: factor.unwrap_or(usual.factor), points: points.unwrap_or(usual.points) })
         });

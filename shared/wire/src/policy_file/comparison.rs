@@ -49,6 +49,10 @@ pub(super) struct CustomFile {
     /// only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    /// Whether requests with the mark `"snapback": {"probe": true}` in their event are left out of the counts. Needed beside
+    /// witness.probe and fast, whose calls would be taken for customers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    without_probes: bool,
 }
 
 /// A stage of a REST API, or one method of one resource of it.
@@ -243,7 +247,7 @@ impl AgainstBaselineFile {
         let comparison: AgainstBaseline = present
             .map(|(metric, part)| Ok((metric, part.into_overrides(&format!("{path}.{metric}"))?)))
             .collect::<Result<_, PolicyError>>()?;
-        let is_off = |metric: &Metric| comparison.get(metric).is_some_and(|overrides| overrides.is_off);
+        let is_off = |metric: &Metric| comparison.get(metric) == Some(&Overrides::Off);
         if Metric::COMPARED.iter().filter(|metric| Signal::from(**metric) == signal).all(is_off) {
             let why = "every metric is off, so nothing is compared: leave it out".to_owned();
             return Err(PolicyError::Field { path: path.to_owned(), why });
@@ -264,17 +268,25 @@ impl From<&AgainstBaseline> for AgainstBaselineFile {
 
 impl OverridesFile {
     fn into_overrides(self, path: &str) -> Result<Overrides, PolicyError> {
-        if self.off && (self.factor.is_some() || self.points.is_some()) {
-            let why = "is true beside factor or points: what is not judged has no margin".to_owned();
-            return Err(PolicyError::Field { path: format!("{path}.off"), why });
+        match self {
+            Self { off: false, factor, points } => {
+                Ok(Overrides::Margin { factor, points: points.map(|points| points.0) })
+            }
+            Self { off: true, factor: None, points: None } => Ok(Overrides::Off),
+            Self { off: true, .. } => {
+                let why = "is true beside factor or points: what is not judged has no margin".to_owned();
+                Err(PolicyError::Field { path: format!("{path}.off"), why })
+            }
         }
-        Ok(Overrides { is_off: self.off, factor: self.factor, points: self.points.map(|points| points.0) })
     }
 }
 
 impl From<&Overrides> for OverridesFile {
     fn from(overrides: &Overrides) -> Self {
-        Self { off: overrides.is_off, factor: overrides.factor, points: overrides.points.map(PointsText) }
+        match *overrides {
+            Overrides::Off => Self { off: true, ..Self::default() },
+            Overrides::Margin { factor, points } => Self { off: false, factor, points: points.map(PointsText) },
+        }
     }
 }
 
@@ -314,6 +326,7 @@ impl MetricFile {
                         .transpose()?,
                     dimensions,
                     version: custom.version.map(|name| text("custom.version", name, 255)).transpose()?,
+                    without_probes: custom.without_probes,
                 }
             }
             Self::RestApi(api) => Source::Api(api.into_api(&format!("{path}.rest_api"))?),
@@ -389,8 +402,8 @@ impl LoadBalancerFile {
 impl From<&Source> for MetricFile {
     fn from(source: &Source) -> Self {
         match source.clone() {
-            Source::Custom { namespace, all, bad, client_errors, dimensions, version } => {
-                Self::Custom(CustomFile { namespace, all, bad, client_errors, dimensions, version })
+            Source::Custom { namespace, all, bad, client_errors, dimensions, version, without_probes } => {
+                Self::Custom(CustomFile { namespace, all, bad, client_errors, dimensions, version, without_probes })
             }
             Source::Api(api) => match FrontFile::from(api) {
                 FrontFile::RestApi(api) => Self::RestApi(api),

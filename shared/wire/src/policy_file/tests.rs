@@ -46,7 +46,7 @@ fn full() -> Value {
                 },
                 "metric": { "custom": {
                     "namespace": "Shop", "all": "Requests", "bad": "ServerErrors", "client_errors": "ClientErrors",
-                    "dimensions": { "Service": "checkout" }, "version": "Version",
+                    "dimensions": { "Service": "checkout" }, "version": "Version", "without_probes": true,
                 } },
             },
             "latency": {
@@ -59,7 +59,7 @@ fn full() -> Value {
             },
             "transactions": {
                 "against_baseline": {},
-                "metric": { "custom": { "namespace": "Shop", "all": "PaymentsTried", "bad": "PaymentsFailed" } },
+                "metric": { "custom": { "namespace": "Shop", "all": "PaymentsTried", "bad": "PaymentsFailed", "without_probes": true } },
             },
             "slo": { "objective": "99.9%", "alarms": ["checkout-budget"], "mode": "advise", "sufficient": false },
         },
@@ -137,11 +137,11 @@ fn every_field_is_read() {
 fn every_field_of_the_comparison_is_read() {
     let policy = parse_policy_value(&full()).unwrap();
     let errors = &policy.signals[&Signal::Errors];
-    let e5 = Overrides { factor: Some(1.5), points: Some(0.001), ..Overrides::default() };
-    let e4 = Overrides { is_off: true, ..Overrides::default() };
-    let probe = Overrides { points: Some(0.01), ..Overrides::default() };
+    let e5 = Overrides::Margin { factor: Some(1.5), points: Some(0.001) };
+    let e4 = Overrides::Off;
+    let probe = Overrides::Margin { factor: None, points: Some(0.01) };
     assert_eq!(errors.against_baseline, Some([(Metric::E5, e5), (Metric::E4, e4), (Metric::Probe, probe)].into()));
-    let factor = |factor| Overrides { factor: Some(factor), ..Overrides::default() };
+    let factor = |factor| Overrides::Margin { factor: Some(factor), points: None };
     let latency = [(Metric::Body, factor(1.2)), (Metric::Q90, factor(1.1)), (Metric::Q99, Overrides::default())];
     assert_eq!(policy.signals[&Signal::Latency].against_baseline, Some(latency.into()));
     let traffic = policy.signals[&Signal::Availability].against_baseline.clone();
@@ -153,6 +153,7 @@ fn every_field_of_the_comparison_is_read() {
         client_errors: None,
         dimensions: std::collections::BTreeMap::new(),
         version: None,
+        without_probes: true,
     };
     let split = Source::Custom {
         namespace: "Shop".to_owned(),
@@ -161,6 +162,7 @@ fn every_field_of_the_comparison_is_read() {
         client_errors: Some("ClientErrors".to_owned()),
         dimensions: [("Service".to_owned(), "checkout".to_owned())].into(),
         version: Some("Version".to_owned()),
+        without_probes: true,
     };
     assert_eq!(errors.source, Some(split));
     let transactions = &policy.signals[&Signal::Transactions];
@@ -884,13 +886,13 @@ fn example() -> Value {
         "signals": {
             "errors": { "alarms": ["checkout-5xx"], "against_baseline": {}, "metric": { "custom": {
                 "namespace": "Shop", "all": "Requests", "bad": "ServerErrors", "dimensions": { "Service": "checkout" },
-                "version": "Version",
+                "version": "Version", "without_probes": true,
             } } },
             "latency": { "alarms": ["checkout-p99"], "against_baseline": {} },
             "availability": { "alarms": ["checkout-availability"], "against_baseline": {} },
             "transactions": { "alarms": ["checkout-payments"], "against_baseline": {}, "metric": { "custom": {
                 "namespace": "Shop", "all": "PaymentsTried", "bad": "PaymentsFailed", "dimensions": { "Service": "checkout" },
-                "version": "Version",
+                "version": "Version", "without_probes": true,
             } } },
             "slo": { "objective": "99.9%" },
         },
@@ -1059,9 +1061,7 @@ fn any_overrides(metric: Metric) -> BoxedStrategy<Overrides> {
     // Where a signal has one metric only, it is on.
     let is_off = any::<bool>().prop_map(move |is_off| is_off && !matches!(metric, Metric::Tx | Metric::Traffic));
     (is_off, factor, points)
-        .prop_map(|(is_off, factor, points)| {
-            if is_off { Overrides { is_off, ..Overrides::default() } } else { Overrides { is_off, factor, points } }
-        })
+        .prop_map(|(is_off, factor, points)| if is_off { Overrides::Off } else { Overrides::Margin { factor, points } })
         .boxed()
 }
 
@@ -1089,7 +1089,8 @@ prop_compose! {
         dimensions in prop::collection::btree_map("[a-z]{1,9}", any_name(), 0..3),
         version in prop::option::of("[A-Z][a-z]{1,9}"),
     ) -> Source {
-        Source::Custom { all: format!("{bad}-all"), namespace, bad, client_errors, dimensions, version }
+        let without_probes = true;
+        Source::Custom { all: format!("{bad}-all"), namespace, bad, client_errors, dimensions, version, without_probes }
     }
 }
 
@@ -1203,8 +1204,14 @@ prop_compose! {
     fn any_before_traffic()(
         deadline in 2_000_u64..=840_000,
         blocks in any::<bool>(),
-        probes in prop::collection::vec(any_probe(), 0..4),
+        mut probes in prop::collection::vec(any_probe(), 0..4),
     ) -> BeforeTraffic {
+        // No two of one name.
+        for index in 1..probes.len() {
+            if probes[..index].iter().any(|before| before.name() == probes[index].name()) {
+                probes[index].label = Some(format!("probe {index}"));
+            }
+        }
         BeforeTraffic {
             deadline: Duration::from_millis(deadline),
             red_alarms: if blocks { RedAlarms::Block } else { RedAlarms::Exempt },
