@@ -8,6 +8,7 @@ use crate::id::{AlarmName, DeploymentId};
 use crate::metrics::{Api, Peer, Source};
 use crate::vocabulary::{Mode, Signal};
 use snapback_judge::Judge;
+use snapback_judge::analysis::MAX_PEERS;
 use snapback_judge::slo::Objective;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,8 +22,6 @@ pub const MAX_BAKE: Duration = Duration::from_secs(55 * 60);
 pub const MAX_DEADLINE: Duration = Duration::from_secs(14 * 60);
 /// Probes that one policy may name.
 pub const MAX_PROBES: usize = 20;
-/// Other services that one policy may name as witnesses.
-pub const MAX_PEERS: usize = 5;
 /// Most pairs of one burst.
 pub const MAX_BURST: u8 = 50;
 /// A pair of probes is sent once a second; a shorter time is for rehearsals, whose seconds are shorter.

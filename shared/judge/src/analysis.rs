@@ -17,9 +17,9 @@ mod tests;
 pub use judged_poll::{Beginning, Begun, JudgedPoll};
 pub use pairs::{NewPairs, PairSpec, Pairs};
 pub use query::{AnalysisError, MetricQuery};
-pub use spec::{AnalysisSpec, Witnesses, bucket_end, bucket_start};
+pub use spec::{AnalysisSpec, MAX_PEERS, Witnesses, bucket_end, bucket_start};
 
-use crate::detector::{BucketRecord, Counts, Edges, Judgement, Side, State, Thresholds};
+use crate::detector::{BucketRecord, Counts, Edges, Judgement, Note, Side, State, Thresholds};
 use crate::result::AnalysisResult;
 use crate::series::SourceId;
 use crate::slo::Burn;
@@ -48,8 +48,8 @@ pub struct Missing {
     pub transactions: bool,
     /// [`SourceId::Front`].
     pub front: bool,
-    /// One of [`SourceId::Peer`].
-    pub peers: bool,
+    /// Each [`SourceId::Peer`].
+    pub peers: [bool; MAX_PEERS],
 }
 
 /// Growth of buckets after they were final; it is added to the next bucket that is given to the detector.
@@ -199,7 +199,12 @@ impl Analysis {
             verdict: verdict.as_ref().and_then(|judgement| detection::of(self.origin, judgement)),
             advice: advice.as_ref().and_then(|judgement| detection::of(self.origin, judgement)),
             burning: detection::burning(spec, &self.burn, now),
-            notes: verdict.map(|judgement| judgement.notes).unwrap_or_default(),
+            notes: verdict
+                .map(|judgement| judgement.notes)
+                .unwrap_or_default()
+                .into_iter()
+                .chain(self.no_peers())
+                .collect(),
             until: self.judged_until(spec, now),
             is_conclusive,
             missing: self.missing(),
@@ -212,13 +217,17 @@ impl Analysis {
         }
     }
 
-    /// Sources without data.
+    /// Sources without data; of peers there is a note, because nobody may have called them.
     fn missing(&self) -> Vec<SourceId> {
         let errors = self.is_missing.requests.then_some(SourceId::Errors);
         let transactions = self.is_missing.transactions.then_some(SourceId::Transactions);
         let front = self.is_missing.front.then_some(SourceId::Front);
-        let peers = self.is_missing.peers.then_some(SourceId::Peer(0));
-        errors.into_iter().chain(transactions).chain(front).chain(peers).collect()
+        errors.into_iter().chain(transactions).chain(front).collect()
+    }
+
+    /// What is said of the others.
+    fn no_peers(&self) -> impl Iterator<Item = Note> {
+        (0_u8..).zip(self.is_missing.peers).filter_map(|(index, is_missing)| is_missing.then_some(Note::NoPeer(index)))
     }
 
     /// Whether the stored detectors are such as this spec's settings make.

@@ -349,7 +349,10 @@ impl Analysis {
             requests: is_empty(What::SourceRequests),
             transactions: is_empty(What::Attempts),
             front: is_empty(What::Front),
-            peers: (0..spec.witnesses.peers).any(|peer| is_empty(What::PeerRequests(peer))),
+            peers: std::array::from_fn(|index| {
+                let peer = u8::try_from(index).unwrap_or(u8::MAX);
+                peer < spec.witnesses.peers && is_empty(What::PeerRequests(peer))
+            }),
         };
         self.has_pipeline = data.has_points(What::Pipeline, window);
         let witnesses = starts(self.origin, window).flat_map(|start_s| self.witnessed(spec, data, start_s));

@@ -1,5 +1,6 @@
 //! What was seen, but may not roll back.
 
+use crate::analysis::MAX_PEERS;
 use crate::pairs::{FastPathOff, PairAdvice};
 use crate::vocabulary::{Metric, UnknownWord};
 use std::fmt;
@@ -19,12 +20,14 @@ pub enum Note {
     Pair(PairAdvice),
     /// No pair of probes rolls back in this deployment, and why.
     PairsOff(FastPathOff),
+    /// This one of the other services behind the same dependencies, counted from 0, had no request before the shift.
+    NoPeer(u8),
 }
 
 impl Note {
-    /// Most pieces of advice of one deployment: the first two, two of each metric but the two that need none, and those of the
-    /// pairs.
-    pub const MAX: usize = 2 + 2 * 6 + PairAdvice::ALL.len() + FastPathOff::ALL.len();
+    /// Most pieces of advice of one deployment: the first two, two of each metric but the two that need none, those of the pairs,
+    /// and one of each peer.
+    pub const MAX: usize = 2 + 2 * 6 + PairAdvice::ALL.len() + FastPathOff::ALL.len() + MAX_PEERS;
 
     /// Every piece of advice that there can be.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -36,6 +39,7 @@ impl Note {
             .chain(metrics().map(Self::Margin))
             .chain(PairAdvice::ALL.iter().copied().map(Self::Pair))
             .chain(FastPathOff::ALL.iter().copied().map(Self::PairsOff))
+            .chain((0_u8..).take(MAX_PEERS).map(Self::NoPeer))
     }
 
     /// What it means, for people.
@@ -55,11 +59,15 @@ impl Note {
             Self::Margin(metric) => format!("{} surely got worse, but by less than the margin", metric.what()),
             Self::Pair(advice) => advice.sentence().to_owned(),
             Self::PairsOff(reason) => format!("the fast path is off: {}", reason.sentence()),
+            Self::NoPeer(index) => format!(
+                "function {} of witness.peers had no request before the shift, or is not there: it is no witness",
+                u32::from(index) + 1
+            ),
         }
     }
 }
 
-/// The code: `no-record`, `others-fail`, `late:e5`, `margin:q99`, `pair:blind`, `pair:off:slow-function`.
+/// The code: `no-record`, `others-fail`, `late:e5`, `margin:q99`, `pair:blind`, `pair:off:slow-function`, `no-peer:1`.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,6 +77,7 @@ impl fmt::Display for Note {
             Self::Margin(metric) => write!(f, "margin:{metric}"),
             Self::Pair(advice) => f.write_str(advice.code()),
             Self::PairsOff(reason) => write!(f, "pair:off:{reason}"),
+            Self::NoPeer(index) => write!(f, "no-peer:{}", u32::from(*index) + 1),
         }
     }
 }

@@ -3,10 +3,11 @@ use proptest::prelude::*;
 use serde_json::json;
 use snapback_core::metrics::{Api, Peer, Route, Source};
 use snapback_core::policy::{
-    AgainstBaseline, AtDeadline, BUCKETS, BeforeTraffic, Expect, FastPolicy, MAX_BURST, MAX_PEERS, NoEvidence,
-    Overrides, PolicySettings, Probe, ProbeKind, RedAlarms, SignalPolicy, WithoutEvidence, WitnessPolicy,
+    AgainstBaseline, AtDeadline, BUCKETS, BeforeTraffic, Expect, FastPolicy, MAX_BURST, NoEvidence, Overrides,
+    PolicySettings, Probe, ProbeKind, RedAlarms, SignalPolicy, WithoutEvidence, WitnessPolicy,
 };
 use snapback_core::{AlarmName, Mode, Signal};
+use snapback_judge::analysis::MAX_PEERS;
 use snapback_judge::slo::Objective;
 use snapback_judge::{Judge, Metric};
 use std::time::Duration;

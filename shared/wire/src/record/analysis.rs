@@ -17,7 +17,7 @@ use snapback_core::analysis_spec::StoredAnalysis;
 use snapback_core::{DeploymentId, Timestamp};
 use snapback_judge::Metric;
 use snapback_judge::Share;
-use snapback_judge::analysis::{Analysis, LateGrowth, Missing, Recent};
+use snapback_judge::analysis::{Analysis, LateGrowth, MAX_PEERS, Missing, Recent};
 use snapback_judge::detector::{
     BodyState, Capital, HalfSeen, LatencyReference, Note, Others, ProbeState, RateReference, RateState, Seen, State,
     Tally, Thresholds, TrafficReference, TrafficState, UsedBuckets, Witnesses,
@@ -41,7 +41,7 @@ pub fn analysis_item(id: &DeploymentId, analysis: &Analysis, version: u64) -> It
 
 /// Format version of the packed numbers of a DETECTOR item. An analysis of another version is begun anew, so an upgrade in the
 /// middle of a deployment blinds nobody. Raise it whenever [`pack`] writes something else, or the same with another meaning.
-const PACKED_FORMAT: u64 = 2;
+const PACKED_FORMAT: u64 = 3;
 
 /// Reads a DETECTOR item: the analysis, unless its numbers are packed in another format, and its version for compare-and-set.
 ///
@@ -64,9 +64,8 @@ fn pack(analysis: &Analysis) -> Packer {
     to.optional(analysis.thresholds, |to, thresholds| thresholds.all().for_each(|edge| to.count(edge.into())));
     to.flag(analysis.has_history);
     let Missing { requests, transactions, front, peers } = analysis.is_missing;
-    for flag in [requests, transactions, front, peers, analysis.has_pipeline, analysis.has_canary_series] {
-        to.flag(flag);
-    }
+    let flags = [requests, transactions, front].into_iter().chain(peers);
+    flags.chain([analysis.has_pipeline, analysis.has_canary_series]).for_each(|flag| to.flag(flag));
     to.integer(analysis.polled);
     to.integer(analysis.counted);
     to.optional(analysis.anew_from, |to, at| to.integer(at.ms()));
@@ -103,7 +102,11 @@ fn unpack(text: &str, origin: Timestamp) -> Result<Analysis> {
         Ok(Thresholds { body, q90: edge(from)?, q99: edge(from)? })
     })?;
     let has_history = from.flag()?;
-    let (requests, transactions, front, peers) = (from.flag()?, from.flag()?, from.flag()?, from.flag()?);
+    let (requests, transactions, front) = (from.flag()?, from.flag()?, from.flag()?);
+    let mut peers = [false; MAX_PEERS];
+    for peer in &mut peers {
+        *peer = from.flag()?;
+    }
     let is_missing = Missing { requests, transactions, front, peers };
     let (has_pipeline, has_canary_series) = (from.flag()?, from.flag()?);
     let (polled, counted) = (from.integer()?, from.integer()?);

@@ -273,7 +273,12 @@ fn analysis() -> Analysis {
     Analysis {
         origin: at(0),
         thresholds: Some(Thresholds { body: [30, 40, 50, 55, 61, 66, 72], q90: 77, q99: 90 }),
-        is_missing: Missing { requests: false, transactions: true, front: false, peers: true },
+        is_missing: Missing {
+            requests: false,
+            transactions: true,
+            front: false,
+            peers: [false, true, false, false, false],
+        },
         has_pipeline: true,
         has_canary_series: true,
         pairs: None,

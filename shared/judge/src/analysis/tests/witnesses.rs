@@ -273,16 +273,16 @@ fn a_series_that_was_born_is_not_made_up_any_more() {
 #[test]
 fn witnesses_that_the_history_had_nothing_of_are_missing() {
     // (case, what has no point, sources that are missing)
-    let table: [(&str, Silent, &[SourceId]); 4] = [
-        ("all are there", |_| false, &[]),
-        ("a front of another name", |query| query.source == SourceId::Front, &[SourceId::Front]),
-        ("one of two peers", |query| query.source == SourceId::Peer(1), &[SourceId::Peer(0)]),
-        ("nobody, the service included: it was not used", |_| true, &[]),
+    let table: [(&str, Silent, &[SourceId], &[Note]); 4] = [
+        ("all are there", |_| false, &[], &[]),
+        ("a front of another name", |query| query.source == SourceId::Front, &[SourceId::Front], &[]),
+        ("one of two peers", |query| query.source == SourceId::Peer(1), &[], &[Note::NoPeer(1)]),
+        ("nobody, the service included: it was not used", |_| true, &[], &[]),
     ];
-    for (case, is_silent, expected) in table {
+    for (case, is_silent, expected, notes) in table {
         let mut watch = with(ALL);
         watch.run(20, 330, &|query, start_s, now_s| well(query, start_s, now_s).filter(|_| !is_silent(query)));
-        assert_eq!(watch.result().missing, expected, "{case}");
+        assert_eq!((&*watch.result().missing, &*watch.result().notes), (expected, notes), "{case}");
     }
 }
 

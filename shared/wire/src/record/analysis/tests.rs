@@ -143,7 +143,12 @@ fn analysis(state: &State, counts: Counts, recent: usize) -> Analysis {
     Analysis {
         origin: origin(),
         thresholds: Some(Thresholds { body: [30, 40, 50, 55, 61, 66, 72], q90: 77, q99: 90 }),
-        is_missing: Missing { requests: true, transactions: false, front: true, peers: false },
+        is_missing: Missing {
+            requests: true,
+            transactions: false,
+            front: true,
+            peers: [true, false, true, true, false],
+        },
         has_pipeline: true,
         has_canary_series: false,
         pairs: None,
@@ -281,7 +286,7 @@ fn what_is_not_ours_is_an_error() {
         ("longer", good.clone() + "AAAA", "something behind the end"),
         ("cut off", good[..good.len() / 2 / 4 * 4].to_owned(), "cut off"),
         ("neither yes nor no", format!("Ag{}", &good[2..]), "neither yes nor no"),
-        ("too long a number", "AAAAAAAAAAAA////////////fw".to_owned(), "a number that is too long"),
+        ("too long a number", "AAAAAAAAAAAAAAAAAP///////////38".to_owned(), "a number that is too long"),
     ];
     for (case, text, expected) in table {
         let error = parse_analysis(&with_packed(&text)).map(drop).unwrap_err().to_string();
@@ -306,7 +311,7 @@ fn what_is_not_ours_is_an_error() {
 #[test]
 fn an_analysis_of_another_version_is_no_error_and_keeps_its_place() {
     let text = "numbers of tomorrow, packed in another way";
-    for format in [json!(1), json!(PACKED_FORMAT + 1), json!(0), Value::Null] {
+    for format in [json!(2), json!(PACKED_FORMAT + 1), json!(0), Value::Null] {
         let mut item = with_packed(text);
         item.insert(attr::PACKED_FORMAT.to_owned(), format.clone());
         if format.is_null() {
@@ -548,7 +553,8 @@ prop_compose! {
     fn any_analysis()(
         origin in any_time(),
         thresholds in prop::option::of(any::<([u16; 7], u16, u16)>()),
-        flags in any::<[bool; 6]>(),
+        flags in any::<[bool; 5]>(),
+        peers in any::<[bool; MAX_PEERS]>(),
         (enforcing, advisory) in (prop::option::of(any_state().boxed()), prop::option::of(any_state().boxed())),
         has_history in any::<bool>(),
         recent in prop::collection::vec(any_recent(), 0..6),
@@ -557,7 +563,7 @@ prop_compose! {
         (polled, counted) in (any::<i64>(), any::<i64>()),
         (anew_from, is_restarted) in (prop::option::of(any_time()), any::<bool>()),
     ) -> Analysis {
-        let [requests, transactions, front, peers, has_pipeline, has_canary_series] = flags;
+        let [requests, transactions, front, has_pipeline, has_canary_series] = flags;
         let thresholds = thresholds.map(|(body, q90, q99)| Thresholds { body, q90, q99 });
         Analysis {
             origin, thresholds, enforcing, advisory, has_history,
