@@ -1,5 +1,5 @@
-//! CloudWatch metrics: which one a series of the judge is, and many of them in one GetMetricData. The only place that knows their
-//! names, dimensions and statistics.
+//! CloudWatch metrics: which one a series of the judge is, and many of them in one GetMetricData. The only place that reads
+//! metrics by their names, dimensions and statistics (alarms on them are defined in `wire`).
 
 use crate::Aws;
 use crate::error::{call_error, not_understood};

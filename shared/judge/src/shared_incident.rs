@@ -1,4 +1,4 @@
-//! Are both versions degraded? What is read to tell, and what it means.
+//! What is read to tell whether both versions are degraded, and over which minutes.
 //!
 //! The latest minutes of each version are compared with the service before the deployment ([`degradation`](crate::degradation)):
 //! when both are worse it is a shared incident, and going back would not help.
