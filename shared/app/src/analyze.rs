@@ -2,7 +2,7 @@
 
 use crate::AT_ONCE;
 use crate::pairs::{Due, Stepped};
-use crate::ports::{AnalysisStore, CallError, CallErrorKind, Metrics, TargetQueries};
+use crate::ports::{AnalysisStore, CallError, CallErrorKind, Metrics, Prober, TargetQueries};
 use futures_util::{StreamExt, stream};
 use snapback_core::analysis_spec::{StoredAnalysis, analysis_spec, pair_spec};
 use snapback_core::metrics::MetricTarget;
@@ -25,6 +25,10 @@ pub(crate) struct Analyzed {
     pub(crate) result: Option<AnalysisResult>,
     /// Median duration of the function's calls, as far as the history shows it.
     median: Option<Duration>,
+    /// Whether it was asked how much concurrency is reserved for the function; once in a process is enough.
+    is_concurrency_asked: bool,
+    /// What is reserved; `None`: nothing, or nobody can tell.
+    reserved_concurrency: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,24 @@ pub(crate) async fn begin_pairs<'a, P: Metrics + AnalysisStore>(
     stream::iter(begins).buffer_unordered(AT_ONCE).collect::<()>().await;
 }
 
+/// Asks how much concurrency is reserved for functions that may get bursts of calls.
+pub(crate) async fn ask_concurrency<'a, P: Prober>(
+    ports: &P,
+    deployments: impl Iterator<Item = (&'a Record, &'a mut Analyzed)>,
+) {
+    let asked = deployments.filter(|(record, analyzed)| {
+        !analyzed.is_concurrency_asked && pair_spec(record).is_some_and(|spec| spec.burst > 0)
+    });
+    let asks = asked.map(|(record, analyzed)| async move {
+        analyzed.is_concurrency_asked = true;
+        match ports.reserved_concurrency(record.deployment.identity.target.name()).await {
+            Ok(reserved) => analyzed.reserved_concurrency = reserved,
+            Err(error) => tracing::warn!(%error, "nobody can tell how much concurrency is reserved: bursts are as large as allowed"),
+        }
+    });
+    stream::iter(asks).buffer_unordered(AT_ONCE).collect::<()>().await;
+}
+
 /// What came of a step of the pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PairStep {
@@ -133,7 +155,12 @@ impl Analyzed {
         let before = analysis.pairs.as_ref()?;
         let (was_suspicious, told) = (before.state.is_suspicious(), before.notes.len());
         let median = self.median.max(new.median);
-        let pairs = NewPairs { records: &new.records, throttled_s: new.throttled_s, median };
+        let pairs = NewPairs {
+            records: &new.records,
+            throttled_s: new.throttled_s,
+            median,
+            reserved_concurrency: self.reserved_concurrency,
+        };
         let judgement = analysis.step_pairs(&spec, record.policy.judge.bucket, &pairs, now)?;
         let after = analysis.pairs.as_ref()?;
         let has_told = after.notes.len() > told;

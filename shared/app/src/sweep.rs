@@ -141,6 +141,8 @@ async fn pair_up<P: ReconcilePorts + AnalysisStore>(ports: &P, memory: &mut Memo
     let Memory { seen, pauses, .. } = memory;
     let new = seen.values_mut().filter(|seen| plan(seen, &pauses.list).is_some() && !seen.analyzed.has_pairs());
     analyze::begin_pairs(ports, new.map(|seen| (&seen.record, &mut seen.analyzed)), now).await;
+    let sent = seen.values_mut().filter(|seen| seen.analyzed.are_pairs_sent());
+    analyze::ask_concurrency(ports, sent.map(|seen| (&seen.record, &mut seen.analyzed))).await;
     let sent = seen.values().filter(|seen| seen.analyzed.are_pairs_sent());
     board.borrow_mut().set_plans(sent.filter_map(|seen| plan(seen, &pauses.list)).collect(), now);
 }

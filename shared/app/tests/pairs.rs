@@ -95,8 +95,17 @@ fn a_total_fault_is_undone_within_seconds() {
 #[test]
 fn what_is_no_fault_of_the_version_is_left_alone() {
     type Row = (&'static str, fn(&World), Option<Note>);
-    let table: [Row; 6] = [
+    let table: [Row; 8] = [
         ("healthy", |_| {}, None),
+        (
+            "little concurrency is reserved for the function",
+            |w| {
+                w.reserve_concurrency(39);
+                w.set_direct("2", at(100), at(END), Direct::Status(500));
+            },
+            Some(Note::PairsOff(FastPathOff::LowConcurrency)),
+        ),
+        ("enough is reserved", |w| w.reserve_concurrency(40), None),
         (
             "one environment of the new version is broken",
             |w| w.set_direct("2", at(60), at(END), Direct::OneEnvironmentFails),

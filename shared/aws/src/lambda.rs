@@ -32,6 +32,7 @@ const TIMED_OUT: &str = "Sandbox.Timedout";
 
 const GET_ALIAS: &str = "lambda:GetAlias";
 const GET_CONFIGURATION: &str = "lambda:GetFunctionConfiguration";
+const GET_CONCURRENCY: &str = "lambda:GetFunctionConcurrency";
 const INVOKE: &str = "lambda:InvokeFunction";
 
 impl Aws {
@@ -82,6 +83,12 @@ impl Prober for Aws {
             Ok(answer) => DirectAnswer { outcome: direct_outcome(&answer), took, report: report_of(&answer) },
             Err(error) => DirectAnswer { outcome: not_answered(function, &error), took, report: None },
         }
+    }
+
+    async fn reserved_concurrency(&self, function: &str) -> Result<Option<u32>, CallError> {
+        let answer = self.lambda.get_function_concurrency().function_name(function).send().await;
+        let answer = answer.map_err(|error| call_error(GET_CONCURRENCY, function, &error))?;
+        Ok(answer.reserved_concurrent_executions().and_then(|reserved| u32::try_from(reserved).ok()))
     }
 
     async fn get(&self, url: &str, limit: Duration) -> Result<ProbeAnswer, CallError> {

@@ -259,6 +259,10 @@ impl Prober for World {
         self.call_directly(function, version, limit).await
     }
 
+    async fn reserved_concurrency(&self, function: &str) -> Result<Option<u32>, CallError> {
+        self.call("lambda:GetFunctionConcurrency", function, |state| Ok(state.reserved_concurrency)).await
+    }
+
     async fn get(&self, url: &str, limit: Duration) -> Result<ProbeAnswer, CallError> {
         self.invoke(url, None, "", limit).await
     }

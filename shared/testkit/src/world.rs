@@ -187,6 +187,7 @@ pub(crate) struct State {
     pub(crate) bad: Vec<Bad>,
     pub(crate) policy: Option<Result<Policy, String>>,
     pub(crate) probe: Result<ProbeAnswer, CallErrorKind>,
+    pub(crate) reserved_concurrency: Option<u32>,
     pub(crate) probes: BTreeMap<String, Result<ProbeAnswer, CallErrorKind>>,
     pub(crate) published: Vec<Published>,
     pub(crate) metrics: Vec<(Timestamp, OwnMetric)>,
@@ -500,6 +501,7 @@ impl World {
             bad: Vec::new(),
             policy: None,
             probe: Ok(ProbeAnswer { status: Some(200), error: None, took: Duration::from_millis(40) }),
+            reserved_concurrency: None,
             probes: BTreeMap::new(),
             published: Vec::new(),
             metrics: Vec::new(),
@@ -775,6 +777,11 @@ impl World {
     /// From `second` on the requests of `version` are like this.
     pub fn set_quality(&self, version: &str, second: u64, quality: Quality) {
         self.state.borrow_mut().traffic.qualities.push((at(second), version.to_owned(), quality));
+    }
+
+    /// Concurrent executions that are reserved for the function.
+    pub fn reserve_concurrency(&self, executions: u32) {
+        self.state.borrow_mut().reserved_concurrency = Some(executions);
     }
 
     /// What probes of one version find, other than those of the others.

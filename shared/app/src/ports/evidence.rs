@@ -70,6 +70,8 @@ pub trait Prober {
     /// Calls a version by its number, once, and waits at most `limit` for the answer. What did not reach the version is no error
     /// of the caller: it is an answer that says nothing.
     async fn call_version(&self, function: &str, version: &str, payload: &str, limit: Duration) -> DirectAnswer;
+    /// Concurrent executions that are reserved for a function; `None`: none are.
+    async fn reserved_concurrency(&self, function: &str) -> Result<Option<u32>, CallError>;
     /// GET of a URL, at most `limit`.
     async fn get(&self, url: &str, limit: Duration) -> Result<ProbeAnswer, CallError>;
 }

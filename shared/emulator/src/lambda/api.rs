@@ -32,7 +32,7 @@ impl Lambda {
     ///
     /// Supported: `CreateFunction`, `DeleteFunction`, `GetFunction`, `GetFunctionConfiguration`,
     /// `UpdateFunctionConfiguration`, `UpdateFunctionCode`, `PublishVersion`, `ListVersionsByFunction`, `CreateAlias`, `GetAlias`,
-    /// `UpdateAlias`, `Invoke`, `PutFunctionConcurrency`, `PutFunctionEventInvokeConfig`, `GetFunctionEventInvokeConfig`,
+    /// `UpdateAlias`, `Invoke`, `PutFunctionConcurrency`, `GetFunctionConcurrency`, `PutFunctionEventInvokeConfig`, `GetFunctionEventInvokeConfig`,
     /// `GetPolicy`; anything else is `UnsupportedOperationException`. Uploaded code is never run: a `ZipFile` that is base64 of the text `binary:NAME` runs
     /// that binary of the functions folder ([`Lambda::set_functions_folder`]), any other package the demo application.
     ///
@@ -88,6 +88,7 @@ impl Lambda {
             ("POST", [_, "functions", name, "aliases"]) => self.create_alias_http(name, &request),
             ("GET", [_, "functions", name, "aliases", alias]) => self.get_alias(StatusCode::OK, name, alias),
             ("PUT", [_, "functions", name, "aliases", alias]) => self.update_alias_http(name, alias, &request),
+            ("GET", [_, "functions", name, "concurrency"]) => self.get_concurrency(name),
             ("PUT", [_, "functions", name, "concurrency"]) => self.put_concurrency(name, &request),
             ("GET", [_, "functions", name, "policy"]) => self.get_policy(name),
             ("GET", [_, "functions", name, "event-invoke-config"]) => self.get_event_invoke_config(name),
@@ -261,6 +262,14 @@ impl Lambda {
         let reserved = input.reserved_concurrent_executions;
         self.set_reserved_concurrency(name, Some(reserved))?;
         Ok(answer(StatusCode::OK, &json!({ "ReservedConcurrentExecutions": reserved })))
+    }
+
+    /// An empty document where nothing is reserved.
+    fn get_concurrency(&self, name: &str) -> Result<HttpAnswer, ApiError> {
+        let target = FunctionRef::parse(name);
+        let reserved = self.core.with(&target.name, |function| Ok(function.reserved_concurrency))?;
+        let document = reserved.map_or(json!({}), |reserved| json!({ "ReservedConcurrentExecutions": reserved }));
+        Ok(answer(StatusCode::OK, &document))
     }
 
     fn put_event_invoke_config(&self, name: &str, request: &Request<'_>) -> Result<HttpAnswer, ApiError> {

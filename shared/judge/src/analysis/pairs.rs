@@ -70,6 +70,8 @@ pub struct NewPairs<'a> {
     pub throttled_s: Option<u32>,
     /// Median duration of the function's calls, where these pairs have shown it.
     pub median: Option<Duration>,
+    /// Concurrent executions that are reserved for the function; `None`: none are, or nobody can tell.
+    pub reserved_concurrency: Option<u32>,
 }
 
 impl Pairs {
@@ -113,7 +115,7 @@ impl Pairs {
         self.switch_off(spec, new);
         let now_s = spec.second(now);
         let wanted = if spec.may_roll_back && self.off.is_none() { spec.burst } else { 0 };
-        let size = burst_size(wanted, None, new.throttled_s, now_s);
+        let size = burst_size(wanted, new.reserved_concurrency, new.throttled_s, now_s);
         let state = std::mem::replace(&mut self.state, PairState::begin());
         let (state, judgement) = PairState::step(state, size, new.records, now_s);
         self.state = state;
@@ -128,7 +130,7 @@ impl Pairs {
             invokes: true,
             may_roll_back: true,
             median: new.median,
-            reserved_concurrency: None,
+            reserved_concurrency: new.reserved_concurrency,
             first_calls: self.first_calls,
         };
         if let (None, Some(reason)) = (self.off, facts.off()) {
@@ -233,7 +235,7 @@ mod tests {
                 let burst = Some(BurstMark { number, environments: Some(5) });
                 records.extend([PairRecord { second, baseline, canary, burst }; 10]);
             }
-            let new = NewPairs { records: &records, throttled_s: None, median: None };
+            let new = NewPairs { records: &records, throttled_s: None, median: None, reserved_concurrency: None };
             let judgement = analysis.step_pairs(spec, Duration::from_secs(60), &new, spec.at(second + 1))?;
             if judgement.rolls_back {
                 return Some(second);
@@ -258,7 +260,7 @@ mod tests {
         let detection = result.paired.unwrap();
         assert_eq!(detection.impact_started_at, Some(ORIGIN + Duration::from_secs(35)), "{detection:?}");
         assert!(detection.why.starts_with("new version failed ") && detection.why.contains(" old 0"), "{detection:?}");
-        let new = NewPairs { records: &[], throttled_s: None, median: None };
+        let new = NewPairs { records: &[], throttled_s: None, median: None, reserved_concurrency: None };
         assert_eq!(analysis.step_pairs(&spec, Duration::from_secs(60), &new, ORIGIN), None, "it has decided");
     }
 
@@ -273,9 +275,21 @@ mod tests {
         assert!(notes.contains(&Note::PairsOff(FastPathOff::BaselineFails)), "{notes:?}");
 
         let mut slow = analysis();
-        let new = NewPairs { records: &[], throttled_s: None, median: Some(Duration::from_millis(1001)) };
+        let new = NewPairs {
+            records: &[],
+            throttled_s: None,
+            median: Some(Duration::from_millis(1001)),
+            reserved_concurrency: None,
+        };
         slow.step_pairs(&spec, Duration::from_secs(60), &new, spec.at(1));
         assert_eq!(slow.pairs.unwrap().off, Some(FastPathOff::SlowFunction));
+
+        for (reserved, off) in [(39, Some(FastPathOff::LowConcurrency)), (40, None)] {
+            let mut analysis = analysis();
+            let new = NewPairs { records: &[], throttled_s: None, median: None, reserved_concurrency: Some(reserved) };
+            analysis.step_pairs(&spec, Duration::from_secs(60), &new, spec.at(1));
+            assert_eq!(analysis.pairs.unwrap().off, off, "{reserved} reserved");
+        }
     }
 
     #[test]
@@ -292,7 +306,7 @@ mod tests {
         let (mut analysis, spec) = (analysis(), spec(10));
         for second in 0..60 {
             let records = [PairRecord { second, baseline: Ok, canary: Fail, burst: None }];
-            let new = NewPairs { records: &records, throttled_s: Some(0), median: None };
+            let new = NewPairs { records: &records, throttled_s: Some(0), median: None, reserved_concurrency: None };
             let judgement = analysis.step_pairs(&spec, Duration::from_secs(60), &new, spec.at(second)).unwrap();
             assert_eq!(judgement.sends_burst, None, "{second}");
         }

@@ -97,7 +97,8 @@ impl FastPathFacts {
 /// Pairs that a burst may have now; 0: none may be sent.
 ///
 /// * `wanted`: by the policy.
-/// * `free`: concurrent executions that are free for the function; `None`: not known, and nothing is held back.
+/// * `free`: concurrent executions that are free for the function, at most what is reserved for it; `None`: not known, and nothing
+///   is held back.
 /// * `throttled_s`: when a call was throttled last, in the seconds of `now_s`.
 #[must_use]
 pub fn burst_size(wanted: u32, free: Option<u32>, throttled_s: Option<u32>, now_s: u32) -> u32 {

@@ -36,11 +36,13 @@ Usage: bench-sweep [OPTIONS]
   --minutes M              minutes that are measured (default 2)
   --bucket SECONDS         bucket of the policies, and of `new bucket` below (default 60)
   --latency MS             every call of a function waits this long before it is answered (default 0: loopback)
+  --everything             policies with every signal, metrics of their own and two peers, instead of the signals of
+                           `policy init` and a front door
   --alarms                 policies that name one alarm each, instead of ones that compare versions
   --functions DIR          folder of the function binaries and the demo application (default: this one's)
   --json FILE              write the figures
   --no-limits              only print; otherwise the exit code is 1 when a limit is broken. From 100 deployments on:
-  --max-get-metric-data X  GetMetricData per minute and 100 deployments (default 5)
+  --max-get-metric-data X  GetMetricData per minute and 100 deployments (default 8, with --everything 10)
   --max-batch-get X        BatchGetDeployments per minute and 100 deployments (default 4)
   --max-describe-alarms X  DescribeAlarms per minute and 100 deployments (default 2)
   --max-dynamodb X         DynamoDB calls per deployment and new bucket (default 2)
@@ -80,10 +82,31 @@ struct Options {
     minutes: u32,
     bucket_s: u32,
     latency: Duration,
-    alarms: bool,
+    policies: Policies,
     functions: Option<PathBuf>,
     json: Option<PathBuf>,
     limits: Option<Limits>,
+}
+
+/// What the policies of the services say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Policies {
+    /// The versions are compared by the signals of `policy init`; a front door is named.
+    Compared,
+    /// By every signal, with metrics of their own, a front door and two peers.
+    Everything,
+    /// One alarm each.
+    Alarms,
+}
+
+impl Policies {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Compared => "compared",
+            Self::Everything => "everything",
+            Self::Alarms => "alarms",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,7 +128,7 @@ impl Options {
     /// `None` when help is asked for.
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut limits = Limits {
-            get_metric_data: 5.0,
+            get_metric_data: 8.0,
             batch_get: 4.0,
             describe_alarms: 2.0,
             dynamodb: 2.0,
@@ -117,7 +140,7 @@ impl Options {
             minutes: 2,
             bucket_s: 60,
             latency: Duration::ZERO,
-            alarms: false,
+            policies: Policies::Compared,
             functions: None,
             json: None,
             limits: None,
@@ -127,7 +150,11 @@ impl Options {
             let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value"));
             match flag.as_str() {
                 "--help" | "-h" => return Ok(None),
-                "--alarms" => options.alarms = true,
+                "--alarms" => options.policies = Policies::Alarms,
+                "--everything" => {
+                    options.policies = Policies::Everything;
+                    limits.get_metric_data = 10.0;
+                }
                 "--no-limits" => is_limited = false,
                 "--deployments" => options.deployments = growing_numbers(&flag, &value()?, 1, 2000)?,
                 "--minutes" => options.minutes = number(&flag, &value()?, 1, 60)?,
@@ -218,17 +245,31 @@ async fn install(aws: &Emulator, functions: &Path) -> Result<String, Failure> {
 }
 
 fn policy(service: &str, options: &Options) -> Value {
-    let signals = if options.alarms {
-        json!({"errors": {"alarms": [alarm_of(service)]}})
-    } else {
-        json!({
-            "errors": {"against_baseline": {}},
-            "latency": {"against_baseline": {}},
-            "availability": {"against_baseline": {}}
-        })
+    let own = |all: &str, bad: &str| json!({"custom": {"namespace": "Shop", "all": all, "bad": bad, "dimensions": {"Service": service}, "version": "Version"}});
+    let front =
+        json!({"rest_api": {"name": "shop", "stage": "prod", "method": "GET", "resource": format!("/{service}")}});
+    let compared = json!({
+        "errors": {"against_baseline": {}}, "latency": {"against_baseline": {}}, "availability": {"against_baseline": {}}
+    });
+    let (signals, witness) = match options.policies {
+        Policies::Alarms => (json!({"errors": {"alarms": [alarm_of(service)]}}), json!({})),
+        Policies::Compared => (compared, json!({"front": front})),
+        Policies::Everything => {
+            let mut signals = compared;
+            if let Some(members) = signals.as_object_mut() {
+                let errors = json!({"against_baseline": {}, "metric": own("Requests", "ServerErrors")});
+                let transactions = json!({"against_baseline": {}, "metric": own("Tried", "Failed")});
+                members.insert("errors".to_owned(), errors);
+                members.insert("transactions".to_owned(), transactions);
+                members.insert("slo".to_owned(), json!({"objective": "99.9%"}));
+            }
+            (signals, json!({"front": front, "peers": ["stock:live", "prices:live"]}))
+        }
     };
-    let mut policy = json!({"service": service, "mode": "rollback", "signals": signals, "bake": "10m", "tick": "10s"});
-    if let (false, Some(members)) = (options.alarms, policy.as_object_mut()) {
+    let mut policy = json!({
+        "service": service, "mode": "rollback", "signals": signals, "witness": witness, "bake": "10m", "tick": "10s"
+    });
+    if let (false, Some(members)) = (options.policies == Policies::Alarms, policy.as_object_mut()) {
         members.insert("judge".to_owned(), json!({"bucket": format!("{}s", options.bucket_s)}));
     }
     policy
@@ -279,7 +320,7 @@ impl Bench<'_> {
     async fn set_up(&self) -> Result<(), Failure> {
         let services: Vec<String> = (0..self.deployments).map(|index| format!("service-{index:04}")).collect();
         for service in &services {
-            if self.options.alarms {
+            if self.options.policies == Policies::Alarms {
                 let alarm = services::alarm_on_errors(&alarm_of(service), service);
                 self.aws.cloudwatch.call("PutMetricAlarm", alarm).await?;
             }
@@ -417,7 +458,7 @@ fn tell(options: &Options, measured: &[Measured]) -> Result<ExitCode, Failure> {
         let sizes: Vec<Value> = measured.iter().map(Measured::json).collect();
         let document = json!({
             "bench": "sweep", "bucket_s": options.bucket_s, "latency_ms": options.latency.as_millis(),
-            "alarms": options.alarms, "sizes": sizes
+            "policies": options.policies.as_str(), "sizes": sizes
         });
         write(file, format!("{document:#}\n"))?;
     }
