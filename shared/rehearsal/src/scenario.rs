@@ -38,6 +38,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("snapback-down", include_str!("../scenarios/snapback-down.yaml")),
     ("stop-denied", include_str!("../scenarios/stop-denied.yaml")),
     ("watcher-dead-in-bake", include_str!("../scenarios/watcher-dead-in-bake.yaml")),
+    ("worse-fix", include_str!("../scenarios/worse-fix.yaml")),
     ("alarm-action", include_str!("../scenarios/alarm-action.yaml")),
     ("alarm-handler-down", include_str!("../scenarios/alarm-handler-down.yaml")),
     ("sweep-alone", include_str!("../scenarios/sweep-alone.yaml")),
