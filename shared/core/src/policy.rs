@@ -570,7 +570,7 @@ mod tests {
     #[test]
     fn ranges_name_field_value_and_range() {
         type Case = (&'static str, fn(&mut PolicySettings), Option<&'static str>);
-        let table: [Case; 12] = [
+        let table: [Case; 9] = [
             ("as it is", |_| {}, None),
             ("longest bake", |s| s.bake = 55 * MINUTE, None),
             ("bake too long", |s| s.bake = 56 * MINUTE, Some("policy field `bake` is 56m, allowed is 0s to 55m")),
@@ -603,6 +603,23 @@ mod tests {
                 },
                 Some("policy field `before_traffic.probes[0].times` is 0, allowed is 1 to 100"),
             ),
+            (
+                "not a topic",
+                |s| s.notify = Some("ops@example.com".into()),
+                Some("policy field `notify.sns` is ops@example.com, allowed is the ARN of an SNS topic"),
+            ),
+        ];
+        for (case, change, expected) in table {
+            let mut settings = settings();
+            change(&mut settings);
+            assert_eq!(Policy::new(settings).err().map(|error| error.to_string()).as_deref(), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn probes_have_names_and_stay_out_of_metrics() {
+        type Case = (&'static str, fn(&mut PolicySettings), Option<&'static str>);
+        let table: [Case; 3] = [
             (
                 "two probes of one name",
                 |s| s.before_traffic.probes = ["cart", "pay", "cart"].map(named).to_vec(),
@@ -642,11 +659,6 @@ mod tests {
                     "policy field `signals.errors.metric.custom.without_probes` is false, allowed is true beside witness.probe \
                      and fast: their calls, which carry a mark, would be taken for customers (docs/metrics.md)",
                 ),
-            ),
-            (
-                "not a topic",
-                |s| s.notify = Some("ops@example.com".into()),
-                Some("policy field `notify.sns` is ops@example.com, allowed is the ARN of an SNS topic"),
             ),
         ];
         for (case, change, expected) in table {

@@ -1218,7 +1218,8 @@ fn what_is_kept_judges_the_deployment_again_to_the_last_digit() {
     };
     let alone = |setup: &mut Setup| setup.errors = Some(SourceProfile { is_split: false, is_whole: true, ..split() });
     let both = |setup: &mut Setup| setup.advisory = vec![Signal::Latency];
-    let cases: [(&str, fn(&mut Setup), Service<'_>, bool); 6] = [
+    type Case<'a> = (&'a str, fn(&mut Setup), Service<'a>, bool);
+    let cases: [Case<'_>; 6] = [
         ("healthy", with_latency, &healthy, false),
         ("errors after some minutes", with_latency, &bad, false),
         ("slower, which may only tell", both, &slow, false),

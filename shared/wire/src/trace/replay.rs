@@ -388,8 +388,11 @@ mod tests {
         ]
     }
 
-    /// The deployment and the polls of a text.
-    fn read(text: &str) -> (Box<Deploy>, Vec<(f64, Vec<BucketRecord>, PollChanges)>, f64) {
+    /// A poll that was read: its time, its records, what it changes.
+    type ReadPoll = (f64, Vec<BucketRecord>, PollChanges);
+
+    /// The deployment, the polls and the time of the end of a text.
+    fn read(text: &str) -> (Box<Deploy>, Vec<ReadPoll>, f64) {
         let mut lines = text.lines();
         let Ok(Line::Deploy(deploy)) = Line::read(lines.next().unwrap().as_bytes(), None) else { panic!("{text}") };
         let (mut polls, mut ended_s) = (Vec::new(), None);
