@@ -2,6 +2,7 @@
 //! `make bench-reaction`, `make bench-sweep`).
 
 pub mod coldstart;
+pub mod harm;
 pub mod options;
 pub mod process;
 pub mod reaction;

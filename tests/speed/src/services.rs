@@ -54,13 +54,29 @@ pub async fn stand_up(aws: &Emulator, name: &str, alarms: &[String]) -> Result<(
         "serviceRoleArn": format!("arn:aws:iam::{ACCOUNT}:role/codedeploy"),
         "deploymentStyle": {"deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL"},
         "autoRollbackConfiguration": {"enabled": true, "events": events},
-        "alarmConfiguration": {
-            "enabled": !alarms.is_empty(), "ignorePollAlarmFailure": false,
-            "alarms": alarms.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()
-        }
+        "alarmConfiguration": attached(alarms)
     });
     codedeploy(aws, "CreateDeploymentGroup", group).await?;
     Ok(())
+}
+
+/// Attaches these alarms to a deployment group, and none besides.
+///
+/// # Errors
+/// What CodeDeploy refuses.
+pub async fn attach_alarms(aws: &Emulator, application: &str, group: &str, alarms: &[String]) -> Result<(), Failure> {
+    let input = json!({
+        "applicationName": application, "currentDeploymentGroupName": group, "alarmConfiguration": attached(alarms)
+    });
+    codedeploy(aws, "UpdateDeploymentGroup", input).await.map(drop)
+}
+
+/// `alarmConfiguration` with these names.
+fn attached(alarms: &[String]) -> Value {
+    json!({
+        "enabled": !alarms.is_empty(), "ignorePollAlarmFailure": false,
+        "alarms": alarms.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()
+    })
 }
 
 /// Puts the policy of the group of a service.
@@ -124,6 +140,22 @@ pub fn alarm_on_errors(name: &str, service: &str) -> Value {
     json!({
         "AlarmName": name, "Namespace": "AWS/Lambda", "MetricName": "Errors", "Dimensions": dimensions(service, None),
         "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 100,
+        "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"
+    })
+}
+
+/// A raw alarm on the share of failed requests of a service, the fastest that a team can make of Lambda's metrics: one minute above
+/// `percent` is enough.
+#[must_use]
+pub fn alarm_on_error_rate(name: &str, service: &str, percent: u32) -> Value {
+    let query = |id: &str, metric: &str| {
+        let metric = json!({"Namespace": "AWS/Lambda", "MetricName": metric, "Dimensions": dimensions(service, None)});
+        json!({"Id": id, "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}, "ReturnData": false})
+    };
+    let rate = json!({"Id": "rate", "Expression": "100 * errors / invocations", "ReturnData": true});
+    json!({
+        "AlarmName": name, "Metrics": [rate, query("errors", "Errors"), query("invocations", "Invocations")],
+        "EvaluationPeriods": 1, "DatapointsToAlarm": 1, "Threshold": percent,
         "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"
     })
 }

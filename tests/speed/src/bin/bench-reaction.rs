@@ -2,7 +2,8 @@
 //!
 //! The installation that the rehearsals play on, in real time, with real function binaries. Each repetition has a canary
 //! deployment of its own in its shift; its alarm goes to ALARM, and what is measured is the time from the alarm's event on the
-//! event bus to the answer of StopDeployment. Beside it: how long CodeDeploy's own alarm polling takes on the same emulator.
+//! event bus to the answer of StopDeployment. Beside it: how long CodeDeploy's own alarm polling takes on the same emulator, and how
+//! many requests a bad version harms until it is undone, in three ways of noticing it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use snapback_emulator::{Emulator, EmulatorConfig};
 use snapback_rehearsal as rehearsal;
 use snapback_rehearsal::wiring::Wiring;
 use snapback_speed::Failure;
+use snapback_speed::harm::{self, Undone};
 use snapback_speed::options::{functions_folder, number, run, write};
 use snapback_speed::reaction::{Call, Moments, Placed, Reaction, Reactions, path, path_table};
 use snapback_speed::services::{self, CANARY_PERCENT};
@@ -28,13 +30,16 @@ use tokio::sync::broadcast;
 use tokio::time::{sleep, sleep_until, timeout};
 
 const HELP: &str = "\
-Measures the time from an alarm's event to StopDeployment on the embedded AWS, in real time.
+Measures the time from an alarm's event to StopDeployment on the embedded AWS, in real time, and what a bad version harms
+until it is undone.
 
 Usage: bench-reaction [OPTIONS]
 
-  --warm N             reactions of an alarm handler that has handled an event before (default 100)
+  --warm N             reactions of an alarm handler that has handled an event before (default 100); 0 leaves them out, and
+                       with --cold 0 all about them
   --cold N             reactions of one whose processes were ended before (default 30)
   --polling N          deployments that CodeDeploy stops by itself, for comparison (default 20)
+  --harm N             bad deployments for each of: pairs of probes, comparison of metrics, an alarm of CodeDeploy (default 4)
   --latency MS         every call of a function waits this long before it is answered (default 0: loopback)
   --functions DIR      folder of the function binaries and the demo application (default: this one's)
   --json FILE          write the figures, every sample among them
@@ -64,6 +69,8 @@ const FAILED_PERCENT: i64 = 20;
 const WAIT_MAX: Duration = Duration::from_secs(120);
 /// How often the emulator is looked at while something is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Bad deployments of each way, at most: their load is on one machine.
+const HARM_MAX: usize = 20;
 /// Repetitions that somebody else was faster in, and that are left out, at most.
 const OVERTAKEN_MAX: usize = 5;
 
@@ -72,6 +79,7 @@ struct Options {
     warm: usize,
     cold: usize,
     polling: usize,
+    harm: usize,
     latency: Duration,
     functions: Option<PathBuf>,
     json: Option<PathBuf>,
@@ -97,6 +105,7 @@ impl Options {
             warm: 100,
             cold: 30,
             polling: 20,
+            harm: 4,
             latency: Duration::ZERO,
             functions: None,
             json: None,
@@ -108,9 +117,10 @@ impl Options {
             match flag.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--no-limits" => is_limited = false,
-                "--warm" => options.warm = number(&flag, &value()?, 1, 1000)?,
+                "--warm" => options.warm = number(&flag, &value()?, 0, 1000)?,
                 "--cold" => options.cold = number(&flag, &value()?, 0, 1000)?,
                 "--polling" => options.polling = number(&flag, &value()?, 0, 1000)?,
+                "--harm" => options.harm = number(&flag, &value()?, 0, HARM_MAX)?,
                 "--latency" => options.latency = Duration::from_millis(number(&flag, &value()?, 0, 1000)?),
                 "--functions" => options.functions = Some(PathBuf::from(value()?)),
                 "--json" => options.json = Some(PathBuf::from(value()?)),
@@ -124,6 +134,7 @@ impl Options {
     }
 }
 
+#[derive(Default)]
 struct Measured {
     warm: Vec<Reaction>,
     cold: Vec<Reaction>,
@@ -131,20 +142,32 @@ struct Measured {
     overtaken: usize,
     path: Vec<Placed>,
     polling: Vec<Duration>,
+    harm: Vec<Undone>,
 }
 
 async fn measure(options: &Options) -> Result<Measured, Failure> {
     let functions = functions_folder(options.functions.as_deref())?;
-    let aws = start(&functions).await?;
-    let measured = with_snapback(options, &aws, functions.clone()).await;
-    aws.shutdown().await;
-    let mut measured = measured?;
+    let mut measured = Measured::default();
+    if options.warm + options.cold > 0 {
+        let aws = start(&functions).await?;
+        let reactions = with_snapback(options, &aws, functions.clone()).await;
+        aws.shutdown().await;
+        measured = reactions?;
+    }
     if options.polling > 0 {
         eprintln!("CodeDeploy's own polling: {} deployments ...", options.polling);
         let aws = start(&functions).await?;
         let polling = without_snapback(options.polling, &aws).await;
         aws.shutdown().await;
         measured.polling = polling?;
+    }
+    if options.harm > 0 {
+        eprintln!("harm: 3 ways, {} bad deployments of each, about 5 minutes ...", options.harm);
+        let aws = start(&functions).await?;
+        aws.gateway.set_latency(options.latency);
+        let harm = harm::play(&aws, &Wiring::built_in()?, &functions, options.harm).await;
+        aws.shutdown().await;
+        measured.harm = harm?;
     }
     Ok(measured)
 }
@@ -184,7 +207,7 @@ async fn with_snapback(options: &Options, aws: &Emulator, functions: PathBuf) ->
     let path = bench.react_times(1, false).await?.pop().map(|seen| path(&seen.calls, seen.began)).unwrap_or_default();
     let reactions = |seen: Vec<Seen>| seen.into_iter().map(|seen| seen.reaction).collect();
     let (warm, cold) = (reactions(warm), reactions(cold));
-    Ok(Measured { warm, cold, overtaken: bench.overtaken, path, polling: Vec::new() })
+    Ok(Measured { warm, cold, overtaken: bench.overtaken, path, ..Measured::default() })
 }
 
 /// Services with a deployment each; answers them with its id.
@@ -446,32 +469,63 @@ async fn without_snapback(count: usize, aws: &Emulator) -> Result<Vec<Duration>,
 }
 
 fn tell(options: &Options, measured: &Measured) -> Result<ExitCode, Failure> {
-    let warm = Reactions::of(&measured.warm).ok_or("nothing was measured")?;
+    let warm = Reactions::of(&measured.warm);
     let cold = Reactions::of(&measured.cold);
     let polling = Summary::of_ms(measured.polling.iter().copied());
-    let kinds = [("warm", Some(warm)), ("cold", cold)];
-    let mut table = Table::new(["from the alarm's event to", "count", "median ms", "p90 ms", "p99 ms", "max ms"]);
-    for (kind, reactions) in &kinds {
-        if let Some(reactions) = reactions {
-            table.row(row(&format!("StopDeployment accepted, {kind}"), &reactions.total));
+    let kinds = [("warm", warm), ("cold", cold)];
+    tell_reactions(options, measured, &kinds, polling.as_ref());
+    let depth = measured.path.iter().find(|call| call.action == STOP).map(|call| call.step);
+    if let Some(depth) = depth {
+        println!(
+            "\nThe way to StopDeployment: {depth} calls one behind the other (one reaction, {} ms for each call)\n\n{}",
+            PATH_LATENCY.as_millis(),
+            path_table(&measured.path)
+        );
+    }
+    if !measured.harm.is_empty() {
+        println!("\nFrom the first harm to the end of it\n\n{}\n{}\n", harm::table(&measured.harm), harm::about());
+    }
+    if let Some(file) = &options.json {
+        let of_kinds = kinds.map(|(_, reactions)| reactions.map_or(Value::Null, |reactions| reactions.json()));
+        let document = document(options, measured, of_kinds, depth);
+        write(file, format!("{document:#}\n"))?;
+    }
+    Ok(limits(options, warm.map(|warm| warm.total).as_ref()))
+}
+
+fn tell_reactions(
+    options: &Options,
+    measured: &Measured,
+    kinds: &[(&str, Option<Reactions>)],
+    polling: Option<&Summary>,
+) {
+    let is_told = |(_, reactions): &(&str, Option<Reactions>)| reactions.is_some();
+    if polling.is_some() || kinds.iter().any(is_told) {
+        let mut table = Table::new(["from the alarm's event to", "count", "median ms", "p90 ms", "p99 ms", "max ms"]);
+        for (kind, reactions) in kinds {
+            if let Some(reactions) = reactions {
+                table.row(row(&format!("StopDeployment accepted, {kind}"), &reactions.total));
+            }
         }
-    }
-    if let Some(polling) = &polling {
-        table.row(row("CodeDeploy stops by its own polling", polling));
-    }
-    println!("{table}");
-    let mut parts = Table::new(["median ms of", "delivery", "start", "handler until StopDeployment"]);
-    for (kind, reactions) in &kinds {
-        if let Some(Reactions { delivery, start, handler, .. }) = reactions {
-            let cells = [delivery, start, handler].map(|part| format!("{:.1}", part.median));
-            parts.row(std::iter::once((*kind).to_owned()).chain(cells));
+        if let Some(polling) = polling {
+            table.row(row("CodeDeploy stops by its own polling", polling));
         }
+        println!("{table}");
     }
-    println!("{parts}");
-    println!(
-        "Each call of a function takes {} ms more than on loopback. A cold start is a process that starts here, with its\nbinary in memory: what Lambda itself takes to make an environment is not in it.",
-        options.latency.as_millis()
-    );
+    if kinds.iter().any(is_told) {
+        let mut parts = Table::new(["median ms of", "delivery", "start", "handler until StopDeployment"]);
+        for (kind, reactions) in kinds {
+            if let Some(Reactions { delivery, start, handler, .. }) = reactions {
+                let cells = [delivery, start, handler].map(|part| format!("{:.1}", part.median));
+                parts.row(std::iter::once((*kind).to_owned()).chain(cells));
+            }
+        }
+        println!("{parts}");
+        println!(
+            "Each call of a function takes {} ms more than on loopback. A cold start is a process that starts here, with its\nbinary in memory: what Lambda itself takes to make an environment is not in it.",
+            options.latency.as_millis()
+        );
+    }
     if measured.overtaken > 0 {
         println!("{} repetitions are left out: somebody else stopped the deployment first.", measured.overtaken);
     }
@@ -481,19 +535,6 @@ fn tell(options: &Options, measured: &Measured) -> Result<ExitCode, Failure> {
             POLL_EVERY.as_secs()
         );
     }
-    let depth = measured.path.iter().find(|call| call.action == STOP).map(|call| call.step);
-    if let Some(depth) = depth {
-        println!(
-            "\nThe way to StopDeployment: {depth} calls one behind the other (one reaction, {} ms for each call)\n\n{}",
-            PATH_LATENCY.as_millis(),
-            path_table(&measured.path)
-        );
-    }
-    if let Some(file) = &options.json {
-        let document = document(options, measured, [warm.json(), cold.map_or(Value::Null, |cold| cold.json())], depth);
-        write(file, format!("{document:#}\n"))?;
-    }
-    Ok(limits(options, &warm.total))
 }
 
 fn row(what: &str, summary: &Summary) -> Vec<String> {
@@ -511,13 +552,19 @@ fn document(options: &Options, measured: &Measured, [warm, cold]: [Value; 2], de
         "warm_samples_ms": samples(&measured.warm), "cold_samples_ms": samples(&measured.cold),
         "overtaken": measured.overtaken, "codedeploy_polling": Summary::of_ms(measured.polling.iter().copied()).map(|it| it.json_ms()),
         "codedeploy_polls_every_s": POLL_EVERY.as_secs(), "path": path.collect::<Vec<Value>>(),
+        "harm": (!measured.harm.is_empty()).then(|| harm::json(&measured.harm)),
         "calls_one_behind_the_other": depth, "path_latency_ms": PATH_LATENCY.as_millis(),
         "limits": options.limits.map(|limits| json!({"median_ms": limits.median_ms, "p99_ms": limits.p99_ms}))
     })
 }
 
-fn limits(options: &Options, warm: &Summary) -> ExitCode {
+/// * `warm`: the warm reactions, milliseconds.
+fn limits(options: &Options, warm: Option<&Summary>) -> ExitCode {
     let Some(limits) = options.limits else { return ExitCode::SUCCESS };
+    let Some(warm) = warm else {
+        println!("no warm reactions, so no limit is checked");
+        return ExitCode::SUCCESS;
+    };
     let mut is_broken = false;
     for (what, value, limit) in
         [("median", warm.median, limits.median_ms), ("99th percentile", warm.p99, limits.p99_ms)]
@@ -542,16 +589,24 @@ mod tests {
     fn limits_hold_unless_they_are_switched_off() {
         let options = read("--warm 5 --max-p99-ms 150.5").unwrap().unwrap();
         assert_eq!(options.limits, Some(Limits { median_ms: 100.0, p99_ms: 150.5 }));
-        assert_eq!((options.warm, options.cold, options.polling), (5, 30, 20));
+        assert_eq!((options.warm, options.cold, options.polling, options.harm), (5, 30, 20, 4));
         assert_eq!(read("--no-limits").unwrap().unwrap().limits, None);
         assert_eq!(read("--latency 8").unwrap().unwrap().latency, Duration::from_millis(8));
         assert!(read("--warm 1 --help").unwrap().is_none());
     }
 
     #[test]
+    fn every_part_can_be_left_out() {
+        let options = read("--warm 0 --cold 0 --polling 0 --harm 0").unwrap().unwrap();
+        assert_eq!((options.warm, options.cold, options.polling, options.harm), (0, 0, 0, 0));
+        assert_eq!(limits(&options, None), ExitCode::SUCCESS);
+    }
+
+    #[test]
     fn what_is_wrong_on_the_command_line_is_named() {
         for (line, words) in [
-            ("--warm 0", "--warm is `0`, allowed is 1 to 1000"),
+            ("--warm 1001", "--warm is `1001`, allowed is 0 to 1000"),
+            ("--harm 21", "--harm is `21`, allowed is 0 to 20"),
             ("--json", "--json needs a value"),
             ("--latency 8ms", "--latency is `8ms`"),
             ("--hot 3", "there is no option --hot"),
