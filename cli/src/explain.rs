@@ -64,7 +64,13 @@ impl Explain {
             )));
         };
         if let Some(path) = &self.trace {
-            return trace(&self.id, &numbers, path);
+            if self.source.is_store(path) {
+                return Err(Failure::input(format!(
+                    "{} is the record itself: write the trace elsewhere",
+                    path.display()
+                )));
+            }
+            return trace(&record, &numbers, path);
         }
         let timeline = timeline?;
         let paused = pauses.map(|pauses| pause::warn(&pauses, &record.deployment.identity.group).map(Shown::of));
@@ -76,14 +82,21 @@ impl Explain {
 }
 
 /// Writes the trace of one deployment: what decides, then what may only tell.
-fn trace(id: &DeploymentId, numbers: &Result<Option<Numbers>, String>, path: &Path) -> Result<(), Failure> {
+fn trace(record: &Record, numbers: &Result<Option<Numbers>, String>, path: &Path) -> Result<(), Failure> {
+    let id = &record.deployment.identity.id;
     let unable = |why: &str| Failure::unable(format!("there is no trace of deployment {id}: {why}"));
     let numbers = match numbers {
         Ok(Some(numbers)) => numbers,
-        Ok(None) => return Err(unable("its policy compares nothing, or nothing was judged yet")),
+        Ok(None) => {
+            return Err(unable(
+                "its policy compares nothing, or nothing was judged yet (pairs of probes are not kept one by one)",
+            ));
+        }
         Err(why) => return Err(unable(why)),
     };
-    let replayed = |name: &str, decides| replay(name, numbers.polls(), decides).map_err(|why| unable(&why.to_string()));
+    let is_over = record.deployment.phase.is_closed();
+    let replayed =
+        |name: &str, decides| replay(name, numbers.polls(), decides, is_over).map_err(|why| unable(&why.to_string()));
     let decides = replayed(id.as_str(), true)?;
     let tells = replayed(&format!("{id} advice"), false)?;
     let text: String = decides.into_iter().chain(tells).collect();
@@ -166,6 +179,8 @@ fn text(record: &Record, timeline: &[TimelineEntry], numbers: &Result<Option<Num
 fn why(record: &Record) -> String {
     let deployment = &record.deployment;
     let warnings: String = deployment.warnings.iter().map(|warning| format!("  Warning: {warning}\n")).collect();
+    let notes: String =
+        deployment.observation.notes.iter().map(|note| format!("  Note: {}\n", note.sentence())).collect();
     let reason = match (&record.rollback, deployment.refusal()) {
         (Some(rollback), _) => format!("  {}\n", rollback.why),
         (None, Some(refusal)) => format!("  Refused before traffic: {}\n", refusal.why),
@@ -173,11 +188,15 @@ fn why(record: &Record) -> String {
             "  It went back to a known good version, so it was let through.\n".to_owned()
         }
         (None, None) if deployment.phase.is_closed() => {
-            "  Nothing bad was seen before traffic, while traffic shifted, or in its bake.\n".to_owned()
+            if warnings.is_empty() && notes.is_empty() {
+                "  Nothing bad was seen before traffic, while traffic shifted, or in its bake.\n".to_owned()
+            } else {
+                "  Nothing was seen that may roll it back; this was seen or not certain:\n".to_owned()
+            }
         }
         (None, None) => "  Nothing bad has been seen so far.\n".to_owned(),
     };
-    reason + &warnings
+    reason + &warnings + &notes
 }
 
 fn times(rollback: &Rollback, start: Timestamp) -> String {

@@ -76,7 +76,7 @@ fn judge<R: Read>(
         }
     }
     if let Some(id) = session.cut() {
-        let cut = format!("deployment {id} has no `end` line: the trace was cut");
+        let cut = format!("deployment {} has no `end` line: the trace was cut", id.escape_debug());
         goes_on(writeln!(complaints, "snapback: at the end: {cut}"))?;
     }
     goes_on(answers.flush()).map(|_| ())

@@ -35,7 +35,8 @@ pub(crate) fn exit(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("snapback: {}", failure.why);
+            // Where nobody can be told, the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "snapback: {}", failure.why);
             ExitCode::from(failure.code)
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use snapback_core::metrics::Source;
 use snapback_core::policy::PAIR_EVERY;
-use snapback_core::{GroupRef, Policy, Signal};
+use snapback_core::{GroupRef, Mode, Policy, Signal};
 use snapback_doctor::{ApiKind, DeclaredRoute, declared_routes};
 use snapback_wire::policy_file::{
     DEFAULT_PREFIX, MAX_DOCUMENT, PolicyError, parameter_name, parse_policy_json, parse_policy_value, policy_schema,
@@ -206,9 +206,6 @@ impl Push {
 
 /// What a policy cannot tell, and what it would take.
 fn blind_spots(policy: &Policy) -> Vec<String> {
-    if !policy.is_compared() {
-        return Vec::new();
-    }
     let witness = &policy.witness;
     let mut spots = Vec::new();
     let mut spot = |is_blind: bool, what: &str| {
@@ -216,6 +213,22 @@ fn blind_spots(policy: &Policy) -> Vec<String> {
             spots.push(what.to_owned());
         }
     };
+    let has_alarms = policy.signals.values().any(|signal| !signal.alarms.is_empty());
+    spot(
+        !policy.is_compared() && !has_alarms && policy.fast.is_none(),
+        "whether the new version is bad, but by the alarms that are attached to its group: no signal names an alarm or compares. See signals",
+    );
+    spot(
+        policy.fast.is_some() && policy.mode_of(Some(Signal::Errors)) != Mode::Rollback,
+        "anything by the fast path that would be undone: the mode of the signal errors lets nothing be rolled back",
+    );
+    if !policy.is_compared() {
+        return spots;
+    }
+    spot(
+        witness.peers.iter().any(|peer| peer.function == policy.service),
+        "an incident of others by a peer that is the service itself: what it fails at would excuse it. Name other functions in witness.peers",
+    );
     let has_probe = witness.probe_every.is_some() || policy.fast.is_some();
     spot(
         policy.compares(Signal::Availability) && witness.front.is_none(),

@@ -2,7 +2,7 @@
 
 mod table_file;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use snapback_aws::config::{Settings, function_config, operator_config};
@@ -41,6 +41,14 @@ pub(crate) struct Account {
     /// AWS Region
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
+}
+
+impl Source {
+    /// Whether `path` is the file of the record.
+    pub(crate) fn is_store(&self, path: &Path) -> bool {
+        let store = self.store.as_ref().and_then(|store| store.canonicalize().ok());
+        store.is_some() && store == path.canonicalize().ok()
+    }
 }
 
 /// A record that can be read; a file is served as long as this lives.

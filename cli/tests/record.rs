@@ -326,6 +326,10 @@ async fn a_trace_is_judged_as_the_deployment_was() {
     let explained = String::from_utf8(judge.stderr).unwrap();
     assert!(explained.contains("new version 83 of 210") && !explained.contains("comes again"), "{explained}");
 
+    let refused = snapback(&["explain", ID, "--trace", store.to_str().unwrap()], &store);
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && why.contains("is the record itself"), "{why}");
+    assert!(stdout(&snapback(&["explain", ID], &store)).contains("The comparison"), "and it is still there");
     let refused = snapback(&["explain", ID, "--trace", "/nowhere/trace.jsonl"], &store);
     let why = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(3) && why.contains("cannot write /nowhere/trace.jsonl"), "{why}");
@@ -344,7 +348,7 @@ async fn numbers_that_cannot_be_read_are_said() {
         "TableName": "snapback",
         "Item": {
             attr::PK: {"S": format!("DEPLOYMENT#{ID}")}, attr::SK: {"S": "DETECTOR"}, attr::V: {"N": "2"},
-            attr::VERSION: {"N": "1"}, "packed_format": {"N": "2"}, "started_ms": {"N": "0"}, "packed": {"S": "AAAA"},
+            attr::VERSION: {"N": "1"}, "packed_format": {"N": "3"}, "started_ms": {"N": "0"}, "packed": {"S": "AAAA"},
         }
     });
     aws.call(&*aws.dynamodb, "dynamodb", "PutItem", damage).await.unwrap();

@@ -72,7 +72,7 @@ impl<'a> Session<'a> {
         let (now_s, records, changes) = match line {
             Line::Deploy(deploy) => {
                 if let Some(id) = self.cut() {
-                    answer.complain(format!("deployment {id} has no `end` line: the trace was cut"));
+                    answer.complain(format!("deployment {} has no `end` line: the trace was cut", id.escape_debug()));
                 }
                 self.present = Some(Deployment::new(*deploy));
                 return Ok(answer);
@@ -218,7 +218,7 @@ impl Begun {
     /// A headline, then a line for each signal.
     fn explain(&self, settings: &DetectorSettings, deploy: &Deploy, now_s: f64, judgement: &Judgement) -> String {
         let headline = headline(settings, &self.state, judgement);
-        let mut text = format!("{} at {now_s} s: {headline}\n", deploy.id);
+        let mut text = format!("{} at {now_s} s: {headline}\n", deploy.id.escape_debug());
         for evidence in &judgement.evidence {
             text.push_str(&format!("  {:8}{}\n", evidence.metric, evidence.sentence()));
         }

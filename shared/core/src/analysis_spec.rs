@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::lifecycle::Phase;
-use crate::metrics::MetricTarget;
+use crate::metrics::{MetricTarget, peers};
 use crate::record::Record;
 use crate::target::Target;
 use crate::vocabulary::{Mode, Signal};
@@ -94,7 +94,7 @@ pub fn analysis_spec(
         transactions,
         witnesses: Witnesses {
             has_front: policy.witness.front.is_some(),
-            peers: u8::try_from(policy.witness.peers.len()).unwrap_or(u8::MAX),
+            peers: u8::try_from(peers(record).count()).unwrap_or(u8::MAX),
             has_pipeline,
         },
         pairs,

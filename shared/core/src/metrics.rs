@@ -154,6 +154,12 @@ pub struct MetricTarget {
     pub peers: Vec<Peer>,
 }
 
+/// Other services behind the same dependencies. The service itself is no witness of its own: what it fails at would excuse it.
+pub fn peers(record: &Record) -> impl Iterator<Item = &Peer> {
+    let own = record.deployment.identity.target.name();
+    record.policy.witness.peers.iter().filter(move |peer| peer.function != own)
+}
+
 impl MetricTarget {
     /// What the series of a deployment are about.
     #[must_use]
@@ -164,7 +170,7 @@ impl MetricTarget {
             errors: source(Signal::Errors),
             transactions: source(Signal::Transactions),
             front: record.policy.witness.front.clone().map(Source::Api),
-            peers: record.policy.witness.peers.clone(),
+            peers: peers(record).cloned().collect(),
         }
     }
 

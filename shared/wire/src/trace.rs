@@ -224,18 +224,25 @@ enum LineKind {
 struct AnyLine {
     kind: LineKind,
     id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     bucket_s: Option<u32>,
+    #[serde(default, deserialize_with = "present")]
     history_s: Option<f64>,
     plan: Option<Vec<(f64, f64)>>,
+    #[serde(default, deserialize_with = "present")]
     end_s: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     drain_s: Option<f64>,
     edges: Option<Vec<f64>>,
     witness: Option<Vec<WitnessWord>>,
     burst: Option<u32>,
     settings: Option<Object<SettingsText>>,
     reference: Option<Object<ReferenceText>>,
+    #[serde(default, deserialize_with = "present")]
     now: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     from: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     anew: Option<f64>,
     buckets: Option<Vec<Object<AnyRecord>>>,
 }
@@ -513,7 +520,10 @@ fn counted(any: AnyRecord, present: Option<&Deploy>, path: impl Fn(&str) -> Stri
             };
             let took = match any.above {
                 Some(Object(above)) => Took::Above(Some(above.read().map_err(|why| member(path("above"), why))?)),
-                None if is_exact && any.h.is_none() => Took::Above(None),
+                None if is_exact && any.h.is_some() => {
+                    return Err(member(path("h"), "a trace with `reference` has `above` instead"));
+                }
+                None if is_exact => Took::Above(None),
                 None => Took::Histogram(
                     histogram(any.h.unwrap_or_default(), present).map_err(|why| member(path("h"), why))?,
                 ),
@@ -937,7 +947,7 @@ mod tests {
             assert!(message.contains(expected), "{case}: {message}");
         }
         let texts = [
-            ("NaN", r#"{"kind":"end","now":NaN}"#, "a line of kind `end` needs `now`"),
+            ("NaN", r#"{"kind":"end","now":NaN}"#, "invalid type: null"),
             ("a name", r#"{"kind":"end","now":nan}"#, "expected ident"),
             ("infinite", r#"{"kind":"end","now":1e999}"#, "number out of range"),
             ("a key twice", r#"{"kind":"end","now":1,"now":2}"#, "duplicate field `now`"),

@@ -6,7 +6,7 @@ use super::*;
 use crate::deployment::Direction;
 use crate::example::{compared, record, second};
 use crate::lifecycle::{Bake, Blame, Closing, Ending, Exposure, Phase, Reached, Refusal, Shift};
-use crate::metrics::{Api, Source};
+use crate::metrics::{Api, Peer, Source};
 use crate::policy::{Expect, FastPolicy, PolicySettings, Probe, ProbeKind, SignalPolicy};
 use crate::record::Record;
 use crate::target::{Routed, TargetGroups};
@@ -123,6 +123,14 @@ fn the_detectors_are_those_of_the_policy_but_for_the_waits_of_a_slow_function() 
             assert_eq!(spec.settings(is_enforcing), expected.as_ref().or(Some(of_policy)), "{case}, {is_enforcing}");
         }
     }
+}
+
+#[test]
+fn a_service_is_no_witness_of_its_own() {
+    let peer = |function: &str| Peer { function: function.to_owned(), alias: "live".to_owned() };
+    let record = record(|settings| settings.witness.peers = vec![peer("checkout"), peer("stock")]);
+    assert_eq!(spec(&record).unwrap().witnesses.peers, 1);
+    assert_eq!(MetricTarget::of(&record).peers, [peer("stock")]);
 }
 
 #[test]

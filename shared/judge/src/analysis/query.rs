@@ -328,6 +328,8 @@ impl Analysis {
                 let from_s = self.skip_unread(spec, query.window);
                 let mut records = self.finalize(spec, query.window, &data, now);
                 records.extend(self.take_pairs(spec, now));
+                // The window is read again and again, for what may have grown of the versions.
+                records.retain(|record| matches!(record.reading, Reading::Version(..)) || self.is_new(record));
                 taken.result = Some(self.judge(spec, &records, now));
                 taken.judged = Some(self.judged(spec, begun, from_s, records, now));
             }
@@ -543,6 +545,12 @@ impl Analysis {
         let of = |whose| data.count(whose, What::Requests, self.at(start_s));
         let rest = of(Scope::All)?.saturating_sub(of(Scope::Baseline)?);
         (rest > 0).then(|| Counts::of_requests(rest))
+    }
+
+    /// Whether one of the detectors, if there is any, has not taken this record in.
+    fn is_new(&self, record: &BucketRecord) -> bool {
+        let mut states = [&self.enforcing, &self.advisory].into_iter().flatten().peekable();
+        states.peek().is_none() || states.any(|state| state.is_new(record))
     }
 
     /// What `whose` did in one bucket; `None` when its source shows no request of it.

@@ -1,6 +1,7 @@
 //! What a live deployment needs beside the judgement: its buckets are read from somewhere, and it may be held.
 
 use super::bucket::{Bucket, Seen, seconds};
+use super::counts::{BucketRecord, Reading, Side};
 use super::settings::DetectorSettings;
 use super::state::State;
 use super::traffic_schedule::TrafficSchedule;
@@ -16,6 +17,24 @@ impl State {
         let slots = self.used.below..self.used.below.saturating_add(i64::from(u16::MAX));
         let is_open = |slot: &i64| !self.used.contains(*slot) && (!is_over(*slot) || self.is_waiting(*slot));
         slots.clone().find(is_open).unwrap_or(slots.end).saturating_mul(length_s)
+    }
+
+    /// Whether the detector has not taken in this record, or one of its kind and bucket, before.
+    #[must_use]
+    pub fn is_new(&self, record: &BucketRecord) -> bool {
+        let slot = record.start_s.div_euclid(i64::from(self.bucket_s.max(1)));
+        let Ok(at) = self.half_seen.binary_search_by_key(&slot, |half| half.slot) else {
+            return !self.used.contains(slot);
+        };
+        let seen = self.half_seen.get(at).map(|half| half.seen).unwrap_or_default();
+        match record.reading {
+            Reading::Version(Side::Baseline, _) => seen.baseline.is_none(),
+            Reading::Version(Side::Canary, _) => seen.canary.is_none(),
+            Reading::Front(_) => seen.front.is_none(),
+            Reading::Peer(_) => seen.peer.is_none(),
+            Reading::Probe(Side::Baseline, _) => seen.probe_baseline.is_none(),
+            Reading::Probe(Side::Canary, _) => seen.probe_canary.is_none(),
+        }
     }
 
     /// Whether a version's record of this bucket came, so that it will be judged.

@@ -4,7 +4,7 @@
 //! in place of a histogram; a share as `[bad, all]`), and what is left out of it was not measured. A `poll` line has the schedule
 //! as it was known by then, the second `from` which buckets are judged, and `anew`, since when the evidence counts.
 
-use super::{MAX_LINE, TraceError, member};
+use super::{MAX_LINE, TraceError, member, present};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use snapback_judge::analysis::{Beginning, JudgedPoll};
@@ -33,12 +33,13 @@ pub enum NoReplay {
 ///
 /// * `id`: its name, repeated in each verdict.
 /// * `polls`: all that are on record, oldest first.
+/// * `is_over`: whether the deployment has ended; else the trace has no `end`, and `judge` says that it was cut.
 ///
 /// `None`: there is no such detector.
 ///
 /// # Errors
 /// When nothing is on record with which it began, or a line would be too long.
-pub fn replay(id: &str, polls: &[JudgedPoll], is_enforcing: bool) -> Result<Option<String>, NoReplay> {
+pub fn replay(id: &str, polls: &[JudgedPoll], is_enforcing: bool, is_over: bool) -> Result<Option<String>, NoReplay> {
     let first = polls.iter().rposition(|poll| poll.begun.is_some()).ok_or(NoReplay::NotBegun)?;
     let polls = polls.get(first..).unwrap_or_default();
     let (Some(begins), Some(ends)) = (polls.first(), polls.last()) else { return Err(NoReplay::NotBegun) };
@@ -51,7 +52,9 @@ pub fn replay(id: &str, polls: &[JudgedPoll], is_enforcing: bool) -> Result<Opti
         anew_s = poll.anew_s();
         lines.push(poll_line(poll, anew_s.filter(|_| is_anew)));
     }
-    lines.push(json!({ "kind": "end", "now": ends.now_s() }));
+    if is_over {
+        lines.push(json!({ "kind": "end", "now": ends.now_s() }));
+    }
     let mut text = String::new();
     for line in lines {
         let line = line.to_string();
@@ -127,13 +130,21 @@ fn members<const N: usize>(of: [(&str, Value); N]) -> Map<String, Value> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SettingsText {
+    #[serde(default, deserialize_with = "present")]
     alpha: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     grace_s: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     no_data_timeout_s: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     half_life_long_s: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     half_life_short_s: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     half_life_peak_s: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     warm_up_s: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     minute_s: Option<f64>,
     errors_follow: Option<bool>,
     /// By metric; one that is not named is off.
@@ -415,7 +426,7 @@ mod tests {
         (after.from_s, after.anew_from) = (2_940.0, Some(ORIGIN + std::time::Duration::from_secs(2_900)));
         after.schedule = TrafficSchedule::new(60, vec![(12.0, 0.1), (615.5, 1.0)], 3_600.0, 120.0).unwrap();
         let polls = [poll(150, Some(begun()), records()), after];
-        let text = replay("d-1", &polls, true).unwrap().unwrap();
+        let text = replay("d-1", &polls, true, true).unwrap().unwrap();
         let (deploy, read, ended_s) = read(&text);
         let Beginning { settings, references } = begun().enforcing.unwrap();
         assert_eq!(deploy.settings.as_deref(), Some(&settings));
@@ -436,7 +447,7 @@ mod tests {
         polls[0].begun = Some(begun());
         let over = |second| Some(ORIGIN + std::time::Duration::from_secs(second));
         (polls[1].anew_from, polls[2].anew_from, polls[3].anew_from) = (over(150), over(150), over(350));
-        let text = replay("d-1", &polls, true).unwrap().unwrap();
+        let text = replay("d-1", &polls, true, true).unwrap().unwrap();
         let told: Vec<Option<f64>> = read(&text).1.into_iter().map(|(_, _, changes)| changes.anew_s).collect();
         assert_eq!(told, [None, Some(150.0), None, Some(350.0)]);
     }
@@ -445,13 +456,15 @@ mod tests {
     fn only_what_came_since_the_last_beginning() {
         let polls =
             [poll(100, Some(begun()), records()), poll(200, None, Vec::new()), poll(300, Some(begun()), Vec::new())];
-        let text = replay("d-1", &polls, true).unwrap().unwrap();
+        let text = replay("d-1", &polls, true, true).unwrap().unwrap();
         assert_eq!(read(&text).1.into_iter().map(|(now_s, ..)| now_s).collect::<Vec<_>>(), [300.125]);
-        assert_eq!(replay("d-1", &polls, false), Ok(None), "nothing only tells");
-        assert_eq!(replay("d-1", &polls[1..2], true), Err(NoReplay::NotBegun));
-        assert_eq!(replay("d-1", &[], true), Err(NoReplay::NotBegun));
+        assert_eq!(replay("d-1", &polls, false, true), Ok(None), "nothing only tells");
+        assert_eq!(replay("d-1", &polls[1..2], true, true), Err(NoReplay::NotBegun));
+        assert_eq!(replay("d-1", &[], true, true), Err(NoReplay::NotBegun));
+        let running = replay("d-1", &polls, true, false).unwrap().unwrap();
+        assert!(!running.contains(r#""kind":"end""#), "it is not over: {running}");
         let many = (0..40_000).map(|slot| BucketRecord { start_s: slot, reading: Reading::Front(1) }).collect();
-        let long = replay("d-1", &[poll(100, Some(begun()), many)], true);
+        let long = replay("d-1", &[poll(100, Some(begun()), many)], true, true);
         assert!(matches!(long, Err(NoReplay::TooLong(_))), "a line that `judge` refuses is not written");
     }
 
@@ -459,13 +472,13 @@ mod tests {
     fn latencies_that_were_not_measured_stay_so() {
         let beginning = Beginning { settings: DetectorValues::default_method(), references: references(false) };
         let begun = Begun { enforcing: Some(beginning), ..begun() };
-        let text = replay("d-1", &[poll(100, Some(begun), Vec::new())], true).unwrap().unwrap();
+        let text = replay("d-1", &[poll(100, Some(begun), Vec::new())], true, true).unwrap().unwrap();
         assert_eq!(read(&text).0.references, Some(references(false)));
     }
 
     #[test]
     fn what_cannot_be_is_named() {
-        let text = replay("d-1", &[poll(100, Some(begun()), records())], true).unwrap().unwrap();
+        let text = replay("d-1", &[poll(100, Some(begun()), records())], true, true).unwrap().unwrap();
         let [deploy, poll] = [0, 1].map(|line| text.lines().nth(line).unwrap());
         // (what stands there, what is put in its place, what is said)
         let table = [
@@ -474,6 +487,8 @@ mod tests {
             (r#""minute_s""#, r#""minutes""#, "unknown field `minutes`"),
             (r#""level":400.0"#, r#""level":-1"#, "`reference`: detector state: the traffic's reference is no amount"),
             (r#""peak":0.02"#, r#""peak":null"#, "invalid type: null"),
+            (r#""alpha":0.01"#, r#""alpha":NaN"#, "invalid type: null"),
+            (r#""end_s":1200.0"#, r#""end_s":null"#, "invalid type: null"),
         ];
         for (there, instead, said) in table {
             assert!(deploy.contains(there), "{there}: {deploy}");
@@ -484,7 +499,7 @@ mod tests {
         let table = [
             (r#""e5":[1,12]"#, r#""e5":[13,12]"#, "`buckets[0].e5`"),
             (r#""body":[8,"#, r#""body":[10,"#, "`buckets[0].above`"),
-            (r#""n":90"#, r#""n":90,"h":[[0,1]]"#, "`buckets[1].h`: bin 0 does not exist"),
+            (r#""n":90"#, r#""n":90,"h":[[0,1]]"#, "`buckets[1].h`: a trace with `reference` has `above` instead"),
         ];
         for (there, instead, said) in table {
             assert!(poll.contains(there), "{there}: {poll}");
