@@ -17,6 +17,7 @@ use snapback_wire::trace::replay;
 
 use comparison::Numbers;
 
+use crate::arguments::parse_id;
 use crate::history::outcome;
 use crate::output::{Failure, block_on, exit, human, print_json, print_text};
 use crate::pause::{self, Shown};
@@ -36,10 +37,6 @@ pub(crate) struct Explain {
     /// Write what the comparison was given, for `snapback judge`, and nothing else; - is standard output
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     trace: Option<PathBuf>,
-}
-
-pub(crate) fn parse_id(text: &str) -> Result<DeploymentId, String> {
-    DeploymentId::parse(text).map_err(|error| error.to_string())
 }
 
 impl Explain {

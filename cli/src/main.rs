@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine; 1 the answer is "bad"; 2 usage or invalid input; 3 could not tell or could not run.
 
+mod arguments;
 mod doctor;
 #[cfg(feature = "lab")]
 mod emulator;

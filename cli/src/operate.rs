@@ -9,7 +9,7 @@ use snapback_core::DeploymentId;
 use snapback_core::deployment::Verb;
 use snapback_core::lifecycle::Phase;
 
-use crate::explain::parse_id;
+use crate::arguments::{parse_id, reason};
 use crate::output::{Failure, block_on, exit, print_text};
 use crate::pause;
 use crate::record::Account;
@@ -28,15 +28,6 @@ pub(crate) struct Operate {
     who: String,
     #[command(flatten)]
     account: Account,
-}
-
-/// A reason or a name that goes on the record.
-pub(crate) fn reason(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > 500 {
-        return Err("allowed are 1 to 500 characters".to_owned());
-    }
-    Ok(text.to_owned())
 }
 
 impl Operate {

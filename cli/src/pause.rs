@@ -11,7 +11,7 @@ use snapback_aws::Aws;
 use snapback_core::GroupRef;
 use snapback_core::pause::{Pause, PauseScope, in_force};
 
-use crate::operate::reason;
+use crate::arguments::reason;
 use crate::output::{Failure, block_on, exit, human, print_text};
 use crate::record::Source;
 

@@ -8,7 +8,7 @@ use crate::id::{AlarmName, DeploymentId};
 use crate::metrics::{Api, Peer, Source};
 use crate::vocabulary::{Mode, Signal};
 use snapback_judge::Judge;
-use snapback_judge::analysis::MAX_PEERS;
+use snapback_judge::detector::MAX_PEERS;
 use snapback_judge::slo::Objective;
 use std::collections::BTreeMap;
 use std::time::Duration;

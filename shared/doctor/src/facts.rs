@@ -3,6 +3,10 @@
 use crate::permissions::{Grants, grants_of_function, grants_of_role};
 use crate::template::{Kind, Node, Place, Resource, Template, Text};
 use snapback_core::deployment::OUR_HOOKS;
+use std::time::Duration;
+
+/// What a deployment may take from first traffic to the end of its bake: CloudFormation waits for it, and so do people.
+pub(crate) const SHIFT_AND_BAKE_MAX: Duration = Duration::from_secs(45 * 60);
 
 /// How many references of functions, aliases and versions are followed.
 const FOLLOW_MAX: usize = 8;

@@ -17,9 +17,9 @@ mod tests;
 pub use judged_poll::{Beginning, Begun, JudgedPoll};
 pub use pairs::{NewPairs, PairSpec, Pairs};
 pub use query::{AnalysisError, MetricQuery};
-pub use spec::{AnalysisSpec, MAX_PEERS, Witnesses, bucket_end, bucket_start};
+pub use spec::{AnalysisSpec, Witnesses, bucket_end, bucket_start};
 
-use crate::detector::{BucketRecord, Counts, Edges, Judgement, Note, Side, State, Thresholds};
+use crate::detector::{BucketRecord, Counts, Edges, Judgement, MAX_PEERS, Note, Side, State, Thresholds};
 use crate::result::AnalysisResult;
 use crate::series::SourceId;
 use crate::slo::Burn;

@@ -40,7 +40,7 @@ mod witness;
 
 pub use body::LatencyReference;
 pub use bucket::Seen;
-pub use counts::{BucketRecord, Counts, Latencies, Reading, SHIFTS, Side, Tail, Witnesses};
+pub use counts::{BucketRecord, Counts, Latencies, MAX_PEERS, Reading, SHIFTS, Side, Tail, Witnesses};
 pub use histogram::{Edges, Histogram, InvalidEdges, LatencyShape, SLOPE_EDGES, Thresholds};
 pub(crate) use histogram::{OCTILES, TAILS, WITHOUT_HISTORY_MS};
 pub use judgement::{Judgement, MetricEvidence, Said};

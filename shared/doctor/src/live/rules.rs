@@ -316,7 +316,7 @@ fn evidence_missing(live: &LiveGroup, pulse: &Pulse) -> Vec<Seen> {
 fn slow(live: &LiveGroup, _: &Pulse) -> Vec<Seen> {
     let (LivePolicy::Valid(policy), Some(shift)) = (&live.policy, live.shift) else { return Vec::new() };
     let is_predefined = live.config.as_deref().is_some_and(|config| config.starts_with(crate::configs::PREFIX));
-    if is_predefined || shift + policy.bake <= crate::rules::SHIFT_AND_BAKE_MAX {
+    if is_predefined || shift + policy.bake <= crate::facts::SHIFT_AND_BAKE_MAX {
         return Vec::new();
     }
     let minutes = (shift + policy.bake).as_secs() / 60;

@@ -3,7 +3,7 @@
 use super::Found;
 use super::functions::policy_of;
 use crate::configs::{self, PREFIX};
-use crate::facts::{Alarm, Event, Facts, Group, Platform};
+use crate::facts::{Alarm, Event, Facts, Group, Platform, SHIFT_AND_BAKE_MAX};
 use crate::finding::Severity;
 use crate::template::{Kind, Node, Resource, Text};
 use snapback_core::Mode;
@@ -14,8 +14,6 @@ const EVENTS: [&str; 3] = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DE
 /// Alarms of a group that the API allows by its documentation, and by the quota, which can be raised.
 const ALARMS_MAX: usize = 10;
 const ALARMS_QUOTA: usize = 50;
-/// What a deployment may take from first traffic to the end of its bake: CloudFormation waits for it, and so do people.
-pub(crate) const SHIFT_AND_BAKE_MAX: Duration = Duration::from_secs(45 * 60);
 /// A bake beside other protected functions of the same stack that is still short: a stack seldom fails just then.
 const BAKE_IN_COMPANY_MAX: Duration = Duration::from_secs(5 * 60);
 /// Letters in which a misspelt name differs from the one that is meant, its prefix among them.

@@ -7,8 +7,6 @@ mod hooks;
 mod metrics;
 mod thresholds;
 
-pub(crate) use groups::SHIFT_AND_BAKE_MAX;
-
 use crate::facts::Facts;
 use crate::finding::{Diagnosis, Report, Severity};
 use crate::template::Place;

@@ -9,15 +9,12 @@ use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most other services that are witnesses of one deployment.
-pub const MAX_PEERS: usize = 5;
-
 /// Which witnesses a deployment has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Witnesses {
     /// Whether requests in front of the service are counted ([`SourceId::Front`](crate::series::SourceId::Front)).
     pub has_front: bool,
-    /// How many other services behind the same dependencies are counted, at most [`MAX_PEERS`].
+    /// How many other services behind the same dependencies are counted, at most [`MAX_PEERS`](detector::MAX_PEERS).
     pub peers: u8,
     /// Whether Snapback has a series of its own beside these
     /// ([`SourceId::Pipeline`](crate::series::SourceId::Pipeline)).

@@ -125,6 +125,9 @@ impl BucketRecord {
     }
 }
 
+/// Most other services that are witnesses of one deployment.
+pub const MAX_PEERS: usize = 5;
+
 /// Which witnesses are connected: sources that say whether what was seen can be laid to the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Witnesses {

@@ -1,6 +1,6 @@
 //! What was seen, but may not roll back.
 
-use crate::analysis::MAX_PEERS;
+use super::counts::MAX_PEERS;
 use crate::pairs::{FastPathOff, PairAdvice};
 use crate::vocabulary::{Metric, UnknownWord};
 use std::fmt;

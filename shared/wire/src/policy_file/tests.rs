@@ -7,7 +7,7 @@ use snapback_core::policy::{
     PolicySettings, Probe, ProbeKind, RedAlarms, SignalPolicy, WithoutEvidence, WitnessPolicy,
 };
 use snapback_core::{AlarmName, Mode, Signal};
-use snapback_judge::analysis::MAX_PEERS;
+use snapback_judge::detector::MAX_PEERS;
 use snapback_judge::slo::Objective;
 use snapback_judge::{Judge, Metric};
 use std::time::Duration;

@@ -17,10 +17,10 @@ use snapback_core::analysis_spec::StoredAnalysis;
 use snapback_core::{DeploymentId, Timestamp};
 use snapback_judge::Metric;
 use snapback_judge::Share;
-use snapback_judge::analysis::{Analysis, LateGrowth, MAX_PEERS, Missing, Recent};
+use snapback_judge::analysis::{Analysis, LateGrowth, Missing, Recent};
 use snapback_judge::detector::{
-    BodyState, Capital, HalfSeen, LatencyReference, Note, Others, ProbeState, RateReference, RateState, Seen, State,
-    Tally, Thresholds, TrafficReference, TrafficState, UsedBuckets, Witnesses,
+    BodyState, Capital, HalfSeen, LatencyReference, MAX_PEERS, Note, Others, ProbeState, RateReference, RateState,
+    Seen, State, Tally, Thresholds, TrafficReference, TrafficState, UsedBuckets, Witnesses,
 };
 use snapback_judge::slo::Burn;
 
