@@ -1244,3 +1244,16 @@ fn what_is_kept_judges_the_deployment_again_to_the_last_digit() {
         assert_eq!(advisory.is_empty(), case != "slower, which may only tell");
     }
 }
+
+#[test]
+fn what_was_found_late_is_judged_again_from_there_on() {
+    let bad = |query: &SeriesQuery, _: i64, _: i64| share_of(query, 60.0, 0.05);
+    let mut watch = Watch::new(|_| {});
+    watch.spec.weights = vec![(second(200), 0.1)];
+    watch.run(200, 600, &bad);
+    let froms: Vec<f64> = watch.polls.iter().map(|poll| poll.from_s).collect();
+    assert_eq!(froms.first(), Some(&200.0), "nobody knows its weight before that: {froms:?}");
+    assert!(watch.given().iter().any(|(_, start_s, _)| *start_s < 200), "earlier minutes were read, and not judged");
+    let said: Vec<Said> = watch.polls.iter().filter_map(|poll| poll.enforcing).collect();
+    assert_eq!(watch.replay(true), said);
+}

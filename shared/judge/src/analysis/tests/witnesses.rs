@@ -427,3 +427,16 @@ fn the_shape_from_counts_is_that_of_the_histogram() {
         }
     }
 }
+
+#[test]
+fn what_a_witness_says_of_a_minute_is_taken_in_once() {
+    let mut watch = with(ALL);
+    watch.run(20, 600, &well);
+    let records = watch.polls.iter().flat_map(|poll| &poll.records);
+    let mut fronts: Vec<i64> =
+        records.filter(|record| matches!(record.reading, Reading::Front(_))).map(|record| record.start_s).collect();
+    let all = fronts.len();
+    fronts.sort_unstable();
+    fronts.dedup();
+    assert!(all >= 8 && fronts.len() == all, "{all} records of {} minutes", fronts.len());
+}
